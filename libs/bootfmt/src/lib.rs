@@ -1,0 +1,22 @@
+//! What the host tool and the kernel must agree on: where the start description of an image lies and how
+//! it is written, and the kernel's command-line options.
+//!
+//! An image (`app.img`) is a cpio "newc" archive whose file data begins on 4096-byte boundaries, counted from
+//! the start of the archive (names are padded with NUL bytes, as Linux's `gen_init_cpio -a` does), and whose
+//! total length is a multiple of 4096, so that archives can be concatenated and mapped in place. Later
+//! archives override files of earlier ones.
+//!
+//! Two files say what to start. Both are sequences of records, each ended by a NUL byte:
+//! - [`INIT_PATH`], in the image: a first record `tyn-init 1`, then `arg=…` (argv, in order; the first is also
+//!   the path of the program), `env=NAME=VALUE`, `cwd=PATH`, `hostname=NAME`.
+//! - [`RUN_PATH`], optional, in a small second archive made when the guest starts: first record `tyn-run 1`,
+//!   then `env=NAME=VALUE` records that override those of the image.
+#![no_std]
+#![forbid(unsafe_code)]
+
+/// Path of the start description inside the image.
+pub const INIT_PATH: &str = "/.tyn/init";
+/// Path of the run-time configuration, in an archive appended when the guest starts.
+pub const RUN_PATH: &str = "/.tyn/run";
+/// Alignment of file data inside an archive, and of the archive's own length, in bytes.
+pub const DATA_ALIGN: usize = 4096;
