@@ -1,2 +1,31 @@
-//! Placeholder.
+//! Hardware abstraction layer: the only crate of the kernel that may use `unsafe`.
+//!
+//! Everything above it is safe Rust: it owns frames, page tables, tasks and interrupts as values whose types
+//! make misuse impossible or whose constructors check it.
+//!
+//! # Safety
+//! Blanket facts which SAFETY comments refer to by name:
+//! - **ring 0**: this code only runs at CPL 0 on x86-64, entered through `arch/x86_64/boot.S`.
+//! - **direct map**: all RAM is mapped, writable and non-executable, at [`mem::DIRECT_MAP`] + physical address,
+//!   in every address space, for ever.
+//! - **IF=0**: interrupts are disabled in ring 0, except in the idle `sti; hlt`. Ring-0 code is never interrupted,
+//!   so a spinlock is never taken twice by an interrupt handler and prebuilt `core`'s red zone is safe.
+//! - **SSE saved**: every entry from ring 3 saves xmm0-15 and MXCSR before Rust runs; the kernel never touches
+//!   AVX state (upper halves), which is switched with the thread.
+//! - **user window**: ring-0 accesses to user addresses happen only in the assembly of [`user`], which has a
+//!   fix-up for each access.
 #![no_std]
+
+extern crate alloc;
+
+pub mod boot;
+pub mod cpu;
+pub mod irq;
+pub mod mem;
+pub mod power;
+pub mod random;
+pub mod sync;
+pub mod task;
+pub mod time;
+pub mod trap;
+pub mod user;
