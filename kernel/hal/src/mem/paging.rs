@@ -74,6 +74,14 @@ impl PageTable {
         unimplemented!()
     }
 
+    /// Makes the present page that holds `va` writable if the page-table entry is the only holder of its frame, and
+    /// returns whether it did. This is how a copy-on-write fault avoids the copy when nobody else is left
+    /// ([`PageTable::get`] cannot tell: the handle it returns is a second one).
+    pub fn allow_write_if_unique(&mut self, va: UserVa) -> bool {
+        let _ = va;
+        unimplemented!()
+    }
+
     /// Removes every mapping in `[start, end)` (page-aligned), shoots the TLBs down once, then frees the frames.
     /// Skips empty table ranges, so its cost follows what is mapped, not the length.
     pub fn unmap(&mut self, start: UserVa, end: UserVa) {
