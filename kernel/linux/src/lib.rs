@@ -1,3 +1,26 @@
-//! Placeholder.
+//! The Linux personality: processes, threads, files and sockets as the Linux system-call ABI defines them, in safe Rust
+//! over `tyn_hal`.
+//!
+//! Where to find things: [`table`] lists every system call; `sys/<family>.rs` holds the handlers, named
+//! `sys_<linux name>`; the objects they work on have a file each, named by their noun.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod cx;
+pub mod file;
+pub mod kernel;
+pub mod mm;
+pub mod process;
+pub mod sched;
+pub mod signal;
+pub mod sys;
+pub mod table;
+pub mod thread;
+pub mod trace;
+pub mod user_io;
+pub mod wait;
+
+pub use cx::{Cx, SysResult};
+pub use kernel::{Kernel, kernel};

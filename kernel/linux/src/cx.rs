@@ -1,0 +1,89 @@
+//! The context of a system call: whose it is, and how its arguments become values.
+
+use alloc::sync::Arc;
+
+use tyn_abi::{Errno, Fd, UserVa};
+use tyn_hal::trap::UserContext;
+
+use crate::process::Process;
+use crate::thread::Thread;
+use crate::trace;
+
+/// What a system call returns: the value for RAX, or the error.
+pub type SysResult = Result<u64, Errno>;
+
+/// The calling thread, its process and its user registers.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    /// The calling thread.
+    pub thread: &'a Arc<Thread>,
+    /// Its process.
+    pub process: &'a Arc<Process>,
+    /// Its registers in ring 3; RAX still holds the call's number. Changes take effect on return.
+    pub user: &'a mut UserContext,
+}
+
+impl Cx<'_> {
+    /// Records that a call, flag or option is not supported: one trace event, shown by `tyn run --trace`.
+    pub fn trace_unsupported(&self, what: &'static str, value: u64) {
+        trace::unsupported(self.thread.tid(), what, value);
+    }
+}
+
+/// A type that a raw argument register converts to, as the C prototype in the man page has it (upper halves of
+/// 32-bit arguments are ignored, as on Linux).
+pub trait SyscallArg: Sized {
+    /// Converts the register.
+    fn from_register(raw: u64) -> Self;
+}
+
+macro_rules! syscall_args {
+    ($($ty:ty: $raw:ident => $e:expr;)*) => {
+        $(impl SyscallArg for $ty {
+            fn from_register($raw: u64) -> Self {
+                $e
+            }
+        })*
+    };
+}
+
+syscall_args! {
+    u64: raw => raw;
+    i64: raw => raw.cast_signed();
+    usize: raw => raw as usize;
+    u32: raw => raw as u32;
+    i32: raw => (raw as u32).cast_signed();
+    UserVa: raw => UserVa(raw);
+    Fd: raw => Fd((raw as u32).cast_signed());
+}
+
+/// A handler of any arity; `A` is the tuple of its argument types.
+pub trait Handler<A> {
+    /// Calls the handler with the six argument registers.
+    ///
+    /// # Errors
+    /// Whatever the call returns.
+    fn call(self, cx: &mut Cx<'_>, registers: [u64; 6]) -> SysResult;
+}
+
+macro_rules! handlers {
+    ($($arg:ident $index:literal),*) => {
+        impl<F, $($arg: SyscallArg),*> Handler<($($arg,)*)> for F
+        where
+            F: FnOnce(&mut Cx<'_>, $($arg),*) -> SysResult,
+        {
+            #[inline]
+            fn call(self, cx: &mut Cx<'_>, _registers: [u64; 6]) -> SysResult {
+                self(cx, $($arg::from_register(_registers[$index])),*)
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A 0);
+handlers!(A 0, B 1);
+handlers!(A 0, B 1, C 2);
+handlers!(A 0, B 1, C 2, D 3);
+handlers!(A 0, B 1, C 2, D 3, E 4);
+handlers!(A 0, B 1, C 2, D 3, E 4, G 5);

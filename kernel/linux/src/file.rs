@@ -1,0 +1,423 @@
+//! Open files: the trait that every kind of file implements, open file descriptions and the descriptor table.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use tyn_abi::{Errno, Events, Fd, Sink, Source, UserVa};
+use tyn_hal::mem::Frame;
+use tyn_hal::sync::SpinLock;
+
+use crate::cx::{Cx, SysResult};
+use crate::wait::WaitQueue;
+
+/// Where a read or write takes place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum At {
+    /// Streams, and files that do not keep a position.
+    Stream,
+    /// At this byte offset (seekable files).
+    Offset(u64),
+    /// At the end of the file, atomically (`O_APPEND`).
+    End,
+}
+
+/// A file of any kind. Nothing here blocks: what cannot be done now is `EAGAIN`, and the caller waits on
+/// [`File::wait_queue`]. The defaults give the error that Linux gives for a file that lacks the operation.
+pub trait File: Any + Send + Sync {
+    /// Reads into `dst` and returns the count; 0 is the end of the file.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is nothing yet; others as `read(2)`.
+    fn read(&self, at: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        let _ = (at, dst);
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes from `src` and returns the count (short when only part fits now).
+    ///
+    /// # Errors
+    /// `EAGAIN` when nothing fits now; others as `write(2)`. `EPIPE` makes the caller raise SIGPIPE.
+    fn write(&self, at: At, src: &mut dyn Source) -> Result<usize, Errno> {
+        let _ = (at, src);
+        Err(Errno::EINVAL)
+    }
+
+    /// Returns which events are true now (`poll(2)`); files that never block are always readable and writable.
+    fn poll(&self) -> Events {
+        Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM
+    }
+
+    /// Returns the queue that is notified when [`File::poll`] may have changed; `None` for files that never block, which
+    /// `epoll_ctl(2)` refuses with `EPERM`.
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+
+    /// Returns whether the file has a position (`lseek(2)`, `pread(2)`), else `ESPIPE`.
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    /// Returns the size in bytes (for `SEEK_END`).
+    fn size(&self) -> u64 {
+        0
+    }
+
+    /// Answers `fstat(2)`, filling `struct stat` (144 bytes on x86-64).
+    ///
+    /// # Errors
+    /// As `fstat(2)`.
+    fn stat(&self) -> Result<[u8; 144], Errno>;
+
+    /// Answers `ioctl(2)`; requests that every file has (`FIONBIO`, `FIOCLEX`) are handled before.
+    ///
+    /// # Errors
+    /// `ENOTTY` for a request that the file does not know.
+    fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
+        let _ = (cx, request, arg);
+        Err(Errno::ENOTTY)
+    }
+
+    /// Returns the frame that holds page `index` (bytes `index * 4096` on), for a mapping. With `write` the caller will
+    /// store to it through a shared mapping. Takes at most the file's own page lock.
+    ///
+    /// # Errors
+    /// `ENODEV` when the file cannot be mapped; `ENXIO` past its end (SIGBUS); `ENOMEM`, `ENOSPC`.
+    fn frame(&self, index: u64, write: bool) -> Result<Frame, Errno> {
+        let _ = (index, write);
+        Err(Errno::ENODEV)
+    }
+
+    /// Called when an open file description of this file is closed for good (not for each duplicate).
+    fn release(&self) {}
+
+    /// The file as `Any`, to get at its concrete type (`socket`, `epoll`, ...): `fn as_any(&self) -> &dyn Any { self }`.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Status flags of an open file description that may change (`F_SETFL`): `O_APPEND`, `O_NONBLOCK`, ...
+pub mod flags {
+    /// Access mode mask and values (`open(2)`).
+    pub const O_ACCMODE: u32 = 0o3;
+    /// Read only.
+    pub const O_RDONLY: u32 = 0;
+    /// Write only.
+    pub const O_WRONLY: u32 = 1;
+    /// Read and write.
+    pub const O_RDWR: u32 = 2;
+    /// Append on each write.
+    pub const O_APPEND: u32 = 0o2000;
+    /// Do not block.
+    pub const O_NONBLOCK: u32 = 0o4000;
+    /// Close on exec (of descriptors, not of descriptions).
+    pub const O_CLOEXEC: u32 = 0o2_000_000;
+    /// Path only.
+    pub const O_PATH: u32 = 0o10_000_000;
+}
+
+/// An open file description (`open(2)`): file, position, status flags; shared by duplicated descriptors and by fork.
+pub struct OpenFile {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// Status flags and access mode as `fcntl(F_GETFL)` returns them.
+    flags: AtomicU32,
+    /// The position, for seekable files. Held over a read or write that uses it, so that these are atomic to each other.
+    pub offset: SpinLock<u64>,
+    /// What `/proc/self/fd` shows: a path, or `pipe:[7]` and the like.
+    pub name: alloc::string::String,
+}
+
+impl core::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "OpenFile({})", self.name)
+    }
+}
+
+impl OpenFile {
+    /// Makes a description at position 0. `O_CLOEXEC` belongs to the descriptor and is dropped from `flags`.
+    #[must_use]
+    pub fn new(file: Arc<dyn File>, flags: u32, name: alloc::string::String) -> Arc<Self> {
+        let flags = AtomicU32::new(flags & !flags::O_CLOEXEC);
+        Arc::new(Self {
+            file,
+            flags,
+            offset: SpinLock::new(0),
+            name,
+        })
+    }
+
+    /// Returns the status flags and access mode.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the changeable flags in `mask` by those of `value`.
+    pub fn set_flags(&self, mask: u32, value: u32) {
+        let _ = self
+            .flags
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |f| {
+                Some(f & !mask | value & mask)
+            });
+    }
+
+    /// Returns whether `O_NONBLOCK` is set.
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags() & flags::O_NONBLOCK != 0
+    }
+
+    /// Returns whether the access mode allows reading (and it is no `O_PATH` descriptor).
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        let f = self.flags();
+        f & flags::O_PATH == 0 && f & flags::O_ACCMODE != flags::O_WRONLY
+    }
+
+    /// Returns whether the access mode allows writing.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let f = self.flags();
+        f & flags::O_PATH == 0 && matches!(f & flags::O_ACCMODE, flags::O_WRONLY | flags::O_RDWR)
+    }
+
+    /// Returns the file as a concrete type.
+    #[must_use]
+    pub fn downcast<T: 'static>(&self) -> Option<&T> {
+        self.file.as_any().downcast_ref()
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.file.release();
+    }
+}
+
+/// One descriptor.
+#[derive(Clone, Debug)]
+struct Slot {
+    open: Arc<OpenFile>,
+    close_on_exec: bool,
+}
+
+/// A file descriptor table; shared by threads (`CLONE_FILES`), copied by fork.
+#[derive(Debug)]
+pub struct FdTable {
+    slots: SpinLock<Slots>,
+}
+
+#[derive(Clone, Debug)]
+struct Slots {
+    table: Vec<Option<Slot>>,
+    /// No free slot lies below this.
+    first_free: usize,
+}
+
+/// Whether a new descriptor is closed by `execve(2)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnExec {
+    /// It stays open.
+    Keep,
+    /// It is closed.
+    Close,
+}
+
+impl OnExec {
+    /// Reads the `O_CLOEXEC` bit.
+    #[must_use]
+    pub fn from_flags(flags: u32) -> Self {
+        if flags & flags::O_CLOEXEC == 0 {
+            Self::Keep
+        } else {
+            Self::Close
+        }
+    }
+}
+
+impl Default for FdTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FdTable {
+    /// Makes an empty table.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            slots: SpinLock::new(Slots {
+                table: Vec::new(),
+                first_free: 0,
+            }),
+        }
+    }
+
+    /// Returns the description behind `fd`.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn get(&self, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
+        let index = usize::try_from(fd.0).map_err(|_| Errno::EBADF)?;
+        let slots = self.slots.lock();
+        slots
+            .table
+            .get(index)
+            .and_then(Option::as_ref)
+            .map(|s| Arc::clone(&s.open))
+            .ok_or(Errno::EBADF)
+    }
+
+    /// Installs `open` at the lowest free descriptor at or above `from`; `limit` is `RLIMIT_NOFILE`.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn install(
+        &self,
+        open: Arc<OpenFile>,
+        from: usize,
+        limit: usize,
+        on_exec: OnExec,
+    ) -> Result<Fd, Errno> {
+        let mut slots = self.slots.lock();
+        let start = from.max(slots.first_free);
+        let free = slots.table.iter().skip(start).position(Option::is_none);
+        let index = free.map_or(slots.table.len().max(start), |i| start + i);
+        if index >= limit {
+            return Err(Errno::EMFILE);
+        }
+        if index >= slots.table.len() {
+            slots.table.resize(index + 1, None);
+        }
+        if let Some(slot) = slots.table.get_mut(index) {
+            *slot = Some(Slot {
+                open,
+                close_on_exec: on_exec == OnExec::Close,
+            });
+        }
+        if from <= slots.first_free {
+            slots.first_free = index + 1;
+        }
+        i32::try_from(index).map(Fd).map_err(|_| Errno::EMFILE)
+    }
+
+    /// Installs `open` at exactly `fd` (`dup2(2)`) and returns what was there, for the caller to drop.
+    ///
+    /// # Errors
+    /// `EBADF` when `fd` is negative or at or above `limit`.
+    pub fn replace(
+        &self,
+        fd: Fd,
+        open: Arc<OpenFile>,
+        limit: usize,
+        on_exec: OnExec,
+    ) -> Result<Option<Arc<OpenFile>>, Errno> {
+        let index = usize::try_from(fd.0)
+            .ok()
+            .filter(|&i| i < limit)
+            .ok_or(Errno::EBADF)?;
+        let mut slots = self.slots.lock();
+        if index >= slots.table.len() {
+            slots.table.resize(index + 1, None);
+        }
+        let slot = slots.table.get_mut(index).ok_or(Errno::EBADF)?;
+        let old = slot.replace(Slot {
+            open,
+            close_on_exec: on_exec == OnExec::Close,
+        });
+        Ok(old.map(|s| s.open))
+    }
+
+    /// Removes `fd` and returns its description, for the caller to drop outside the lock.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn remove(&self, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
+        let index = usize::try_from(fd.0).map_err(|_| Errno::EBADF)?;
+        let mut slots = self.slots.lock();
+        let slot = slots
+            .table
+            .get_mut(index)
+            .and_then(Option::take)
+            .ok_or(Errno::EBADF)?;
+        slots.first_free = slots.first_free.min(index);
+        Ok(slot.open)
+    }
+
+    /// Returns the close-on-exec flag.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn on_exec(&self, fd: Fd) -> Result<OnExec, Errno> {
+        let index = usize::try_from(fd.0).map_err(|_| Errno::EBADF)?;
+        let slots = self.slots.lock();
+        let slot = slots
+            .table
+            .get(index)
+            .and_then(Option::as_ref)
+            .ok_or(Errno::EBADF)?;
+        Ok(if slot.close_on_exec {
+            OnExec::Close
+        } else {
+            OnExec::Keep
+        })
+    }
+
+    /// Sets the close-on-exec flag.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn set_on_exec(&self, fd: Fd, on_exec: OnExec) -> Result<(), Errno> {
+        let index = usize::try_from(fd.0).map_err(|_| Errno::EBADF)?;
+        let mut slots = self.slots.lock();
+        let slot = slots
+            .table
+            .get_mut(index)
+            .and_then(Option::as_mut)
+            .ok_or(Errno::EBADF)?;
+        slot.close_on_exec = on_exec == OnExec::Close;
+        Ok(())
+    }
+
+    /// Removes every descriptor for which `doomed(fd, close_on_exec)` holds and returns the descriptions, for the caller to
+    /// drop outside the lock (`execve`, `close_range`, exit).
+    pub fn remove_where(&self, mut doomed: impl FnMut(usize, bool) -> bool) -> Vec<Arc<OpenFile>> {
+        let mut slots = self.slots.lock();
+        let mut removed = Vec::new();
+        let mut first = slots.first_free;
+        for (index, slot) in slots.table.iter_mut().enumerate() {
+            if slot
+                .as_ref()
+                .is_some_and(|s| doomed(index, s.close_on_exec))
+            {
+                removed.extend(slot.take().map(|s| s.open));
+                first = first.min(index);
+            }
+        }
+        slots.first_free = first;
+        removed
+    }
+
+    /// Lists the descriptors in use (`/proc/self/fd`).
+    #[must_use]
+    pub fn list(&self) -> Vec<(Fd, Arc<OpenFile>)> {
+        let slots = self.slots.lock();
+        let used = slots
+            .table
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| Some((i, s.as_ref()?)));
+        used.filter_map(|(i, s)| Some((Fd(i32::try_from(i).ok()?), Arc::clone(&s.open))))
+            .collect()
+    }
+
+    /// Copies the table (`fork(2)`).
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            slots: SpinLock::new(self.slots.lock().clone()),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The system-call handlers, one file for each man-page family.
+//!
+//! A handler decodes its arguments, takes the object, calls one of its methods and encodes the result. Its doc comment
+//! starts with the man page and lists flags that are supported and known deviations.

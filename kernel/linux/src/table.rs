@@ -1,0 +1,56 @@
+//! The system-call table: the only list of the calls we serve. One row a call, sorted by number (checked when compiled).
+//!
+//! Row: `NUMBER NAME => HANDLER : STATUS;` with the name as in Linux's `syscall_64.tbl`, the handler below
+//! [`crate::sys`], and the status `full` or `partial` (its doc comment says what is missing). A number that has no row is
+//! refused with `ENOSYS` and leaves a trace event. `cargo xtask abi-docs` makes `docs/abi/README.md` from this file.
+
+use tyn_abi::Errno;
+
+use crate::cx::{Cx, Handler, SysResult};
+use crate::{sys, trace};
+
+macro_rules! syscalls {
+    ($($nr:literal $name:ident => $($handler:ident)::+ : $status:ident;)*) => {
+        /// Numbers and names of all calls in the table.
+        pub const CALLS: &[(u64, &str)] = &[$(($nr, stringify!($name))),*];
+
+        /// Runs the system call that the registers name.
+        ///
+        /// # Errors
+        /// The call's own errors; `ENOSYS` for a number that is not in the table.
+        pub fn dispatch(cx: &mut Cx<'_>) -> SysResult {
+            let regs = cx.user.regs;
+            let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+            match regs.rax {
+                $($nr => Handler::call(sys::$($handler)::+, cx, args),)*
+                nr => {
+                    trace::unknown_call(cx.thread.tid(), nr, args);
+                    Err(Errno::ENOSYS)
+                }
+            }
+        }
+    };
+}
+
+syscalls! {}
+
+const _: () = {
+    let mut i = 1;
+    while i < CALLS.len() {
+        assert!(
+            CALLS[i - 1].0 < CALLS[i].0,
+            "table rows must be sorted by number, without duplicates"
+        );
+        i += 1;
+    }
+};
+
+/// Returns the name of a call, for traces.
+#[must_use]
+pub fn name(nr: u64) -> Option<&'static str> {
+    CALLS
+        .binary_search_by_key(&nr, |&(n, _)| n)
+        .ok()
+        .and_then(|i| CALLS.get(i))
+        .map(|&(_, name)| name)
+}
