@@ -1,3 +1,14 @@
-//! Placeholder.
+//! The objects behind descriptors that are neither files nor network sockets, as pure state machines: pipes, eventfds,
+//! timerfds, AF_UNIX sockets, epoll sets, and the bit logic of `poll(2)` and `select(2)`.
+//!
+//! Nothing here blocks, locks, reads a clock or touches user memory: time comes as an argument, bytes through
+//! [`tyn_abi::Source`] and [`tyn_abi::Sink`], and what cannot be done now is an error. `tyn-linux` puts each object
+//! behind a lock and does the waiting.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod console;
+
+pub use console::{ConsoleDevice, ConsoleInput};
