@@ -14,6 +14,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod options;
+
 /// Path of the start description inside the image.
 pub const INIT_PATH: &str = "/.tyn/init";
 /// Path of the run-time configuration, in an archive appended when the guest starts.
