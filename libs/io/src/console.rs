@@ -1,16 +1,22 @@
 //! What a console driver offers to the tty above it.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 
-/// Takes bytes that a console received; called in interrupt context, so it must not block.
-pub type ConsoleInput = Box<dyn Fn(&[u8]) + Send + Sync>;
+/// Who hears of a console's events. Called in interrupt context: it must not block.
+pub trait ConsoleListener: Send + Sync {
+    /// Bytes arrived.
+    fn received(&self, bytes: &[u8]);
+
+    /// There is room for output again, after a [`ConsoleDevice::write`] that took only a part.
+    fn writable(&self);
+}
 
 /// A byte-wise console: a serial port, virtio-console.
 pub trait ConsoleDevice: Send + Sync {
-    /// Puts out all of `bytes`, in order and unchanged; bytes of two calls never mix. The driver queues what the device
-    /// does not take at once.
-    fn write(&self, bytes: &[u8]);
+    /// Takes as many of `bytes` as there is room for, to be put out in order and unchanged, and returns the count. Bytes of
+    /// two calls never mix. When the count is short, [`ConsoleListener::writable`] follows.
+    fn write(&self, bytes: &[u8]) -> usize;
 
-    /// Sets who gets received bytes. Bytes received before are handed over first; a second call replaces the receiver.
-    fn set_input(&self, input: ConsoleInput);
+    /// Sets who hears of input and of room for output; a second call replaces the listener.
+    fn set_listener(&self, listener: Arc<dyn ConsoleListener>);
 }

@@ -11,4 +11,4 @@ extern crate alloc;
 
 pub mod console;
 
-pub use console::{ConsoleDevice, ConsoleInput};
+pub use console::{ConsoleDevice, ConsoleListener};

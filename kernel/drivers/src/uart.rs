@@ -1,0 +1,165 @@
+//! The 16550 UART of a PC (COM1), as a console.
+//!
+//! Output goes to a queue and from there to the transmit FIFO, at once as far as that takes it, the rest when the
+//! transmitter interrupts. Nothing is lost and nothing waits.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use tyn_hal::irq::{self, IrqError};
+use tyn_hal::mem::IoPort;
+use tyn_hal::sync::SpinLock;
+
+/// First port of COM1.
+const COM1: u16 = 0x3f8;
+/// ISA interrupt of COM1.
+const COM1_IRQ: u8 = 4;
+/// Bytes that the transmit FIFO takes when it is empty.
+const FIFO_BYTES: usize = 16;
+/// Most bytes that wait for the transmitter; a writer is told to come back later beyond that.
+const QUEUE_BYTES: usize = 64 * 1024;
+
+/// Register offsets.
+mod reg {
+    /// Data, and divisor latch low while DLAB is set.
+    pub(super) const DATA: u16 = 0;
+    /// Interrupt enable, and divisor latch high.
+    pub(super) const INTERRUPT_ENABLE: u16 = 1;
+    /// Interrupt identification (read), FIFO control (write).
+    pub(super) const FIFO_CONTROL: u16 = 2;
+    pub(super) const LINE_CONTROL: u16 = 3;
+    pub(super) const MODEM_CONTROL: u16 = 4;
+    pub(super) const LINE_STATUS: u16 = 5;
+    pub(super) const SCRATCH: u16 = 7;
+}
+
+const IER_RECEIVED: u8 = 1;
+const IER_TRANSMIT_EMPTY: u8 = 2;
+const LSR_DATA_READY: u8 = 1;
+const LSR_TRANSMIT_EMPTY: u8 = 0x20;
+
+/// What happens when the console has something new.
+pub trait Listener: Send + Sync {
+    /// Bytes arrived. Runs in interrupt context.
+    fn received(&self, bytes: &[u8]);
+    /// There is room for output again. Runs in interrupt context.
+    fn writable(&self);
+}
+
+struct State {
+    pending: VecDeque<u8>,
+    listener: Option<Arc<dyn Listener>>,
+    /// Whether a writer was turned away and wants to hear of room.
+    starved: bool,
+}
+
+/// COM1.
+pub struct Uart {
+    ports: [IoPort; 8],
+    state: SpinLock<State>,
+}
+
+impl core::fmt::Debug for Uart {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Uart(COM1)")
+    }
+}
+
+impl Uart {
+    /// Initialises COM1 (115200 baud, 8N1, FIFOs on); `None` where there is none.
+    ///
+    /// # Errors
+    /// [`IrqError`] when its interrupt cannot be routed.
+    pub fn probe() -> Result<Option<Arc<Self>>, IrqError> {
+        let ports: Option<alloc::vec::Vec<IoPort>> = (0..8).map(|i| IoPort::new(COM1 + i)).collect();
+        let Some(Ok(ports)) = ports.map(<[IoPort; 8]>::try_from) else { return Ok(None) };
+        let state = SpinLock::new(State { pending: VecDeque::new(), listener: None, starved: false });
+        let uart = Self { ports, state };
+        uart.write_reg(reg::SCRATCH, 0x5a);
+        if uart.read_reg(reg::SCRATCH) != 0x5a {
+            return Ok(None);
+        }
+        const DLAB: u8 = 0x80;
+        const EIGHT_BITS: u8 = 3;
+        uart.write_reg(reg::INTERRUPT_ENABLE, 0);
+        uart.write_reg(reg::LINE_CONTROL, DLAB);
+        uart.write_reg(reg::DATA, 1);
+        uart.write_reg(reg::INTERRUPT_ENABLE, 0);
+        uart.write_reg(reg::LINE_CONTROL, EIGHT_BITS);
+        // FIFO on, both cleared, receive trigger at 14 bytes.
+        uart.write_reg(reg::FIFO_CONTROL, 0xc7);
+        // DTR, RTS, OUT2 (gates the interrupt).
+        uart.write_reg(reg::MODEM_CONTROL, 0x0b);
+        let uart = Arc::new(uart);
+        let (gsi, trigger) = irq::isa_line(COM1_IRQ);
+        let handler_uart = Arc::clone(&uart);
+        irq::register_line(gsi, trigger, Box::new(move || handler_uart.on_interrupt()))?;
+        uart.write_reg(reg::INTERRUPT_ENABLE, IER_RECEIVED);
+        Ok(Some(uart))
+    }
+
+    fn read_reg(&self, register: u16) -> u8 {
+        self.ports.get(usize::from(register)).map_or(0, |p| p.read_u8())
+    }
+
+    fn write_reg(&self, register: u16, value: u8) {
+        if let Some(port) = self.ports.get(usize::from(register)) {
+            port.write_u8(value);
+        }
+    }
+
+    /// Sets who hears of input and of room for output.
+    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
+        self.state.lock().listener = Some(listener);
+    }
+
+    /// Takes as many bytes as there is room for and returns the count; when it is short, [`Listener::writable`] follows.
+    pub fn write(&self, bytes: &[u8]) -> usize {
+        let mut state = self.state.lock();
+        let room = QUEUE_BYTES - state.pending.len().min(QUEUE_BYTES);
+        let taken = bytes.len().min(room);
+        state.pending.extend(bytes.iter().take(taken));
+        state.starved |= taken < bytes.len();
+        self.pump(&mut state);
+        taken
+    }
+
+    /// Moves queued bytes to the transmitter as long as it takes them.
+    fn pump(&self, state: &mut State) {
+        while !state.pending.is_empty() && self.read_reg(reg::LINE_STATUS) & LSR_TRANSMIT_EMPTY != 0 {
+            let n = state.pending.len().min(FIFO_BYTES);
+            for byte in state.pending.drain(..n) {
+                self.write_reg(reg::DATA, byte);
+            }
+        }
+        let transmit = if state.pending.is_empty() { 0 } else { IER_TRANSMIT_EMPTY };
+        self.write_reg(reg::INTERRUPT_ENABLE, IER_RECEIVED | transmit);
+    }
+
+    fn on_interrupt(&self) {
+        let mut input = [0; 64];
+        let mut count = 0;
+        let (listener, has_room) = {
+            let mut state = self.state.lock();
+            while self.read_reg(reg::LINE_STATUS) & LSR_DATA_READY != 0 {
+                let Some(slot) = input.get_mut(count) else { break };
+                *slot = self.read_reg(reg::DATA);
+                count += 1;
+            }
+            self.pump(&mut state);
+            let has_room = state.starved && state.pending.len() < QUEUE_BYTES / 2;
+            if has_room {
+                state.starved = false;
+            }
+            (state.listener.clone(), has_room)
+        };
+        let Some(listener) = listener else { return };
+        if count > 0 {
+            listener.received(input.get(..count).unwrap_or_default());
+        }
+        if has_room {
+            listener.writable();
+        }
+    }
+}
