@@ -13,19 +13,30 @@ use crate::virtio::{DeviceError, Found};
 /// Lists all virtio devices. `dsdt` is the ACPI table of that name where there is one. Devices that cannot be driven are
 /// returned as errors with their type, for one report line each.
 #[must_use]
-pub fn virtio_devices(cmdline: &str, dsdt: Option<&[u8]>) -> Vec<Result<Found, (u32, DeviceError)>> {
+pub fn virtio_devices(
+    cmdline: &str,
+    dsdt: Option<&[u8]>,
+) -> Vec<Result<Found, (u32, DeviceError)>> {
     let mut found = Vec::new();
     for function in pci::functions() {
-        let Some(device_type) = device_type(function) else { continue };
+        let Some(device_type) = device_type(function) else {
+            continue;
+        };
         found.push(match PciTransport::new(function) {
-            Ok(t) => Ok(Found { device_type, transport: Box::new(t) }),
+            Ok(t) => Ok(Found {
+                device_type,
+                transport: Box::new(t),
+            }),
             Err(e) => Err((device_type, e)),
         });
     }
     let places = mmio_options(cmdline).chain(dsdt.map(mmio_in_dsdt).unwrap_or_default());
     for place in places {
         if let Some((device_type, t)) = MmioTransport::probe(place) {
-            found.push(Ok(Found { device_type, transport: Box::new(t) }));
+            found.push(Ok(Found {
+                device_type,
+                transport: Box::new(t),
+            }));
         }
     }
     found
@@ -35,11 +46,17 @@ pub fn virtio_devices(cmdline: &str, dsdt: Option<&[u8]>) -> Vec<Result<Found, (
 /// microvm without ACPI and Firecracker add them.
 pub fn mmio_options(cmdline: &str) -> impl Iterator<Item = Place> + '_ {
     cmdline.split_ascii_whitespace().filter_map(|option| {
-        let (size, rest) = option.strip_prefix("virtio_mmio.device=")?.split_once('@')?;
+        let (size, rest) = option
+            .strip_prefix("virtio_mmio.device=")?
+            .split_once('@')?;
         let (base, irq) = rest.split_once(':')?;
         let irq = irq.split(':').next()?;
         let len = usize::try_from(parse_size(size)?).ok()?;
-        Some(Place { base: PhysAddr(parse_size(base)?), len, gsi: irq.parse().ok()? })
+        Some(Place {
+            base: PhysAddr(parse_size(base)?),
+            len,
+            gsi: irq.parse().ok()?,
+        })
     })
 }
 
@@ -64,18 +81,37 @@ fn mmio_in_dsdt(dsdt: &[u8]) -> Vec<Place> {
     const HID: &[u8] = b"LNRO0005\0";
     const MEMORY_32_FIXED: &[u8] = &[0x86, 9, 0];
     const EXTENDED_INTERRUPT: &[u8] = &[0x89, 6, 0];
-    let starts: Vec<usize> = dsdt.windows(HID.len()).enumerate().filter(|(_, w)| *w == HID).map(|(i, _)| i).collect();
+    let starts: Vec<usize> = dsdt
+        .windows(HID.len())
+        .enumerate()
+        .filter(|(_, w)| *w == HID)
+        .map(|(i, _)| i)
+        .collect();
     let place = |start: usize, end: usize| {
         let device = dsdt.get(start..end)?;
         let find = |tag: &[u8]| device.windows(tag.len()).position(|w| w == tag);
-        let u32_at = |at: usize| device.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+        let u32_at = |at: usize| {
+            device
+                .get(at..at + 4)?
+                .try_into()
+                .ok()
+                .map(u32::from_le_bytes)
+        };
         let memory = find(MEMORY_32_FIXED)?;
         let interrupt = find(EXTENDED_INTERRUPT)?;
         let len = usize::try_from(u32_at(memory + 8)?).ok()?;
-        Some(Place { base: PhysAddr(u64::from(u32_at(memory + 4)?)), len, gsi: u32_at(interrupt + 5)? })
+        Some(Place {
+            base: PhysAddr(u64::from(u32_at(memory + 4)?)),
+            len,
+            gsi: u32_at(interrupt + 5)?,
+        })
     };
     let ends = starts.iter().skip(1).copied().chain([dsdt.len()]);
-    starts.iter().zip(ends).filter_map(|(&start, end)| place(start, end)).collect()
+    starts
+        .iter()
+        .zip(ends)
+        .filter_map(|(&start, end)| place(start, end))
+        .collect()
 }
 
 #[cfg(test)]
@@ -84,9 +120,25 @@ mod tests {
 
     #[test]
     fn mmio_option_with_suffix_and_hex_is_read() {
-        let places: Vec<Place> = mmio_options("quiet virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@1M:5:3").collect();
-        assert_eq!(places[0], Place { base: PhysAddr(0xfeb0_0e00), len: 512, gsi: 12 });
-        assert_eq!(places[1], Place { base: PhysAddr(0x10_0000), len: 4096, gsi: 5 });
+        let places: Vec<Place> =
+            mmio_options("quiet virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@1M:5:3")
+                .collect();
+        assert_eq!(
+            places[0],
+            Place {
+                base: PhysAddr(0xfeb0_0e00),
+                len: 512,
+                gsi: 12
+            }
+        );
+        assert_eq!(
+            places[1],
+            Place {
+                base: PhysAddr(0x10_0000),
+                len: 4096,
+                gsi: 5
+            }
+        );
     }
 
     #[test]
@@ -100,7 +152,14 @@ mod tests {
         let mut dsdt = b"junk_HID\x0dLNRO0005\0_CRS\x11\x1a\x0a\x17".to_vec();
         dsdt.extend([0x86, 9, 0, 1, 0, 0x0e, 0xb0, 0xfe, 0, 2, 0, 0]);
         dsdt.extend([0x89, 6, 0, 1, 1, 23, 0, 0, 0, 0x79, 0]);
-        assert_eq!(mmio_in_dsdt(&dsdt), [Place { base: PhysAddr(0xfeb0_0e00), len: 512, gsi: 23 }]);
+        assert_eq!(
+            mmio_in_dsdt(&dsdt),
+            [Place {
+                base: PhysAddr(0xfeb0_0e00),
+                len: 512,
+                gsi: 23
+            }]
+        );
         assert!(mmio_in_dsdt(&dsdt[..20]).is_empty());
     }
 }

@@ -47,7 +47,9 @@ impl Function {
     /// Reads the aligned dword that holds `offset`; all ones where nothing answers.
     #[must_use]
     pub fn read_u32(self, offset: u8) -> u32 {
-        let Some((address, data)) = ports() else { return u32::MAX };
+        let Some((address, data)) = ports() else {
+            return u32::MAX;
+        };
         let _guard = CONFIG.lock();
         address.write_u32(self.address(offset));
         data.read_u32()
@@ -55,7 +57,9 @@ impl Function {
 
     /// Writes an aligned dword.
     pub fn write_u32(self, offset: u8, value: u32) {
-        let Some((address, data)) = ports() else { return };
+        let Some((address, data)) = ports() else {
+            return;
+        };
         let _guard = CONFIG.lock();
         address.write_u32(self.address(offset));
         data.write_u32(value);
@@ -100,7 +104,10 @@ impl Function {
         let mut offset = self.read_u8(0x34) & 0xfc;
         while offset >= 0x40 && found.len() < 48 {
             let header = self.read_u16(offset);
-            found.push(Capability { id: header as u8, offset });
+            found.push(Capability {
+                id: header as u8,
+                offset,
+            });
             offset = (header >> 8) as u8 & 0xfc;
         }
         found
@@ -115,7 +122,11 @@ impl Function {
         let low = self.read_u32(0x10 + 4 * index);
         let is_io = low & 1 != 0;
         let is_64_bit = low & 0b110 == 0b100;
-        let high = if is_64_bit && index < 5 { self.read_u32(0x14 + 4 * index) } else { 0 };
+        let high = if is_64_bit && index < 5 {
+            self.read_u32(0x14 + 4 * index)
+        } else {
+            0
+        };
         let address = u64::from(high) << 32 | u64::from(low & !0xf);
         (!is_io && address != 0).then_some(PhysAddr(address))
     }
@@ -132,7 +143,11 @@ impl Function {
 #[must_use]
 pub fn functions() -> Vec<Function> {
     let mut found = Vec::new();
-    let host = Function { bus: 0, device: 0, function: 0 };
+    let host = Function {
+        bus: 0,
+        device: 0,
+        function: 0,
+    };
     if host.read_u32(0) == u32::MAX {
         return found;
     }
@@ -151,7 +166,11 @@ fn scan_device(bus: u8, device: u8, found: &mut Vec<Function>, buses: &mut Vec<u
     const HEADER_MULTIFUNCTION: u8 = 0x80;
     const HEADER_BRIDGE: u8 = 1;
     for function in 0..8 {
-        let f = Function { bus, device, function };
+        let f = Function {
+            bus,
+            device,
+            function,
+        };
         if f.read_u16(0) == u16::MAX {
             if function == 0 {
                 return;

@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use tyn_hal::irq::{self, IrqError};
 use tyn_hal::mem::IoPort;
 use tyn_hal::sync::SpinLock;
+use tyn_io::console::{ConsoleDevice, ConsoleListener};
 
 /// First port of COM1.
 const COM1: u16 = 0x3f8;
@@ -39,17 +40,9 @@ const IER_TRANSMIT_EMPTY: u8 = 2;
 const LSR_DATA_READY: u8 = 1;
 const LSR_TRANSMIT_EMPTY: u8 = 0x20;
 
-/// What happens when the console has something new.
-pub trait Listener: Send + Sync {
-    /// Bytes arrived. Runs in interrupt context.
-    fn received(&self, bytes: &[u8]);
-    /// There is room for output again. Runs in interrupt context.
-    fn writable(&self);
-}
-
 struct State {
     pending: VecDeque<u8>,
-    listener: Option<Arc<dyn Listener>>,
+    listener: Option<Arc<dyn ConsoleListener>>,
     /// Whether a writer was turned away and wants to hear of room.
     starved: bool,
 }
@@ -72,9 +65,16 @@ impl Uart {
     /// # Errors
     /// [`IrqError`] when its interrupt cannot be routed.
     pub fn probe() -> Result<Option<Arc<Self>>, IrqError> {
-        let ports: Option<alloc::vec::Vec<IoPort>> = (0..8).map(|i| IoPort::new(COM1 + i)).collect();
-        let Some(Ok(ports)) = ports.map(<[IoPort; 8]>::try_from) else { return Ok(None) };
-        let state = SpinLock::new(State { pending: VecDeque::new(), listener: None, starved: false });
+        let ports: Option<alloc::vec::Vec<IoPort>> =
+            (0..8).map(|i| IoPort::new(COM1 + i)).collect();
+        let Some(Ok(ports)) = ports.map(<[IoPort; 8]>::try_from) else {
+            return Ok(None);
+        };
+        let state = SpinLock::new(State {
+            pending: VecDeque::new(),
+            listener: None,
+            starved: false,
+        });
         let uart = Self { ports, state };
         uart.write_reg(reg::SCRATCH, 0x5a);
         if uart.read_reg(reg::SCRATCH) != 0x5a {
@@ -100,7 +100,9 @@ impl Uart {
     }
 
     fn read_reg(&self, register: u16) -> u8 {
-        self.ports.get(usize::from(register)).map_or(0, |p| p.read_u8())
+        self.ports
+            .get(usize::from(register))
+            .map_or(0, |p| p.read_u8())
     }
 
     fn write_reg(&self, register: u16, value: u8) {
@@ -109,31 +111,20 @@ impl Uart {
         }
     }
 
-    /// Sets who hears of input and of room for output.
-    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
-        self.state.lock().listener = Some(listener);
-    }
-
-    /// Takes as many bytes as there is room for and returns the count; when it is short, [`Listener::writable`] follows.
-    pub fn write(&self, bytes: &[u8]) -> usize {
-        let mut state = self.state.lock();
-        let room = QUEUE_BYTES - state.pending.len().min(QUEUE_BYTES);
-        let taken = bytes.len().min(room);
-        state.pending.extend(bytes.iter().take(taken));
-        state.starved |= taken < bytes.len();
-        self.pump(&mut state);
-        taken
-    }
-
     /// Moves queued bytes to the transmitter as long as it takes them.
     fn pump(&self, state: &mut State) {
-        while !state.pending.is_empty() && self.read_reg(reg::LINE_STATUS) & LSR_TRANSMIT_EMPTY != 0 {
+        while !state.pending.is_empty() && self.read_reg(reg::LINE_STATUS) & LSR_TRANSMIT_EMPTY != 0
+        {
             let n = state.pending.len().min(FIFO_BYTES);
             for byte in state.pending.drain(..n) {
                 self.write_reg(reg::DATA, byte);
             }
         }
-        let transmit = if state.pending.is_empty() { 0 } else { IER_TRANSMIT_EMPTY };
+        let transmit = if state.pending.is_empty() {
+            0
+        } else {
+            IER_TRANSMIT_EMPTY
+        };
         self.write_reg(reg::INTERRUPT_ENABLE, IER_RECEIVED | transmit);
     }
 
@@ -143,7 +134,9 @@ impl Uart {
         let (listener, has_room) = {
             let mut state = self.state.lock();
             while self.read_reg(reg::LINE_STATUS) & LSR_DATA_READY != 0 {
-                let Some(slot) = input.get_mut(count) else { break };
+                let Some(slot) = input.get_mut(count) else {
+                    break;
+                };
                 *slot = self.read_reg(reg::DATA);
                 count += 1;
             }
@@ -161,5 +154,21 @@ impl Uart {
         if has_room {
             listener.writable();
         }
+    }
+}
+
+impl ConsoleDevice for Uart {
+    fn write(&self, bytes: &[u8]) -> usize {
+        let mut state = self.state.lock();
+        let room = QUEUE_BYTES - state.pending.len().min(QUEUE_BYTES);
+        let taken = bytes.len().min(room);
+        state.pending.extend(bytes.iter().take(taken));
+        state.starved |= taken < bytes.len();
+        self.pump(&mut state);
+        taken
+    }
+
+    fn set_listener(&self, listener: Arc<dyn ConsoleListener>) {
+        self.state.lock().listener = Some(listener);
     }
 }

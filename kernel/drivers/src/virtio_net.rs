@@ -45,7 +45,10 @@ impl VirtioNet {
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn new(transport: Box<dyn Transport>, on_interrupt: irq::Handler) -> Result<Self, DeviceError> {
+    pub fn new(
+        transport: Box<dyn Transport>,
+        on_interrupt: irq::Handler,
+    ) -> Result<Self, DeviceError> {
         let transport: Arc<dyn Transport> = transport.into();
         let accepted = negotiate(&*transport, F_MAC | features::EVENT_IDX)?;
         let event_index = accepted & features::EVENT_IDX != 0;
@@ -74,7 +77,14 @@ impl VirtioNet {
         }
         transmit.disable_interrupts();
         let free = (0..transmit.size()).rev().collect();
-        Ok(Self { transport, receive, transmit, free, mac, frame: alloc::vec![0; FRAME_BYTES] })
+        Ok(Self {
+            transport,
+            receive,
+            transmit,
+            free,
+            mac,
+            frame: alloc::vec![0; FRAME_BYTES],
+        })
     }
 
     fn reclaim(&mut self) {

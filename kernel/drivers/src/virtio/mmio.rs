@@ -58,8 +58,18 @@ impl MmioTransport {
         const MAGIC: u32 = u32::from_le_bytes(*b"virt");
         let regs = Mmio::map(place.base, place.len.max(0x200))?;
         let device_type = regs.read_u32(reg::DEVICE_ID);
-        let found = regs.read_u32(reg::MAGIC) == MAGIC && regs.read_u32(reg::VERSION) == 2 && device_type != 0;
-        found.then(|| (device_type, Self { regs: Arc::new(regs), gsi: place.gsi }))
+        let found = regs.read_u32(reg::MAGIC) == MAGIC
+            && regs.read_u32(reg::VERSION) == 2
+            && device_type != 0;
+        found.then(|| {
+            (
+                device_type,
+                Self {
+                    regs: Arc::new(regs),
+                    gsi: place.gsi,
+                },
+            )
+        })
     }
 }
 
@@ -97,10 +107,15 @@ impl Transport for MmioTransport {
     }
 
     fn enable_queue(&self, queue: &Virtqueue) -> Result<(), DeviceError> {
-        self.regs.write_u32(reg::QUEUE_SEL, u32::from(queue.index()));
+        self.regs
+            .write_u32(reg::QUEUE_SEL, u32::from(queue.index()));
         self.regs.write_u32(reg::QUEUE_NUM, u32::from(queue.size()));
         let [desc, driver, device] = queue.addresses();
-        let places = [(reg::QUEUE_DESC, desc), (reg::QUEUE_DRIVER, driver), (reg::QUEUE_DEVICE, device)];
+        let places = [
+            (reg::QUEUE_DESC, desc),
+            (reg::QUEUE_DRIVER, driver),
+            (reg::QUEUE_DEVICE, device),
+        ];
         for (offset, address) in places {
             self.regs.write_u32(offset, address.0 as u32);
             self.regs.write_u32(offset + 4, (address.0 >> 32) as u32);

@@ -80,7 +80,9 @@ impl PciTransport {
             let offset = function.read_u32(cap.offset + 8);
             let len = function.read_u32(cap.offset + 12) as usize;
             match cfg_type {
-                1 if common.is_none() => common = function.map_bar(bar, offset, len.max(common::LEN)),
+                1 if common.is_none() => {
+                    common = function.map_bar(bar, offset, len.max(common::LEN))
+                }
                 2 if notify.is_none() => {
                     multiplier = function.read_u32(cap.offset + 16) as usize;
                     notify = function.map_bar(bar, offset, len);
@@ -92,7 +94,14 @@ impl PciTransport {
         let common = common.ok_or(DeviceError::Legacy)?;
         let notify = notify.ok_or(DeviceError::Missing("notification structure"))?;
         let msix = msix.ok_or(DeviceError::Missing("MSI-X capability"))?;
-        Ok(Self { common, notify, notify_multiplier: multiplier, notify_offsets: Default::default(), device, msix })
+        Ok(Self {
+            common,
+            notify,
+            notify_multiplier: multiplier,
+            notify_offsets: Default::default(),
+            device,
+            msix,
+        })
     }
 
     fn write_u64(&self, offset: usize, value: u64) {
@@ -144,9 +153,12 @@ impl Transport for PciTransport {
         if self.common.read_u16(common::QUEUE_MSIX_VECTOR) == NO_VECTOR {
             return Err(DeviceError::Missing("MSI-X vector for a queue"));
         }
-        let offset = usize::from(self.common.read_u16(common::QUEUE_NOTIFY_OFF)) * self.notify_multiplier;
+        let offset =
+            usize::from(self.common.read_u16(common::QUEUE_NOTIFY_OFF)) * self.notify_multiplier;
         let known = self.notify_offsets.get(usize::from(queue.index()));
-        known.ok_or(DeviceError::Missing("room for so many queues"))?.store(offset, Ordering::Relaxed);
+        known
+            .ok_or(DeviceError::Missing("room for so many queues"))?
+            .store(offset, Ordering::Relaxed);
         self.common.write_u16(common::QUEUE_ENABLE, 1);
         Ok(())
     }
@@ -158,8 +170,12 @@ impl Transport for PciTransport {
     }
 
     fn on_interrupt(&self, handler: irq::Handler) -> Result<(), DeviceError> {
-        let message = irq::register_msi(handler).map_err(|_| DeviceError::Missing("interrupt vector"))?;
+        let message =
+            irq::register_msi(handler).map_err(|_| DeviceError::Missing("interrupt vector"))?;
         self.common.write_u16(common::CONFIG_MSIX_VECTOR, NO_VECTOR);
-        self.msix.set(0, message).then_some(()).ok_or(DeviceError::Missing("MSI-X table entry"))
+        self.msix
+            .set(0, message)
+            .then_some(())
+            .ok_or(DeviceError::Missing("MSI-X table entry"))
     }
 }

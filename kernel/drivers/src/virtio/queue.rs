@@ -73,7 +73,11 @@ impl Virtqueue {
             let address = buffers.phys().0 + (slot * slot_bytes) as u64;
             rings.write(slot * 16, &address.to_le_bytes());
             rings.write(slot * 16 + 8, &(slot_bytes as u32).to_le_bytes());
-            let flags = if direction == Direction::DeviceWrites { WRITE } else { 0 };
+            let flags = if direction == Direction::DeviceWrites {
+                WRITE
+            } else {
+                0
+            };
             rings.write(slot * 16 + 12, &flags.to_le_bytes());
         }
         Ok(Self {
@@ -120,25 +124,32 @@ impl Virtqueue {
     #[must_use]
     pub fn addresses(&self) -> [PhysAddr; 3] {
         let base = self.rings.phys().0;
-        let offsets = [0, Self::avail_offset(self.size), Self::used_offset(self.size)];
+        let offsets = [
+            0,
+            Self::avail_offset(self.size),
+            Self::used_offset(self.size),
+        ];
         offsets.map(|o| PhysAddr(base + o as u64))
     }
 
     /// Copies into a slot that the driver owns.
     pub fn fill(&mut self, slot: u16, offset: usize, bytes: &[u8]) {
-        self.buffers.write(usize::from(slot) * self.slot_bytes + offset, bytes);
+        self.buffers
+            .write(usize::from(slot) * self.slot_bytes + offset, bytes);
     }
 
     /// Copies out of a slot that the driver owns.
     pub fn read(&self, slot: u16, offset: usize, dst: &mut [u8]) {
-        self.buffers.read(usize::from(slot) * self.slot_bytes + offset, dst);
+        self.buffers
+            .read(usize::from(slot) * self.slot_bytes + offset, dst);
     }
 
     /// Gives a slot to the device, with `len` valid bytes (transmit) or room for them (receive). The device sees it after
     /// [`Virtqueue::publish`].
     pub fn post(&mut self, slot: u16, len: usize) {
         let len = len.min(self.slot_bytes) as u32;
-        self.rings.write(usize::from(slot) * 16 + 8, &len.to_le_bytes());
+        self.rings
+            .write(usize::from(slot) * 16 + 8, &len.to_le_bytes());
         let entry = Self::avail_offset(self.size) + 4 + 2 * usize::from(self.available % self.size);
         self.rings.store_u16(entry, slot);
         self.available = self.available.wrapping_add(1);
@@ -176,13 +187,21 @@ impl Virtqueue {
             let mut bytes = [0; 8];
             self.rings.read(entry, &mut bytes);
             let [a, b, c, d, e, f, g, h] = bytes;
-            let (id, len) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+            let (id, len) = (
+                u32::from_le_bytes([a, b, c, d]),
+                u32::from_le_bytes([e, f, g, h]),
+            );
             self.taken = self.taken.wrapping_add(1);
             // A device that returns a slot it does not own is broken; its entry is dropped.
-            let Some(posted) = self.posted.get_mut(id as usize) else { continue };
+            let Some(posted) = self.posted.get_mut(id as usize) else {
+                continue;
+            };
             if core::mem::take(posted) {
                 let len = (len as usize).min(self.slot_bytes);
-                return Some(Used { slot: id as u16, len });
+                return Some(Used {
+                    slot: id as u16,
+                    len,
+                });
             }
         }
         None
@@ -194,7 +213,8 @@ impl Virtqueue {
     pub fn enable_interrupts(&mut self) -> bool {
         let avail = Self::avail_offset(self.size);
         if self.uses_event_index {
-            self.rings.store_u16(avail + 4 + 2 * usize::from(self.size), self.taken);
+            self.rings
+                .store_u16(avail + 4 + 2 * usize::from(self.size), self.taken);
         } else {
             self.rings.store_u16(avail, 0);
         }
@@ -208,7 +228,10 @@ impl Virtqueue {
         let avail = Self::avail_offset(self.size);
         if self.uses_event_index {
             // An event index just behind us: reached only after the ring wrapped.
-            self.rings.store_u16(avail + 4 + 2 * usize::from(self.size), self.taken.wrapping_sub(1));
+            self.rings.store_u16(
+                avail + 4 + 2 * usize::from(self.size),
+                self.taken.wrapping_sub(1),
+            );
         } else {
             self.rings.store_u16(avail, NO_INTERRUPT);
         }
