@@ -42,7 +42,12 @@ pub fn records_calls() -> bool {
 /// Records an event of thread `tid` (0 for none).
 pub fn event(tid: Tid, event: Event) {
     let Some(rings) = RINGS.get() else { return };
-    let record = Record { ns: time::now().0, cpu: cpu::current().0, tid: tid.0, event };
+    let record = Record {
+        ns: time::now().0,
+        cpu: cpu::current().0,
+        tid: tid.0,
+        event,
+    };
     rings.get().lock().push(record);
     if VERBOSITY.load(Ordering::Relaxed) >= Verbosity::Events as u8 {
         power::report(format_args!("trace {record}"));
@@ -51,7 +56,13 @@ pub fn event(tid: Tid, event: Event) {
 
 /// Records a system call that is not in the table.
 pub fn unknown_call(tid: Tid, nr: u64, [a, b, c, ..]: [u64; 6]) {
-    event(tid, Event::UnknownCall { nr, args: [a, b, c] });
+    event(
+        tid,
+        Event::UnknownCall {
+            nr,
+            args: [a, b, c],
+        },
+    );
 }
 
 /// Records a flag, option or request that is not supported.

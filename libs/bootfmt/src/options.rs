@@ -72,11 +72,15 @@ impl Options {
         let mut options = Self::default();
         for option in cmdline.split_ascii_whitespace() {
             let bad = |remedy| BadOption { option, remedy };
-            let (name, value) = option.split_once('=').map_or((option, None), |(n, v)| (n, Some(v)));
+            let (name, value) = option
+                .split_once('=')
+                .map_or((option, None), |(n, v)| (n, Some(v)));
             match (name, value) {
                 ("trace", None) => options.trace = Trace::Events,
                 ("trace", Some("calls")) => options.trace = Trace::Calls,
-                ("trace", Some(_)) => return Err(bad("has an unknown value: use 'trace' or 'trace=calls'")),
+                ("trace", Some(_)) => {
+                    return Err(bad("has an unknown value: use 'trace' or 'trace=calls'"));
+                }
                 ("ip", Some("dhcp")) => options.ip = Ip::Dhcp,
                 ("ip", Some("off")) => options.ip = Ip::Off,
                 ("ip", Some(v)) => {
@@ -85,7 +89,11 @@ impl Options {
                     ))?;
                 }
                 ("virtio_mmio.device", Some(_)) => {}
-                _ => return Err(bad("is unknown: known are trace, trace=calls, ip=, virtio_mmio.device=")),
+                _ => {
+                    return Err(bad(
+                        "is unknown: known are trace, trace=calls, ip=, virtio_mmio.device=",
+                    ));
+                }
             }
         }
         Ok(options)
@@ -99,10 +107,23 @@ fn parse_address(text: &str) -> Option<[u8; 4]> {
 fn parse_static(text: &str) -> Option<Ip> {
     let mut parts = text.split(',');
     let (address, prefix) = parts.next()?.split_once('/')?;
-    let gateway = parts.next().map(|g| parse_address(g).ok_or(())).transpose().ok()?;
-    let dns = parts.next().map(|d| parse_address(d).ok_or(())).transpose().ok()?;
+    let gateway = parts
+        .next()
+        .map(|g| parse_address(g).ok_or(()))
+        .transpose()
+        .ok()?;
+    let dns = parts
+        .next()
+        .map(|d| parse_address(d).ok_or(()))
+        .transpose()
+        .ok()?;
     let prefix = prefix.parse().ok().filter(|&p| p <= 32)?;
-    parts.next().is_none().then_some(Ip::Static { address: parse_address(address)?, prefix, gateway, dns })
+    parts.next().is_none().then_some(Ip::Static {
+        address: parse_address(address)?,
+        prefix,
+        gateway,
+        dns,
+    })
 }
 
 #[cfg(test)]
@@ -111,20 +132,45 @@ mod tests {
 
     #[test]
     fn empty_line_gives_the_defaults() {
-        assert_eq!(Options::parse("  ").unwrap(), Options { trace: Trace::Off, ip: Ip::Dhcp });
+        assert_eq!(
+            Options::parse("  ").unwrap(),
+            Options {
+                trace: Trace::Off,
+                ip: Ip::Dhcp
+            }
+        );
     }
 
     #[test]
     fn all_known_options_are_accepted() {
-        let o = Options::parse("trace=calls ip=10.0.2.15/24,10.0.2.2 virtio_mmio.device=512@0xfeb00e00:12").unwrap();
+        let o = Options::parse(
+            "trace=calls ip=10.0.2.15/24,10.0.2.2 virtio_mmio.device=512@0xfeb00e00:12",
+        )
+        .unwrap();
         assert_eq!(o.trace, Trace::Calls);
         let gateway = Some([10, 0, 2, 2]);
-        assert_eq!(o.ip, Ip::Static { address: [10, 0, 2, 15], prefix: 24, gateway, dns: None });
+        assert_eq!(
+            o.ip,
+            Ip::Static {
+                address: [10, 0, 2, 15],
+                prefix: 24,
+                gateway,
+                dns: None
+            }
+        );
     }
 
     #[test]
     fn unknown_or_malformed_options_are_named() {
-        for line in ["quiet", "trace=x", "ip=10.0.2.15", "ip=10.0.2.15/33", "ip=1.2.3.4/8,x", "ip", "ip=1.2.3.4/8,,,"] {
+        for line in [
+            "quiet",
+            "trace=x",
+            "ip=10.0.2.15",
+            "ip=10.0.2.15/33",
+            "ip=1.2.3.4/8,x",
+            "ip",
+            "ip=1.2.3.4/8,,,",
+        ] {
             let text = std::format!("{}", Options::parse(line).unwrap_err());
             assert!(text.contains(line), "{text}");
         }

@@ -71,15 +71,33 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::UnknownCall { nr, args: [a, b, c] } => {
-                write!(f, "system call {nr} ({a:#x}, {b:#x}, {c:#x}) is not supported: ENOSYS")
+            Self::UnknownCall {
+                nr,
+                args: [a, b, c],
+            } => {
+                write!(
+                    f,
+                    "system call {nr} ({a:#x}, {b:#x}, {c:#x}) is not supported: ENOSYS"
+                )
             }
-            Self::Unsupported { what, value } => write!(f, "{what}: value {value:#x} is not supported"),
-            Self::Call { name, args: [a, b, c], result } => write!(f, "{name}({a:#x}, {b:#x}, {c:#x}) = {result}"),
+            Self::Unsupported { what, value } => {
+                write!(f, "{what}: value {value:#x} is not supported")
+            }
+            Self::Call {
+                name,
+                args: [a, b, c],
+                result,
+            } => write!(f, "{name}({a:#x}, {b:#x}, {c:#x}) = {result}"),
             Self::Exec { pid } => write!(f, "process {pid} executes a program"),
-            Self::ProcessExit { pid, status } => write!(f, "process {pid} ended with wait status {status:#x}"),
-            Self::FaultSignal { signal, ip, addr } => write!(f, "fault: signal {signal} at ip {ip:#x}, address {addr:#x}"),
-            Self::KilledBySignal { pid, signal } => write!(f, "process {pid} was killed by signal {signal}"),
+            Self::ProcessExit { pid, status } => {
+                write!(f, "process {pid} ended with wait status {status:#x}")
+            }
+            Self::FaultSignal { signal, ip, addr } => {
+                write!(f, "fault: signal {signal} at ip {ip:#x}, address {addr:#x}")
+            }
+            Self::KilledBySignal { pid, signal } => {
+                write!(f, "process {pid} was killed by signal {signal}")
+            }
             Self::OutOfMemory { pid } => write!(f, "process {pid} was killed: out of memory"),
             Self::Milestone { name } => write!(f, "{name}"),
         }

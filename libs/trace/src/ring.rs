@@ -20,7 +20,10 @@ impl<const N: usize> Ring<N> {
     /// Makes an empty ring.
     #[must_use]
     pub const fn new() -> Self {
-        Self { records: [None; N], written: 0 }
+        Self {
+            records: [None; N],
+            written: 0,
+        }
     }
 
     /// Adds a record; the oldest one makes room.
@@ -37,7 +40,11 @@ impl<const N: usize> Ring<N> {
 
     /// Iterates over what is kept, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
-        let start = if N == 0 { 0 } else { (self.written % N as u64) as usize };
+        let start = if N == 0 {
+            0
+        } else {
+            (self.written % N as u64) as usize
+        };
         let (new, old) = self.records.split_at(start);
         old.iter().chain(new).flatten()
     }
@@ -55,7 +62,12 @@ mod tests {
     use crate::Event;
 
     fn record(ns: u64) -> Record {
-        Record { ns, cpu: 0, tid: 1, event: Event::Milestone { name: "x" } }
+        Record {
+            ns,
+            cpu: 0,
+            tid: 1,
+            event: Event::Milestone { name: "x" },
+        }
     }
 
     #[test]
