@@ -9,8 +9,10 @@
 extern crate alloc;
 
 pub mod errno;
+pub mod fs;
 pub mod io;
 pub mod poll;
+pub mod system;
 pub mod time;
 pub mod types;
 
