@@ -10,5 +10,9 @@
 extern crate alloc;
 
 pub mod console;
+pub mod eventfd;
+pub mod pipe;
+pub mod poll;
+pub mod timerfd;
 
 pub use console::{ConsoleDevice, ConsoleListener};
