@@ -349,7 +349,8 @@ impl<F: Clone + PartialEq> Space<F> {
         let mut last: Option<&Vma<F>> = None;
         for (start, vma) in &self.vmas {
             assert_eq!(*start, vma.start);
-            assert!(vma.start < vma.end && vma.start % PAGE == 0 && vma.end % PAGE == 0);
+            assert!(vma.start < vma.end);
+            assert!(crate::is_aligned(vma.start) && crate::is_aligned(vma.end));
             assert!(vma.end <= tyn_abi::USER_END);
             if let Some(last) = last {
                 assert!(last.end <= vma.start, "overlap");
