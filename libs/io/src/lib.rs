@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod console;
+pub mod epoll;
 pub mod eventfd;
 pub mod pipe;
 pub mod poll;
