@@ -90,6 +90,13 @@ pub trait File: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// Returns the frame that holds page `index` if it exists already, without allocating: a page fault maps the pages
+    /// around the faulting one along with it. Takes at most the file's own page lock.
+    fn resident_frame(&self, index: u64) -> Option<Frame> {
+        let _ = index;
+        None
+    }
+
     /// Called when an open file description of this file is closed for good (not for each duplicate).
     fn release(&self) {}
 

@@ -23,6 +23,19 @@ pub fn unpark(thread: &Arc<Thread>) {
     unimplemented!()
 }
 
+/// Returns the thread that runs on this CPU; `None` while it idles or starts (the page-fault handler of user copies asks).
+#[must_use]
+pub fn current() -> Option<Arc<Thread>> {
+    unimplemented!()
+}
+
+/// Makes `thread` notice soon what was posted to it (a signal, [`Thread::kill`]): unparks it, and if it is in ring 3 on
+/// another CPU makes it leave.
+pub fn interrupt(thread: &Arc<Thread>) {
+    let _ = thread;
+    unimplemented!()
+}
+
 /// Lets other runnable threads of this CPU run first (`sched_yield(2)`).
 pub fn yield_now(current: &Arc<Thread>) {
     let _ = current;

@@ -1,7 +1,7 @@
 //! Threads: what is scheduled.
 
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tyn_abi::{Events, Tid, UserVa};
 use tyn_hal::sync::SpinLock;
@@ -17,7 +17,7 @@ use crate::wait::Observer;
 pub struct Thread {
     /// This thread, for observers that are told through `&self` (made by `Arc::new_cyclic`).
     this: Weak<Self>,
-    tid: Tid,
+    tid: AtomicU32,
     process: Arc<Process>,
     task: tyn_hal::sync::Once<Task>,
     /// Scheduling state.
@@ -30,13 +30,28 @@ pub struct Thread {
     clear_child_tid: AtomicU64,
     /// Head of the robust futex list (`set_robust_list(2)`); 0 when unset.
     pub robust_list: AtomicU64,
+    /// The thread is to end before it would go to ring 3 again (`exit_group(2)`, `execve(2)` of another thread, SIGKILL).
+    killed: AtomicBool,
 }
 
 impl Thread {
     /// Returns the thread id.
     #[must_use]
     pub fn tid(&self) -> Tid {
-        self.tid
+        Tid(self.tid.load(Ordering::Relaxed))
+    }
+
+    /// Makes the thread end before it goes to ring 3 again: waits are interrupted, ring 3 is left. Whoever runs the thread
+    /// ends it when [`Thread::is_killed`].
+    pub fn kill(self: &Arc<Self>) {
+        self.killed.store(true, Ordering::SeqCst);
+        sched::interrupt(self);
+    }
+
+    /// Returns whether the thread is to end; [`Thread::has_deliverable_signal`] is true then, too.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst)
     }
 
     /// Returns the process.
@@ -70,7 +85,7 @@ impl Thread {
     /// Returns whether a signal that is not blocked is pending for this thread or its process (or it is to be killed).
     #[must_use]
     pub fn has_deliverable_signal(&self) -> bool {
-        unimplemented!()
+        self.is_killed() || self.signals.has_deliverable(self)
     }
 
     /// Makes the thread run again if it is parked, else leaves it a token.
