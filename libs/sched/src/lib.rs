@@ -1,3 +1,27 @@
-//! Placeholder.
+//! Scheduling as pure functions over owned state: who runs, who waits, for what and until when.
+//!
+//! Nothing here reads a clock, takes a lock or switches stacks. The kernel applies these transitions under its locks or
+//! by compare-and-swap; the tests explore every interleaving of those atomic steps on small models.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`park`] | the state of a thread that parks and is unparked |
+//! | [`run_queue`] | a CPU's queue: lanes, time slices, when to preempt, what to steal |
+//! | [`placement`] | which CPU a thread that became runnable goes to |
+//! | [`timer`] | what is due when |
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod cpus;
+#[cfg(test)]
+mod explore;
+pub mod park;
+pub mod placement;
+pub mod run_queue;
+pub mod timer;
+
+pub use cpus::{CpuIndex, CpuSet};
