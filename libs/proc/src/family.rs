@@ -1,0 +1,134 @@
+//! The relations.
+
+use crate::{ExitStatus, SIGCHLD, Times};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use tyn_abi::{Errno, Pid};
+
+/// All processes, zombies included.
+///
+/// # Invariants
+/// Every process but init has a parent that is alive; `children` of a process are exactly those whose parent it is.
+#[derive(Clone, Debug)]
+pub struct Family {
+    pub(crate) members: BTreeMap<Pid, Member>,
+    pub(crate) init: Pid,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) parent: Option<Pid>,
+    pub(crate) children: BTreeSet<Pid>,
+    pub(crate) group: Pid,
+    pub(crate) session: Pid,
+    /// Signal for the parent when this process ends; 0 for none.
+    pub(crate) exit_signal: u8,
+    /// Signal for this process when its parent ends (`PR_SET_PDEATHSIG`); 0 for none.
+    pub(crate) death_signal: u8,
+    /// It has called `execve` since it was forked.
+    pub(crate) has_execed: bool,
+    /// Orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
+    pub(crate) is_reaper: bool,
+    pub(crate) zombie: Option<(ExitStatus, Times)>,
+    /// Times of children that it waited for, with theirs.
+    pub(crate) children_times: Times,
+}
+
+impl Family {
+    /// Makes the family of init alone, the leader of its own session and group.
+    #[must_use]
+    pub fn new(init: Pid) -> Self {
+        let member = Member {
+            parent: None,
+            children: BTreeSet::new(),
+            group: init,
+            session: init,
+            exit_signal: SIGCHLD,
+            death_signal: 0,
+            has_execed: true,
+            is_reaper: true,
+            zombie: None,
+            children_times: Times::default(),
+        };
+        Self {
+            members: BTreeMap::from([(init, member)]),
+            init,
+        }
+    }
+
+    /// Adds a child of `parent` in its group and session; its end sends `exit_signal` (0: none).
+    ///
+    /// # Errors
+    /// `ESRCH` when there is no such parent alive.
+    pub fn fork(&mut self, parent: Pid, child: Pid, exit_signal: u8) -> Result<(), Errno> {
+        let from = self.alive_mut(parent)?;
+        from.children.insert(child);
+        let member = Member {
+            parent: Some(parent),
+            children: BTreeSet::new(),
+            group: from.group,
+            session: from.session,
+            exit_signal,
+            death_signal: 0,
+            has_execed: false,
+            is_reaper: false,
+            zombie: None,
+            children_times: Times::default(),
+        };
+        self.members.insert(child, member);
+        Ok(())
+    }
+
+    /// Notes that a process has called `execve`: its end sends SIGCHLD, and its parent may no longer move it to a group.
+    pub fn exec(&mut self, pid: Pid) {
+        if let Ok(member) = self.alive_mut(pid) {
+            member.has_execed = true;
+            member.exit_signal = SIGCHLD;
+        }
+    }
+
+    /// Returns the parent, `None` for init and unknown processes (`getppid(2)` gives 0).
+    #[must_use]
+    pub fn parent(&self, pid: Pid) -> Option<Pid> {
+        self.members.get(&pid)?.parent
+    }
+
+    /// Returns the children, zombies included.
+    #[must_use]
+    pub fn children(&self, pid: Pid) -> Vec<Pid> {
+        self.members
+            .get(&pid)
+            .map_or_else(Vec::new, |m| m.children.iter().copied().collect())
+    }
+
+    /// Returns the times of the children that were waited for (`RUSAGE_CHILDREN`).
+    #[must_use]
+    pub fn children_times(&self, pid: Pid) -> Times {
+        self.members
+            .get(&pid)
+            .map_or_else(Times::default, |m| m.children_times)
+    }
+
+    /// Returns how a zombie ended; `None` when the process is alive or unknown.
+    #[must_use]
+    pub fn zombie(&self, pid: Pid) -> Option<ExitStatus> {
+        self.members.get(&pid)?.zombie.map(|(status, _)| status)
+    }
+
+    /// Returns and sets what `PR_GET_PDEATHSIG` and `PR_SET_PDEATHSIG` are about.
+    pub fn death_signal(&mut self, pid: Pid) -> Option<&mut u8> {
+        self.alive_mut(pid).ok().map(|m| &mut m.death_signal)
+    }
+
+    /// Returns and sets what `PR_GET_CHILD_SUBREAPER` and `PR_SET_CHILD_SUBREAPER` are about.
+    pub fn is_reaper(&mut self, pid: Pid) -> Option<&mut bool> {
+        self.alive_mut(pid).ok().map(|m| &mut m.is_reaper)
+    }
+
+    pub(crate) fn alive_mut(&mut self, pid: Pid) -> Result<&mut Member, Errno> {
+        self.members
+            .get_mut(&pid)
+            .filter(|m| m.zombie.is_none())
+            .ok_or(Errno::ESRCH)
+    }
+}
