@@ -12,6 +12,7 @@ pub mod errno;
 pub mod fs;
 pub mod io;
 pub mod poll;
+pub mod socket;
 pub mod system;
 pub mod time;
 pub mod types;
