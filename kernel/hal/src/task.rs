@@ -103,3 +103,14 @@ pub fn switch(prev: &Task, next: &Task) {
     let _ = (prev, next);
     unimplemented!()
 }
+
+/// Ends the current task: switches to `next` for ever. From then on the owner may drop the ended [`Task`], which frees its
+/// stack; `next` may do so first thing. (With [`switch`] the ending context would have to own the task that it borrows as
+/// `prev`, and could never let go of it.)
+///
+/// # Panics
+/// When `next` runs elsewhere for good, or the CPU holds a spinlock.
+pub fn finish(next: &Task) -> ! {
+    let _ = next;
+    unimplemented!()
+}
