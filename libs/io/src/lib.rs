@@ -15,5 +15,6 @@ pub mod eventfd;
 pub mod pipe;
 pub mod poll;
 pub mod timerfd;
+pub mod unix;
 
 pub use console::{ConsoleDevice, ConsoleListener};
