@@ -31,6 +31,14 @@ pub struct Process {
     pub child_events: WaitQueue,
 }
 
+impl Process {
+    /// Returns the address space.
+    #[must_use]
+    pub fn mm(&self) -> Arc<Mm> {
+        Arc::clone(&self.mm.lock())
+    }
+}
+
 /// Working directory, root and umask (`CLONE_FS`).
 #[derive(Debug)]
 pub struct FsContext;
