@@ -9,6 +9,9 @@ use tyn_abi::{Pid, Tid};
 use tyn_hal::boot::BootInfo;
 use tyn_hal::sync::{Once, SpinLock};
 
+use tyn_proc::Family;
+
+use crate::exit;
 use crate::process::Process;
 use crate::thread::Thread;
 
@@ -17,6 +20,8 @@ use crate::thread::Thread;
 pub struct Kernel {
     /// All processes that have not been waited for, zombies included.
     pub processes: SpinLock<BTreeMap<Pid, Arc<Process>>>,
+    /// Who is whose child, process groups, sessions. Taken before `processes`.
+    pub family: SpinLock<Family>,
     /// All threads that have not exited.
     pub threads: SpinLock<BTreeMap<Tid, Arc<Thread>>>,
     /// `sethostname(2)`.
@@ -45,6 +50,7 @@ pub fn kernel() -> &'static Kernel {
 pub fn init(boot: &BootInfo) -> &'static Kernel {
     KERNEL.set(Kernel {
         processes: SpinLock::new(BTreeMap::new()),
+        family: SpinLock::new(Family::new(exit::INIT)),
         threads: SpinLock::new(BTreeMap::new()),
         hostname: SpinLock::new(String::from("tyn")),
         cmdline: boot.cmdline.clone(),

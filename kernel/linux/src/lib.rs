@@ -9,8 +9,10 @@
 extern crate alloc;
 
 pub mod cx;
+pub mod exit;
 pub mod file;
 pub mod kernel;
+pub mod limits;
 pub mod mm;
 pub mod process;
 pub mod sched;

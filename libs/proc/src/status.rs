@@ -22,6 +22,15 @@ impl ExitStatus {
         }
     }
 
+    /// Reads a status word of `wait4(2)`; the core-dump bit is dropped, as nothing is dumped.
+    #[must_use]
+    pub const fn from_wait_word(word: u32) -> Self {
+        match (word & 0x7f) as u8 {
+            0 => Self::Exited((word >> 8) as u8),
+            signal => Self::Signaled(signal),
+        }
+    }
+
     /// Returns `si_code` (`CLD_EXITED`, `CLD_KILLED`) and `si_status` of `waitid(2)` and SIGCHLD.
     #[must_use]
     pub const fn to_siginfo(self) -> (i32, i32) {

