@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use tyn_abi::{Errno, Fd, UserVa};
 use tyn_hal::trap::UserContext;
 
+use crate::file::{OnExec, OpenFile};
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::trace;
@@ -27,6 +28,23 @@ impl Cx<'_> {
     /// Records that a call, flag or option is not supported: one trace event, shown by `tyn run --trace`.
     pub fn trace_unsupported(&self, what: &'static str, value: u64) {
         trace::unsupported(self.thread.tid(), what, value);
+    }
+
+    /// Returns the open file description behind a descriptor.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn open_file(&self, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
+        self.process.files().get(fd)
+    }
+
+    /// Gives an open file description the lowest free descriptor.
+    ///
+    /// # Errors
+    /// `EMFILE` when `RLIMIT_NOFILE` is reached; the description is then closed.
+    pub fn install(&self, open: Arc<OpenFile>, on_exec: OnExec) -> Result<Fd, Errno> {
+        let limit = self.process.limits.descriptors();
+        self.process.files().install(open, 0, limit, on_exec)
     }
 }
 

@@ -10,6 +10,8 @@ use tyn_hal::mem::Frame;
 use tyn_hal::sync::SpinLock;
 
 use crate::cx::{Cx, SysResult};
+use crate::epoll;
+use crate::socket::Socket;
 use crate::wait::WaitQueue;
 
 /// Where a read or write takes place.
@@ -97,6 +99,11 @@ pub trait File: Any + Send + Sync {
         None
     }
 
+    /// Returns the file as a socket; `None` makes socket calls fail with `ENOTSOCK`.
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        None
+    }
+
     /// Called when an open file description of this file is closed for good (not for each duplicate).
     fn release(&self) {}
 
@@ -134,6 +141,8 @@ pub struct OpenFile {
     pub offset: SpinLock<u64>,
     /// What `/proc/self/fd` shows: a path, or `pipe:[7]` and the like.
     pub name: alloc::string::String,
+    /// The epoll sets that watch this description.
+    pub watchers: epoll::Watchers,
 }
 
 impl core::fmt::Debug for OpenFile {
@@ -152,6 +161,7 @@ impl OpenFile {
             flags,
             offset: SpinLock::new(0),
             name,
+            watchers: epoll::Watchers::new(),
         })
     }
 
@@ -199,6 +209,7 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        self.watchers.forget();
         self.file.release();
     }
 }

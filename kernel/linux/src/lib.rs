@@ -8,18 +8,24 @@
 
 extern crate alloc;
 
+pub mod anon;
 pub mod cx;
+pub mod epoll;
+pub mod eventfd;
 pub mod exit;
 pub mod file;
 pub mod kernel;
 pub mod limits;
 pub mod mm;
+pub mod pipe;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod socket;
 pub mod sys;
 pub mod table;
 pub mod thread;
+pub mod timerfd;
 pub mod trace;
 pub mod user_io;
 pub mod wait;

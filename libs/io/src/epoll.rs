@@ -227,13 +227,19 @@ impl<T> EpollSet<T> {
     ///
     /// # Errors
     /// `EEXIST` when the key is in the set; `EINVAL` for events that `EPOLLEXCLUSIVE` excludes; `ENOMEM`.
-    pub fn add(&mut self, key: Key, event: EpollEvent, target: T) -> Result<ItemId, Errno> {
+    pub fn add(
+        &mut self,
+        key: Key,
+        event: EpollEvent,
+        make_target: impl FnOnce(ItemId) -> T,
+    ) -> Result<ItemId, Errno> {
         if event.events & EXCLUSIVE != 0 && event.events & !EXCLUSIVE_OK != 0 {
             return Err(Errno::EINVAL);
         }
         if self.by_key.contains_key(&key) {
             return Err(Errno::EEXIST);
         }
+        let id = self.vacancy()?;
         let (interest, modes) = split(event.events);
         let item = Item {
             key,
@@ -241,27 +247,26 @@ impl<T> EpollSet<T> {
             modes,
             data: event.data,
             links: Links::unlinked(),
-            target,
+            target: make_target(id),
         };
-        let id = self.place(item)?;
+        if let Some(slot) = self.slots.get_mut(id.slot as usize) {
+            slot.item = Some(item);
+        }
         self.by_key.insert(key, id);
         Ok(id)
     }
 
-    fn place(&mut self, item: Item<T>) -> Result<ItemId, Errno> {
-        if let Some(index) = self.free.pop() {
-            let slot = self.slots.get_mut(index as usize).ok_or(Errno::ENOMEM)?;
-            slot.item = Some(item);
-            return Ok(ItemId {
-                slot: index,
-                generation: slot.generation,
-            });
+    /// Finds or makes a slot without an item.
+    fn vacancy(&mut self) -> Result<ItemId, Errno> {
+        if let Some(slot) = self.free.pop() {
+            let generation = self.slots.get(slot as usize).map_or(0, |s| s.generation);
+            return Ok(ItemId { slot, generation });
         }
         let slot = u32::try_from(self.slots.len()).map_err(|_| Errno::ENOMEM)?;
         self.slots.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         self.slots.push(Slot {
             generation: 0,
-            item: Some(item),
+            item: None,
         });
         Ok(ItemId {
             slot,

@@ -57,3 +57,25 @@ pub fn send_from_kernel(process: &Arc<Process>, signal: u8) {
     let _ = (process, signal);
     unimplemented!()
 }
+
+impl crate::cx::Cx<'_> {
+    /// Blocks exactly the signals in `mask` (bit n - 1 for signal n; SIGKILL and SIGSTOP cannot be) until
+    /// [`Cx::restore_mask`](crate::cx::Cx::restore_mask) or the end of the system call (`ppoll(2)`, `pselect(2)`,
+    /// `epoll_pwait(2)`, `rt_sigsuspend(2)`): a handler that interrupts the call runs under this mask, and its return
+    /// restores the old one; without a handler the old one is back when ring 3 goes on.
+    pub fn set_temporary_mask(&self, mask: u64) {
+        let _ = mask;
+        unimplemented!()
+    }
+
+    /// Undoes [`Cx::set_temporary_mask`](crate::cx::Cx::set_temporary_mask): the call was not interrupted.
+    pub fn restore_mask(&self) {
+        unimplemented!()
+    }
+
+    /// Sends the calling thread a signal that its own action caused (SIGPIPE), as `tgkill(2)` to itself would.
+    pub fn raise(&self, signal: u8) {
+        let _ = signal;
+        unimplemented!()
+    }
+}

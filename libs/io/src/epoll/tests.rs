@@ -29,7 +29,7 @@ impl World {
 
     fn add(&mut self, file: u64, events: u32) -> Result<(), Errno> {
         let event = EpollEvent { events, data: file };
-        let id = self.set.add(key(file), event, file)?;
+        let id = self.set.add(key(file), event, |_| file)?;
         let _ = self.set.on_event(id, self.ready_for(file));
         Ok(())
     }
@@ -155,7 +155,7 @@ fn keys_are_unique_and_must_exist() {
                     events: IN,
                     data: 9
                 },
-                1
+                |_| 1
             )
             .is_ok()
     );
