@@ -14,10 +14,14 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 pub mod options;
+pub mod start;
+
+pub use start::{BadStart, Init, Run};
 
 /// Path of the start description inside the image.
 pub const INIT_PATH: &str = "/.tyn/init";
