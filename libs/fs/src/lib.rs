@@ -1,3 +1,10 @@
-//! Placeholder.
+//! The file system as pure data structures: the archive, the tree of files, path walks, synthesised files, the
+//! terminal's line discipline. Memory pages, time and facts about the system come as arguments; there is no I/O and
+//! there are no locks here. `kernel/linux/src/fs` puts them to work.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod content;
+pub mod cpio;
