@@ -8,3 +8,7 @@ extern crate alloc;
 
 pub mod content;
 pub mod cpio;
+pub mod load;
+pub mod name;
+pub mod tree;
+pub mod walk;

@@ -1,0 +1,561 @@
+//! Path resolution (`path_resolution(7)`), over whatever can look up names.
+//!
+//! The walk itself is pure: it asks a [`Namespace`] one question at a time, so the namespace may lock as briefly as it
+//! likes. It resolves all but the last name, then says what that last name is and, if it exists, what it names.
+
+use alloc::vec::Vec;
+
+use tyn_abi::Errno;
+
+use crate::name::NAME_MAX;
+
+/// Most symbolic links that one walk follows (`MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
+
+/// What a node is, as far as a walk cares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeKind {
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else.
+    Other,
+}
+
+/// Where a symbolic link leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target<N> {
+    /// To this path, from the link's directory.
+    Path(Vec<u8>),
+    /// To this very node ("magic link", `/proc/self/fd/1`).
+    Node(N),
+}
+
+/// A tree of names.
+pub trait Namespace {
+    /// A handle on a file or directory.
+    type Node: Clone + PartialEq;
+
+    /// Returns what a node is.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is gone.
+    fn kind(&self, node: &Self::Node) -> Result<NodeKind, Errno>;
+
+    /// Finds a name (neither `.` nor `..`) in a directory.
+    ///
+    /// # Errors
+    /// `ENOENT`; `ENOTDIR` when `dir` is none.
+    fn lookup(&self, dir: &Self::Node, name: &[u8]) -> Result<Self::Node, Errno>;
+
+    /// Returns the parent of a directory (the root's is the root).
+    ///
+    /// # Errors
+    /// `ENOENT` when it is gone.
+    fn parent(&self, dir: &Self::Node) -> Result<Self::Node, Errno>;
+
+    /// Returns where a symbolic link leads.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is gone; `EACCES`.
+    fn target(&self, link: &Self::Node) -> Result<Target<Self::Node>, Errno>;
+
+    /// Returns whether two nodes are on different file systems (`RESOLVE_NO_XDEV`).
+    fn is_crossing(&self, a: &Self::Node, b: &Self::Node) -> bool;
+}
+
+/// What to do when the last name is a symbolic link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Last {
+    /// Follow it.
+    Follow,
+    /// It is the result (`AT_SYMLINK_NOFOLLOW`, `unlink`, ...).
+    Keep,
+}
+
+bitflags::bitflags! {
+    /// Restrictions of `openat2(2)`, with its bit values.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Resolve: u64 {
+        /// Stay on one file system.
+        const NO_XDEV = 0x01;
+        /// No magic links.
+        const NO_MAGICLINKS = 0x02;
+        /// No symbolic links at all, also as the last name.
+        const NO_SYMLINKS = 0x04;
+        /// Never leave the starting directory.
+        const BENEATH = 0x08;
+        /// Treat the starting directory as the root.
+        const IN_ROOT = 0x10;
+    }
+}
+
+/// Where a walk begins.
+#[derive(Clone, Debug)]
+pub struct Start<N> {
+    /// The process's root directory; `..` does not lead above it.
+    pub root: N,
+    /// Where relative paths begin.
+    pub dir: N,
+    /// Restrictions.
+    pub resolve: Resolve,
+}
+
+/// The last name of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LastName {
+    /// An ordinary name.
+    Name(Vec<u8>),
+    /// `.`
+    Dot,
+    /// `..`
+    DotDot,
+    /// The root (`/`).
+    Root,
+    /// None: a magic link led straight to the node.
+    Magic,
+}
+
+/// The result of a walk.
+#[derive(Clone, Debug)]
+pub struct Resolved<N> {
+    /// The directory that holds (or would hold) the last name.
+    pub parent: N,
+    /// The last name.
+    pub name: LastName,
+    /// What it names, if it exists.
+    pub node: Option<N>,
+    /// The path ended with a slash: only a directory will do.
+    pub wants_directory: bool,
+}
+
+impl<N> Resolved<N> {
+    /// Returns the node.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn existing(self) -> Result<N, Errno> {
+        self.node.ok_or(Errno::ENOENT)
+    }
+
+    /// Returns the name for a call that makes or moves an entry.
+    ///
+    /// # Errors
+    /// `special` when the path ends with `.`, `..` or is the root.
+    pub fn ordinary_name(&self, special: Errno) -> Result<&[u8], Errno> {
+        match &self.name {
+            LastName::Name(name) => Ok(name),
+            LastName::Dot | LastName::DotDot | LastName::Root | LastName::Magic => Err(special),
+        }
+    }
+}
+
+struct Walk<'n, S: Namespace> {
+    names: &'n S,
+    root: S::Node,
+    start: S::Node,
+    resolve: Resolve,
+    links: u32,
+}
+
+/// Resolves `path`.
+///
+/// # Errors
+/// `ENOENT` (also for an empty path), `ENOTDIR`, `ELOOP`, `ENAMETOOLONG`, `EXDEV` (against [`Resolve`]). A last name that
+/// does not exist is no error: [`Resolved::node`] is `None` then.
+pub fn resolve<S: Namespace>(
+    names: &S,
+    start: &Start<S::Node>,
+    path: &[u8],
+    last: Last,
+) -> Result<Resolved<S::Node>, Errno> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let in_root = start.resolve.contains(Resolve::IN_ROOT);
+    let root = if in_root { &start.dir } else { &start.root };
+    let mut walk = Walk {
+        names,
+        root: root.clone(),
+        start: start.dir.clone(),
+        resolve: start.resolve,
+        links: 0,
+    };
+    walk.path(start.dir.clone(), path, last)
+}
+
+impl<S: Namespace> Walk<'_, S> {
+    /// Walks `path` from `dir`. Symbolic links are spliced in front of what remains, so there is no recursion.
+    fn path(&mut self, dir: S::Node, path: &[u8], last: Last) -> Result<Resolved<S::Node>, Errno> {
+        let mut dir = dir;
+        let mut rest: Vec<u8> = path.to_vec();
+        let mut arrived: Option<Resolved<S::Node>> = None;
+        loop {
+            if rest.first() == Some(&b'/') {
+                dir = self.enter_root(&dir)?;
+                arrived = Some(Resolved {
+                    parent: dir.clone(),
+                    name: LastName::Root,
+                    node: Some(dir.clone()),
+                    wants_directory: true,
+                });
+            }
+            let begin = rest.iter().position(|&b| b != b'/').unwrap_or(rest.len());
+            rest.drain(..begin);
+            let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+            let after: Vec<u8> = rest.split_off(end);
+            let name = rest;
+            if name.is_empty() {
+                return arrived.ok_or(Errno::ENOENT);
+            }
+            let is_last = after.iter().all(|&b| b == b'/');
+            let wants_directory = is_last && !after.is_empty();
+            let step = self.step(&dir, name)?;
+            let is_link = match &step.node {
+                Some(node) => self.names.kind(node)? == NodeKind::Symlink,
+                None => false,
+            };
+            if is_link && (!is_last || wants_directory || last == Last::Follow) {
+                let link = step.existing()?;
+                match self.follow(&link)? {
+                    Target::Path(target) => {
+                        rest = target;
+                        // Keep the trailing slash: it asks for a directory.
+                        rest.extend_from_slice(&after);
+                        arrived = None;
+                        continue;
+                    }
+                    Target::Node(node) => {
+                        arrived = Some(Resolved {
+                            parent: dir.clone(),
+                            name: LastName::Magic,
+                            node: Some(node),
+                            wants_directory,
+                        });
+                    }
+                }
+            } else {
+                arrived = Some(Resolved {
+                    wants_directory,
+                    ..step
+                });
+            }
+            if is_last {
+                return self.finish(arrived.ok_or(Errno::ENOENT)?);
+            }
+            let next = arrived.clone().ok_or(Errno::ENOENT)?.existing()?;
+            if self.names.kind(&next)? != NodeKind::Directory {
+                return Err(Errno::ENOTDIR);
+            }
+            dir = next;
+            // The slash between names is not a leading one.
+            let skip = after.iter().position(|&b| b != b'/');
+            rest = after
+                .get(skip.unwrap_or(after.len())..)
+                .unwrap_or_default()
+                .to_vec();
+        }
+    }
+
+    /// Checks a final slash against what was found.
+    fn finish(&self, found: Resolved<S::Node>) -> Result<Resolved<S::Node>, Errno> {
+        if found.wants_directory
+            && let Some(node) = &found.node
+            && self.names.kind(node)? == NodeKind::Other
+        {
+            return Err(Errno::ENOTDIR);
+        }
+        Ok(found)
+    }
+
+    fn enter_root(&self, from: &S::Node) -> Result<S::Node, Errno> {
+        if self.resolve.contains(Resolve::BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        self.check_crossing(from, &self.root)?;
+        Ok(self.root.clone())
+    }
+
+    fn check_crossing(&self, a: &S::Node, b: &S::Node) -> Result<(), Errno> {
+        if self.resolve.contains(Resolve::NO_XDEV) && self.names.is_crossing(a, b) {
+            return Err(Errno::EXDEV);
+        }
+        Ok(())
+    }
+
+    /// Looks up one name.
+    fn step(&self, dir: &S::Node, name: Vec<u8>) -> Result<Resolved<S::Node>, Errno> {
+        let (name, node) = match name.as_slice() {
+            b"." => (LastName::Dot, Some(dir.clone())),
+            b".." => (LastName::DotDot, Some(self.parent(dir)?)),
+            other => {
+                if other.len() > NAME_MAX {
+                    return Err(Errno::ENAMETOOLONG);
+                }
+                let node = match self.names.lookup(dir, other) {
+                    Ok(node) => Some(node),
+                    Err(Errno::ENOENT) => None,
+                    Err(errno) => return Err(errno),
+                };
+                (LastName::Name(name), node)
+            }
+        };
+        if let Some(node) = &node {
+            self.check_crossing(dir, node)?;
+        }
+        Ok(Resolved {
+            parent: dir.clone(),
+            name,
+            node,
+            wants_directory: false,
+        })
+    }
+
+    fn parent(&self, dir: &S::Node) -> Result<S::Node, Errno> {
+        if *dir == self.root {
+            return if self.resolve.contains(Resolve::BENEATH) {
+                Err(Errno::EXDEV)
+            } else {
+                Ok(dir.clone())
+            };
+        }
+        if self.resolve.contains(Resolve::BENEATH) && *dir == self.start {
+            return Err(Errno::EXDEV);
+        }
+        self.names.parent(dir)
+    }
+
+    fn follow(&mut self, link: &S::Node) -> Result<Target<S::Node>, Errno> {
+        self.links += 1;
+        if self.links > MAX_LINKS || self.resolve.contains(Resolve::NO_SYMLINKS) {
+            return Err(Errno::ELOOP);
+        }
+        let target = self.names.target(link)?;
+        match &target {
+            Target::Path(path) if path.is_empty() => Err(Errno::ENOENT),
+            Target::Node(_) if self.resolve.contains(Resolve::NO_MAGICLINKS) => Err(Errno::ELOOP),
+            Target::Node(_) if self.resolve.intersects(Resolve::BENEATH | Resolve::IN_ROOT) => {
+                Err(Errno::EXDEV)
+            }
+            Target::Path(_) | Target::Node(_) => Ok(target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::format;
+
+    /// Directories end with `/`; links hold their target; the rest are files.
+    struct Fake(BTreeMap<Vec<u8>, Option<&'static str>>);
+
+    fn fake() -> Fake {
+        let mut entries = BTreeMap::new();
+        let mut add = |path: &str, link| entries.insert(path.as_bytes().to_vec(), link);
+        for dir in ["/", "/a/", "/a/b/", "/etc/", "/mnt/"] {
+            add(dir, None);
+        }
+        add("/etc/passwd", None);
+        add("/a/f", None);
+        add("/mnt/other", None);
+        add("/link", Some("a/b"));
+        add("/abs", Some("/etc"));
+        add("/slash", Some("/"));
+        add("/loop", Some("loop"));
+        add("/a/up", Some("../etc/passwd"));
+        add("/dangling", Some("a/new"));
+        add("/magic", Some("!/etc/"));
+        add("/magicfile", Some("!/etc/passwd"));
+        add("/file", Some("etc/passwd"));
+        for i in 1..=42 {
+            add(&format!("/l{i}"), Some(format!("l{}", i - 1).leak()));
+        }
+        add("/l0", None);
+        Fake(entries)
+    }
+
+    impl Namespace for Fake {
+        type Node = Vec<u8>;
+        fn kind(&self, node: &Vec<u8>) -> Result<NodeKind, Errno> {
+            match self.0.get(node).ok_or(Errno::ENOENT)? {
+                Some(_) => Ok(NodeKind::Symlink),
+                None if node.ends_with(b"/") => Ok(NodeKind::Directory),
+                None => Ok(NodeKind::Other),
+            }
+        }
+        fn lookup(&self, dir: &Vec<u8>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+            assert!(dir.ends_with(b"/"), "only directories are searched");
+            let plain = [dir, name].concat();
+            let as_dir = [dir, name, b"/"].concat();
+            let mut candidates = [plain, as_dir].into_iter();
+            candidates
+                .find(|p| self.0.contains_key(p))
+                .ok_or(Errno::ENOENT)
+        }
+        fn parent(&self, dir: &Vec<u8>) -> Result<Vec<u8>, Errno> {
+            let cut = dir[..dir.len().max(1) - 1].iter().rposition(|&b| b == b'/');
+            Ok(cut.map_or(b"/".to_vec(), |i| dir[..=i].to_vec()))
+        }
+        fn target(&self, link: &Vec<u8>) -> Result<Target<Vec<u8>>, Errno> {
+            let text = self.0.get(link).copied().flatten().ok_or(Errno::EINVAL)?;
+            Ok(match text.strip_prefix('!') {
+                Some(node) => Target::Node(node.as_bytes().to_vec()),
+                None => Target::Path(text.as_bytes().to_vec()),
+            })
+        }
+        fn is_crossing(&self, a: &Vec<u8>, b: &Vec<u8>) -> bool {
+            a.starts_with(b"/mnt/") != b.starts_with(b"/mnt/")
+        }
+    }
+
+    fn walk_with(
+        dir: &str,
+        path: &str,
+        last: Last,
+        resolve_flags: Resolve,
+    ) -> Result<Resolved<Vec<u8>>, Errno> {
+        let start = Start {
+            root: b"/".to_vec(),
+            dir: dir.as_bytes().to_vec(),
+            resolve: resolve_flags,
+        };
+        resolve(&fake(), &start, path.as_bytes(), last)
+    }
+
+    fn walk(path: &str) -> Result<Resolved<Vec<u8>>, Errno> {
+        walk_with("/a/", path, Last::Follow, Resolve::empty())
+    }
+
+    fn found(path: &str) -> Result<alloc::string::String, Errno> {
+        let node = walk(path)?.existing()?;
+        Ok(alloc::string::String::from_utf8(node).unwrap())
+    }
+
+    #[test]
+    fn names_dots_and_slashes_resolve() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("///", "/"),
+            (".", "/a/"),
+            ("..", "/"),
+            ("../..", "/"),
+            ("/../a/./b//", "/a/b/"),
+            ("b", "/a/b/"),
+            ("f", "/a/f"),
+            ("/etc/passwd", "/etc/passwd"),
+            ("b/../f", "/a/f"),
+        ] {
+            assert_eq!(found(path).as_deref(), Ok(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_linux() {
+        let long = "n".repeat(256);
+        for (path, errno) in [
+            ("", Errno::ENOENT),
+            ("nope/x", Errno::ENOENT),
+            ("f/x", Errno::ENOTDIR),
+            ("f/", Errno::ENOTDIR),
+            ("f/.", Errno::ENOTDIR),
+            ("f/..", Errno::ENOTDIR),
+            ("/loop", Errno::ELOOP),
+            ("/loop/x", Errno::ELOOP),
+            (long.as_str(), Errno::ENAMETOOLONG),
+            ("/file/", Errno::ENOTDIR),
+            ("/magicfile/x", Errno::ENOTDIR),
+            ("/dangling/", Errno::ENOENT),
+        ] {
+            assert_eq!(found(path), Err(errno), "{path}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_up_to_forty() {
+        for (path, expected) in [
+            ("/link", "/a/b/"),
+            ("/link/..", "/a/"),
+            ("/abs/passwd", "/etc/passwd"),
+            ("/slash", "/"),
+            ("/slash/etc", "/etc/"),
+            ("up", "/etc/passwd"),
+            ("/magic", "/etc/"),
+            ("/magic/passwd", "/etc/passwd"),
+            ("/magicfile", "/etc/passwd"),
+            ("/l40", "/l0"),
+        ] {
+            assert_eq!(found(path).as_deref(), Ok(expected), "{path}");
+        }
+        assert_eq!(found("/l41"), Err(Errno::ELOOP));
+    }
+
+    #[test]
+    fn the_last_link_is_kept_on_request_unless_a_slash_follows() {
+        let keep = |path| {
+            let r = walk_with("/", path, Last::Keep, Resolve::empty());
+            r.and_then(Resolved::existing)
+        };
+        assert_eq!(keep("link"), Ok(b"/link".to_vec()));
+        assert_eq!(keep("link/"), Ok(b"/a/b/".to_vec()));
+        assert_eq!(keep("abs/passwd"), Ok(b"/etc/passwd".to_vec()));
+    }
+
+    #[test]
+    fn a_missing_last_name_comes_with_its_directory() {
+        let r = walk("b/new").unwrap();
+        assert_eq!((r.parent, r.node), (b"/a/b/".to_vec(), None));
+        assert_eq!(r.name, LastName::Name(b"new".to_vec()));
+        assert!(!r.wants_directory);
+        let r = walk("b/new/").unwrap();
+        assert!(r.wants_directory && r.node.is_none());
+        // Through a dangling link: where the target would be.
+        let r = walk("/dangling").unwrap();
+        assert_eq!(r.parent, b"/a/");
+        assert_eq!(r.ordinary_name(Errno::EEXIST), Ok(&b"new"[..]));
+        let r = walk("b/..").unwrap();
+        assert_eq!(r.ordinary_name(Errno::EBUSY), Err(Errno::EBUSY));
+    }
+
+    #[test]
+    fn restrictions_of_openat2_hold() {
+        let with = |dir, path, flags| {
+            walk_with(dir, path, Last::Follow, flags).and_then(Resolved::existing)
+        };
+        let beneath = Resolve::BENEATH;
+        assert_eq!(with("/a/", "b/../f", beneath), Ok(b"/a/f".to_vec()));
+        assert_eq!(with("/a/", "..", beneath), Err(Errno::EXDEV));
+        assert_eq!(with("/a/", "/etc", beneath), Err(Errno::EXDEV));
+        assert_eq!(with("/a/", "up", beneath), Err(Errno::EXDEV));
+        assert_eq!(with("/", "magic", beneath), Err(Errno::EXDEV));
+        let in_root = Resolve::IN_ROOT;
+        assert_eq!(with("/a/", "/f", in_root), Ok(b"/a/f".to_vec()));
+        assert_eq!(with("/a/", "../../f", in_root), Ok(b"/a/f".to_vec()));
+        assert_eq!(with("/", "link", Resolve::NO_SYMLINKS), Err(Errno::ELOOP));
+        assert_eq!(
+            with("/", "link", Resolve::NO_MAGICLINKS),
+            Ok(b"/a/b/".to_vec())
+        );
+        assert_eq!(
+            with("/", "magic", Resolve::NO_MAGICLINKS),
+            Err(Errno::ELOOP)
+        );
+        assert_eq!(with("/", "mnt/other", Resolve::NO_XDEV), Err(Errno::EXDEV));
+        assert_eq!(with("/", "etc", Resolve::NO_XDEV), Ok(b"/etc/".to_vec()));
+    }
+
+    #[test]
+    fn a_changed_root_confines() {
+        let start = Start {
+            root: b"/a/".to_vec(),
+            dir: b"/a/b/".to_vec(),
+            resolve: Resolve::empty(),
+        };
+        let go = |path: &[u8]| resolve(&fake(), &start, path, Last::Follow)?.existing();
+        assert_eq!(go(b"../../../f"), Ok(b"/a/f".to_vec()));
+        assert_eq!(go(b"/f"), Ok(b"/a/f".to_vec()));
+        assert_eq!(go(b"/etc"), Err(Errno::ENOENT));
+    }
+}
