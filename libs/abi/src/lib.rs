@@ -12,6 +12,7 @@ pub mod errno;
 pub mod fs;
 pub mod io;
 pub mod poll;
+pub mod signal;
 pub mod socket;
 pub mod system;
 pub mod time;

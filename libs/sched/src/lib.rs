@@ -9,6 +9,8 @@
 //! | [`run_queue`] | a CPU's queue: lanes, time slices, when to preempt, what to steal |
 //! | [`placement`] | which CPU a thread that became runnable goes to |
 //! | [`timer`] | what is due when |
+//! | [`futex`] | who waits on which user word |
+//! | [`signal`] | pending signals, what is delivered next and what it does |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -19,9 +21,11 @@ extern crate std;
 pub mod cpus;
 #[cfg(test)]
 mod explore;
+pub mod futex;
 pub mod park;
 pub mod placement;
 pub mod run_queue;
+pub mod signal;
 pub mod timer;
 
 pub use cpus::{CpuIndex, CpuSet};

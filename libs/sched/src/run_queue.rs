@@ -101,6 +101,17 @@ impl<T> RunQueue<T> {
         self.turn.pop_front().map(|t| (t, Lane::Turn))
     }
 
+    /// Takes the first thread that `is_meant` says yes to, and the lane it waited in.
+    pub fn remove(&mut self, is_meant: impl Fn(&T) -> bool) -> Option<(T, Lane)> {
+        for (lane, name) in [(&mut self.woken, Lane::Woken), (&mut self.turn, Lane::Turn)] {
+            let found = lane.iter().position(&is_meant);
+            if let Some(thread) = found.and_then(|i| lane.remove(i)) {
+                return Some((thread, name));
+            }
+        }
+        None
+    }
+
     /// Iterates over the waiting threads, in the order in which they will run.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.woken.iter().chain(self.turn.iter())
@@ -110,13 +121,7 @@ impl<T> RunQueue<T> {
 impl<T: Runnable> RunQueue<T> {
     /// Takes the first thread that may run on `thief`, and the lane it waited in.
     pub fn steal(&mut self, thief: CpuIndex) -> Option<(T, Lane)> {
-        for (lane, name) in [(&mut self.woken, Lane::Woken), (&mut self.turn, Lane::Turn)] {
-            let found = lane.iter().position(|t| t.affinity().contains(thief));
-            if let Some(thread) = found.and_then(|i| lane.remove(i)) {
-                return Some((thread, name));
-            }
-        }
-        None
+        self.remove(|t| t.affinity().contains(thief))
     }
 }
 
