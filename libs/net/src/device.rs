@@ -1,0 +1,82 @@
+//! What a network card offers to the stack: frames out, frames in, and when to be interrupted.
+//!
+//! A driver implements [`NetDevice`]; the stack owns it and calls it under its owner's lock. One copy each way:
+//! the stack builds a frame in memory of its own and the driver copies it to where the device reads, and the other way
+//! round. The turn that an owner makes on an interrupt is
+//!
+//! ```text
+//!   disable_interrupts
+//!   loop { receive.. transmit.. flush; if !enable_interrupts() { break } }
+//! ```
+
+/// There is no room for a frame; nothing was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// What the device does for the protocols.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offloads {
+    /// It completes TCP and UDP checksums of frames that carry a [`PartialChecksum`].
+    pub completes_checksums: bool,
+    /// It says of received frames whether their TCP or UDP checksum was found right ([`RxChecksum::Valid`]).
+    pub verifies_checksums: bool,
+}
+
+/// Where the device is to complete a checksum: it sums the frame from `start` to its end and stores the complement at
+/// `start + offset`, where the stack has put the sum of the pseudo-header (virtio 1.2 §5.1.6.2, `NEEDS_CSUM`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartialChecksum {
+    /// First byte that is summed, from the start of the frame.
+    pub start: u16,
+    /// Place of the checksum, from `start`.
+    pub offset: u16,
+}
+
+/// What the device says of the TCP or UDP checksum of a frame that it received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RxChecksum {
+    /// Nothing: the stack verifies it.
+    Unknown,
+    /// It is right, or the frame never was on a wire and has only a partial one (virtio's `DATA_VALID` and `NEEDS_CSUM`).
+    Valid,
+}
+
+/// A device that sends and receives Ethernet frames (without FCS).
+pub trait NetDevice: Send {
+    /// Returns the hardware address.
+    fn mac(&self) -> [u8; 6];
+
+    /// Returns the greatest length of an IP packet in bytes: 1500 on plain Ethernet, whose frames have 14 bytes more.
+    fn mtu(&self) -> usize {
+        1500
+    }
+
+    /// Returns what the device does for the protocols.
+    fn offloads(&self) -> Offloads {
+        Offloads::default()
+    }
+
+    /// Returns how many frames can be handed over now, after taking back those that were sent. When it returns 0 the
+    /// device interrupts as soon as there is room again.
+    fn room(&mut self) -> usize;
+
+    /// Queues a frame of at most `mtu() + 14` bytes. `checksum` is given only if [`Offloads::completes_checksums`].
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn transmit(&mut self, frame: &[u8], checksum: Option<PartialChecksum>) -> Result<(), Full>;
+
+    /// Gives the next received frame to `take`, if there is one, and returns whether there was. The buffer goes back to
+    /// the device at the latest with [`NetDevice::flush`].
+    fn receive(&mut self, take: &mut dyn FnMut(&[u8], RxChecksum)) -> bool;
+
+    /// Tells the device, once for all, of frames queued and of receive buffers given back since the last call.
+    fn flush(&mut self);
+
+    /// Asks for an interrupt when the next frame arrives, and returns whether frames have arrived already, for which
+    /// none may come.
+    fn enable_interrupts(&mut self) -> bool;
+
+    /// Asks for no interrupts for received frames; a hint.
+    fn disable_interrupts(&mut self);
+}
