@@ -46,6 +46,27 @@ impl Cx<'_> {
         let limit = self.process.limits.descriptors();
         self.process.files().install(open, 0, limit, on_exec)
     }
+
+    /// Gives two descriptions descriptors and `report`s those as the caller stores them, two ints (`pipe(2)`,
+    /// `socketpair(2)`); all or nothing.
+    ///
+    /// # Errors
+    /// `EMFILE`; what `report` gives.
+    pub fn install_pair(
+        &self,
+        first: Arc<OpenFile>,
+        second: Arc<OpenFile>,
+        on_exec: OnExec,
+        report: impl FnOnce([u8; 8]) -> Result<(), Errno>,
+    ) -> SysResult {
+        let a = self.install(first, on_exec)?;
+        let files = self.process.files();
+        let undo = |fds: &[Fd]| fds.iter().for_each(|fd| drop(files.remove(*fd)));
+        let b = self.install(second, on_exec).inspect_err(|_| undo(&[a]))?;
+        let pair = (u64::from(b.0.cast_unsigned()) << 32) | u64::from(a.0.cast_unsigned());
+        report(pair.to_le_bytes()).inspect_err(|_| undo(&[a, b]))?;
+        Ok(0)
+    }
 }
 
 /// A type that a raw argument register converts to, as the C prototype in the man page has it (upper halves of

@@ -186,6 +186,12 @@ impl OpenFile {
         self.flags() & flags::O_NONBLOCK != 0
     }
 
+    /// Returns whether the description only names a file (`O_PATH`): most calls fail with `EBADF`.
+    #[must_use]
+    pub fn is_path_only(&self) -> bool {
+        self.flags() & flags::O_PATH != 0
+    }
+
     /// Returns whether the access mode allows reading (and it is no `O_PATH` descriptor).
     #[must_use]
     pub fn is_readable(&self) -> bool {
@@ -286,6 +292,15 @@ impl FdTable {
             .and_then(Option::as_ref)
             .map(|s| Arc::clone(&s.open))
             .ok_or(Errno::EBADF)
+    }
+
+    /// Returns the size of the table as Linux grows it: 64, then 128 times powers of two. No descriptor lies at or above.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        match self.slots.lock().table.len() {
+            0..=64 => 64,
+            len => len.next_multiple_of(128).next_power_of_two(),
+        }
     }
 
     /// Installs `open` at the lowest free descriptor at or above `from`; `limit` is `RLIMIT_NOFILE`.

@@ -32,7 +32,25 @@ macro_rules! syscalls {
     };
 }
 
-syscalls! {}
+syscalls! {
+    7 poll => poll::sys_poll : full;
+    22 pipe => pipe::sys_pipe : full;
+    23 select => poll::sys_select : full;
+    213 epoll_create => epoll::sys_epoll_create : full;
+    232 epoll_wait => epoll::sys_epoll_wait : full;
+    233 epoll_ctl => epoll::sys_epoll_ctl : full;
+    270 pselect6 => poll::sys_pselect6 : full;
+    271 ppoll => poll::sys_ppoll : full;
+    281 epoll_pwait => epoll::sys_epoll_pwait : full;
+    283 timerfd_create => timerfd::sys_timerfd_create : full;
+    284 eventfd => eventfd::sys_eventfd : full;
+    286 timerfd_settime => timerfd::sys_timerfd_settime : full;
+    287 timerfd_gettime => timerfd::sys_timerfd_gettime : full;
+    290 eventfd2 => eventfd::sys_eventfd2 : full;
+    291 epoll_create1 => epoll::sys_epoll_create1 : full;
+    293 pipe2 => pipe::sys_pipe2 : partial;
+    441 epoll_pwait2 => epoll::sys_epoll_pwait2 : full;
+}
 
 const _: () = {
     let mut i = 1;

@@ -2,3 +2,9 @@
 //!
 //! A handler decodes its arguments, takes the object, calls one of its methods and encodes the result. Its doc comment
 //! starts with the man page and lists flags that are supported and known deviations.
+
+pub(crate) mod epoll;
+pub(crate) mod eventfd;
+pub(crate) mod pipe;
+pub(crate) mod poll;
+pub(crate) mod timerfd;
