@@ -55,6 +55,9 @@ pub struct Process {
 /// Set in [`Process::exit`] when the rest of it counts.
 pub(crate) const EXITING: u64 = 1 << 32;
 
+/// `ADDR_NO_RANDOMIZE` of `personality(2)`: programs are loaded at fixed addresses.
+pub const ADDR_NO_RANDOMIZE: u32 = 0x4_0000;
+
 /// What a process is made of, besides its identity.
 #[derive(Debug)]
 pub struct Parts {

@@ -34,11 +34,56 @@ macro_rules! syscalls {
 
 syscalls! {
     7 poll => poll::sys_poll : full;
+    9 mmap => mmap::sys_mmap : partial;
+    10 mprotect => mmap::sys_mprotect : partial;
+    11 munmap => mmap::sys_munmap : full;
+    12 brk => mmap::sys_brk : full;
     22 pipe => pipe::sys_pipe : full;
     23 select => poll::sys_select : full;
+    25 mremap => mmap::sys_mremap : full;
+    26 msync => mmap::sys_msync : full;
+    27 mincore => mmap::sys_mincore : partial;
+    28 madvise => mmap::sys_madvise : partial;
+    39 getpid => process::sys_getpid : full;
+    61 wait4 => wait::sys_wait4 : partial;
+    97 getrlimit => process::sys_getrlimit : full;
+    102 getuid => process::sys_getuid : full;
+    104 getgid => process::sys_getuid : full;
+    105 setuid => process::sys_setuid : partial;
+    106 setgid => process::sys_setuid : partial;
+    107 geteuid => process::sys_getuid : full;
+    108 getegid => process::sys_getuid : full;
+    109 setpgid => process::sys_setpgid : full;
+    110 getppid => process::sys_getppid : full;
+    111 getpgrp => process::sys_getpgrp : full;
+    112 setsid => process::sys_setsid : full;
+    113 setreuid => process::sys_setreuid : partial;
+    114 setregid => process::sys_setreuid : partial;
+    115 getgroups => process::sys_getgroups : full;
+    116 setgroups => process::sys_setgroups : partial;
+    117 setresuid => process::sys_setresuid : partial;
+    118 getresuid => process::sys_getresuid : full;
+    119 setresgid => process::sys_setresuid : partial;
+    120 getresgid => process::sys_getresuid : full;
+    121 getpgid => process::sys_getpgid : full;
+    122 setfsuid => process::sys_setfsuid : partial;
+    123 setfsgid => process::sys_setfsuid : partial;
+    124 getsid => process::sys_getsid : full;
+    135 personality => process::sys_personality : partial;
+    149 mlock => mmap::sys_mlock : full;
+    150 munlock => mmap::sys_munlock : full;
+    151 mlockall => mmap::sys_mlockall : full;
+    152 munlockall => mmap::sys_munlockall : full;
+    157 prctl => process::sys_prctl : partial;
+    158 arch_prctl => process::sys_arch_prctl : partial;
+    160 setrlimit => process::sys_setrlimit : partial;
+    186 gettid => process::sys_gettid : full;
     213 epoll_create => epoll::sys_epoll_create : full;
+    218 set_tid_address => process::sys_set_tid_address : full;
+    231 exit_group => wait::sys_exit_group : full;
     232 epoll_wait => epoll::sys_epoll_wait : full;
     233 epoll_ctl => epoll::sys_epoll_ctl : full;
+    247 waitid => wait::sys_waitid : partial;
     270 pselect6 => poll::sys_pselect6 : full;
     271 ppoll => poll::sys_ppoll : full;
     281 epoll_pwait => epoll::sys_epoll_pwait : full;
@@ -49,6 +94,8 @@ syscalls! {
     290 eventfd2 => eventfd::sys_eventfd2 : full;
     291 epoll_create1 => epoll::sys_epoll_create1 : full;
     293 pipe2 => pipe::sys_pipe2 : partial;
+    302 prlimit64 => process::sys_prlimit64 : partial;
+    325 mlock2 => mmap::sys_mlock2 : full;
     441 epoll_pwait2 => epoll::sys_epoll_pwait2 : full;
 }
 

@@ -71,6 +71,21 @@ pub fn read_c_string(src: UserVa, max: usize) -> Result<Vec<u8>, Errno> {
     Err(Errno::ENAMETOOLONG)
 }
 
+/// Reads a string up to its NUL, or its first `max` bytes when it is longer.
+///
+/// # Errors
+/// `EFAULT`.
+pub fn read_c_prefix(src: UserVa, max: usize) -> Result<Vec<u8>, Errno> {
+    let mut out = Vec::new();
+    for i in 0..max {
+        match read_bytes::<1>(src.wrapping_add(i as u64))? {
+            [0] => break,
+            [byte] => out.push(byte),
+        }
+    }
+    Ok(out)
+}
+
 /// Reads a path argument.
 ///
 /// # Errors

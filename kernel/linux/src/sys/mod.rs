@@ -5,6 +5,9 @@
 
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub mod mmap;
 pub(crate) mod pipe;
 pub(crate) mod poll;
+pub mod process;
 pub(crate) mod timerfd;
+pub mod wait;
