@@ -1,0 +1,74 @@
+//! Running other programs, with errors that say which and why.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs a command whose output the user sees.
+///
+/// # Errors
+/// When it can't be started or fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let name = describe(command);
+    let status = command
+        .status()
+        .with_context(|| format!("'{name}' can't be started"))?;
+    if !status.success() {
+        bail!("'{name}' failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command and returns what it wrote to its standard output.
+///
+/// # Errors
+/// When it can't be started or fails; with what it wrote to its standard error.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = describe(command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("'{name}' can't be started"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        bail!(
+            "'{name}' failed: {}\n{}{}",
+            output.status,
+            stdout.trim(),
+            stderr.trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns whether a program of this name is in the PATH.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Returns whether we run as root, so that packages can be installed.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // The owner of our own entry in /proc is our effective user.
+    Path::new("/proc/self")
+        .metadata()
+        .is_ok_and(|m| m.uid() == 0)
+}
+
+/// Returns the command's program and first arguments, for messages.
+fn describe(command: &Command) -> String {
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default();
+    let words: Vec<_> = std::iter::once(program)
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect();
+    let shown = words.len().min(6);
+    let dots = if words.len() > shown { " …" } else { "" };
+    words[..shown].join(" ") + dots
+}

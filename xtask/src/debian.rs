@@ -1,0 +1,174 @@
+//! Debian packages: of another release without touching this machine's (an apt state of our own), and of this machine's
+//! own for tools that are missing.
+//!
+//! The mirror is the one of the machine's apt sources; apt checks signatures and checksums.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{self, output};
+
+/// Where Debian's own keys are.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// An apt state of our own for one Debian release.
+#[derive(Debug)]
+pub(crate) struct Apt {
+    state: PathBuf,
+    sources: PathBuf,
+}
+
+impl Apt {
+    /// Makes an empty apt state in `state` for `suite` and reads the package lists of the machine's mirror.
+    ///
+    /// # Errors
+    /// When this isn't a Debian machine with a mirror, or the mirror doesn't answer.
+    pub(crate) fn new(suite: &str, state: &Path) -> Result<Self> {
+        for dir in ["lists/partial", "cache/archives/partial", "etc"] {
+            fs::create_dir_all(state.join(dir))?;
+        }
+        fs::write(state.join("status"), "")?;
+        let sources = state.join("etc/sources.list");
+        let mirror = mirror()?;
+        ensure_keys(suite)?;
+        fs::write(
+            &sources,
+            format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
+        )?;
+        let apt = Self {
+            state: state.to_path_buf(),
+            sources,
+        };
+        output(apt.command().args(["update", "--error-on=any"]))
+            .with_context(|| format!("package lists of Debian {suite} can't be read"))?;
+        Ok(apt)
+    }
+
+    /// Downloads `packages` with all they depend on and returns the .deb files, sorted.
+    ///
+    /// # Errors
+    /// When apt can't resolve, fetch or verify them.
+    pub(crate) fn download(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        output(
+            self.command()
+                .args([
+                    "install",
+                    "--download-only",
+                    "--no-install-recommends",
+                    "-y",
+                ])
+                .args(packages),
+        )?;
+        let mut debs = Vec::new();
+        for entry in fs::read_dir(self.state.join("cache/archives"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "deb") {
+                debs.push(path);
+            }
+        }
+        debs.sort();
+        Ok(debs)
+    }
+
+    fn command(&self) -> Command {
+        let state = self.state.display();
+        let mut command = Command::new("apt-get");
+        command.env("LC_ALL", "C.UTF-8").arg("-q");
+        for option in [
+            format!("Dir::State={state}"),
+            format!("Dir::State::lists={state}/lists"),
+            format!("Dir::State::status={state}/status"),
+            format!("Dir::Cache={state}/cache"),
+            format!("Dir::Etc::sourcelist={}", self.sources.display()),
+            "Dir::Etc::sourceparts=-".into(),
+            "Dir::Etc::preferencesparts=-".into(),
+            "APT::Architecture=amd64".into(),
+            "APT::Architectures=amd64".into(),
+            // The download happens as the user who asked: the folder may be closed to apt's own user.
+            "APT::Sandbox::User=".into(),
+            "Debug::NoLocking=true".into(),
+            // Only package lists are needed.
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
+            "Acquire::Languages=none".into(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+    }
+}
+
+/// Unpacks packages over each other into a folder laid out as Debian does (`/lib` in `/usr/lib`, ...).
+///
+/// # Errors
+/// When a package is damaged or the disk is full.
+pub(crate) fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
+    for dir in ["bin", "lib", "lib64", "sbin"] {
+        let real = Path::new("usr").join(dir);
+        fs::create_dir_all(into.join(&real))?;
+        std::os::unix::fs::symlink(&real, into.join(dir))?;
+    }
+    for deb in debs {
+        output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into))?;
+    }
+    Ok(())
+}
+
+/// Makes sure that a program is there; installs its Debian package when we may.
+///
+/// # Errors
+/// When it is missing and can't be installed: says what to install.
+pub(crate) fn ensure_program(program: &str, package: &str) -> Result<()> {
+    if command::is_installed(program) {
+        return Ok(());
+    }
+    install(package).with_context(|| format!("{program} is missing"))
+}
+
+fn install(package: &str) -> Result<()> {
+    if !command::is_root() || !command::is_installed("apt-get") {
+        bail!("install the Debian package {package}, e.g. sudo apt-get install {package}");
+    }
+    eprintln!("installing the Debian package {package}");
+    output(Command::new("apt-get").args(["-q", "update"]))?;
+    output(
+        Command::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "install", "-y", "--no-install-recommends", package]),
+    )?;
+    Ok(())
+}
+
+/// Returns the Debian mirror of the machine's apt sources.
+fn mirror() -> Result<String> {
+    if !command::is_installed("apt-get") {
+        bail!(
+            "apt-get is missing: the OTP sysroot is made of Debian packages, so this needs a Debian machine"
+        );
+    }
+    let targets = output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Created-By: Packages",
+        "Origin: Debian",
+        "Label: Debian",
+    ]))?;
+    let Some(mirror) = targets.lines().find(|line| !line.is_empty()) else {
+        bail!(
+            "no Debian mirror in this machine's apt sources: add one to /etc/apt/sources.list and run apt-get update"
+        );
+    };
+    Ok(mirror.to_owned())
+}
+
+/// Makes sure that the machine knows the signing keys of `suite`.
+fn ensure_keys(suite: &str) -> Result<()> {
+    let key = format!("/usr/share/keyrings/debian-archive-{suite}-automatic.gpg");
+    if Path::new(&key).exists() || Path::new(&key).with_extension("pgp").exists() {
+        return Ok(());
+    }
+    install("debian-archive-keyring").with_context(|| format!("the keys of {suite} are missing"))
+}

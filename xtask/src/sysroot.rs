@@ -1,0 +1,168 @@
+//! The OTP sysroot: Debian's own Erlang with the libraries it needs, unpacked under `target/`, never installed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{debian, paths};
+
+/// The Debian release it comes from.
+const SUITE: &str = "trixie";
+/// What is asked for; apt adds what these need.
+const PACKAGES: &[&str] = &["erlang-base"];
+
+/// An unpacked sysroot.
+#[derive(Clone, Debug)]
+pub(crate) struct Sysroot {
+    dir: PathBuf,
+    state: PathBuf,
+}
+
+/// Returns the sysroot; fetches and unpacks it unless that was done before.
+///
+/// # Errors
+/// When packages can't be fetched, verified or unpacked.
+pub(crate) fn ensure() -> Result<Sysroot> {
+    let base = paths::target().join("sysroot");
+    let sysroot = Sysroot {
+        dir: base.join(SUITE),
+        state: base.join(format!("{SUITE}-apt")),
+    };
+    // The stamp is written last and says what was asked for.
+    let stamp = base.join(format!("{SUITE}.stamp"));
+    let wanted = PACKAGES.join(" ");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(sysroot);
+    }
+    eprintln!("fetching {wanted} of Debian {SUITE} with what it needs");
+    let _ = fs::remove_file(&stamp);
+    for dir in [&sysroot.dir, &sysroot.state] {
+        if dir.exists() {
+            fs::remove_dir_all(dir).with_context(|| format!("{}", dir.display()))?;
+        }
+    }
+    let debs = debian::Apt::new(SUITE, &sysroot.state)?.download(PACKAGES)?;
+    debian::unpack(&debs, &sysroot.dir)?;
+    sysroot.write_host_wrappers()?;
+    fs::write(&stamp, wanted)?;
+    Ok(sysroot)
+}
+
+impl Sysroot {
+    /// Returns its root folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the .deb file of a package, for comparing what we ship with what Debian ships.
+    ///
+    /// # Errors
+    /// When the package isn't part of it.
+    pub(crate) fn deb(&self, package: &str) -> Result<PathBuf> {
+        for entry in fs::read_dir(self.state.join("cache/archives"))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name
+                .strip_prefix(package)
+                .is_some_and(|r| r.starts_with('_'))
+            {
+                return Ok(path);
+            }
+        }
+        bail!("{package} is not among the packages of the sysroot")
+    }
+
+    /// Returns the folder of the Erlang installation.
+    pub(crate) fn otp(&self) -> PathBuf {
+        self.dir.join("usr/lib/erlang")
+    }
+
+    /// Returns the folder of the run-time system's programs.
+    ///
+    /// # Errors
+    /// When the installation has none or several.
+    pub(crate) fn erts_bin(&self) -> Result<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.otp())? {
+            let path = entry?.path();
+            if path
+                .file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with("erts-"))
+            {
+                found.push(path.join("bin"));
+            }
+        }
+        match found.pop() {
+            Some(dir) if found.is_empty() => Ok(dir),
+            _ => bail!("{} has not exactly one erts-* folder", self.otp().display()),
+        }
+    }
+
+    /// Returns a command that runs a program of the sysroot on this machine: by the sysroot's own dynamic loader with the
+    /// sysroot's libraries, so that the machine's C library doesn't matter and root isn't needed.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(self.loader());
+        command
+            .arg("--library-path")
+            .arg(self.libraries())
+            .arg(program);
+        command
+    }
+
+    /// Returns a command that runs Erlang (`beam.smp`); the caller adds arguments as for `erl`, without `+` flags.
+    ///
+    /// # Errors
+    /// When the sysroot is damaged.
+    pub(crate) fn erl(&self) -> Result<Command> {
+        let erts_bin = self.erts_bin()?;
+        let bindir = self.host_bin();
+        let mut command = self.command(&erts_bin.join("beam.smp"));
+        command
+            .env("BINDIR", &bindir)
+            .env("ROOTDIR", self.otp())
+            .env("EMU", "beam")
+            .env("PROGNAME", "erl")
+            .args(["--", "-root"])
+            .arg(self.otp())
+            .arg("-bindir")
+            .arg(&bindir)
+            .args(["-progname", "erl", "--", "-home"])
+            .arg(paths::target())
+            .args(["--", "-boot", "no_dot_erlang", "-noshell"]);
+        Ok(command)
+    }
+
+    fn loader(&self) -> PathBuf {
+        self.libraries().join("ld-linux-x86-64.so.2")
+    }
+
+    fn libraries(&self) -> PathBuf {
+        self.dir.join("usr/lib/x86_64-linux-gnu")
+    }
+
+    fn host_bin(&self) -> PathBuf {
+        self.dir.with_file_name(format!("{SUITE}-host-bin"))
+    }
+
+    /// Erlang starts helper programs by path; these scripts start them by the sysroot's loader, too.
+    fn write_host_wrappers(&self) -> Result<()> {
+        let dir = self.host_bin();
+        fs::create_dir_all(&dir)?;
+        let erts_bin = self.erts_bin()?;
+        for program in ["erl_child_setup", "inet_gethost"] {
+            let script = format!(
+                "#!/bin/sh\nexec '{}' --library-path '{}' '{}' \"$@\"\n",
+                self.loader().display(),
+                self.libraries().display(),
+                erts_bin.join(program).display()
+            );
+            let path = dir.join(program);
+            fs::write(&path, script)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(())
+    }
+}
