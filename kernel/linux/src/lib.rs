@@ -19,6 +19,7 @@ pub mod limits;
 pub mod mm;
 pub mod pipe;
 pub mod process;
+pub mod random;
 pub mod sched;
 pub mod signal;
 pub mod socket;

@@ -95,6 +95,7 @@ syscalls! {
     291 epoll_create1 => epoll::sys_epoll_create1 : full;
     293 pipe2 => pipe::sys_pipe2 : partial;
     302 prlimit64 => process::sys_prlimit64 : partial;
+    318 getrandom => random::sys_getrandom : full;
     325 mlock2 => mmap::sys_mlock2 : full;
     441 epoll_pwait2 => epoll::sys_epoll_pwait2 : full;
 }

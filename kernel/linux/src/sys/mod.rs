@@ -5,9 +5,10 @@
 
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
-pub mod mmap;
+pub(crate) mod mmap;
 pub(crate) mod pipe;
 pub(crate) mod poll;
-pub mod process;
+pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod timerfd;
-pub mod wait;
+pub(crate) mod wait;
