@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod boot;
 pub mod cpu;
+mod cpu_local;
 pub mod irq;
 pub mod mem;
 pub mod power;
