@@ -1,6 +1,12 @@
 //! CPUs: identity, per-CPU data, idling, inter-processor wake-ups.
 
 use alloc::boxed::Box;
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::arch::x86_64::{self, apic, cpuid, fpu, max_leaf};
+use crate::cpu_local::CpuLocal;
+use crate::mem;
 
 /// Most CPUs that the kernel drives; further ones stay parked (one `error` report line at boot says so).
 pub const MAX_CPUS: usize = 64;
@@ -9,28 +15,118 @@ pub const MAX_CPUS: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct CpuId(pub u32);
 
+/// Whether GS points at a per-CPU block (it does on every CPU from its first Rust code on; never in host tests).
+static HAS_BLOCK: AtomicBool = AtomicBool::new(false);
+static COUNT: AtomicUsize = AtomicUsize::new(1);
+
+/// What [`lock_owner`] returns while no block exists.
+pub(crate) const UNKNOWN_OWNER: u32 = u32::MAX - 1;
+
+/// Returns the CPU as lock owner.
+pub(crate) fn lock_owner() -> u32 {
+    if HAS_BLOCK.load(Ordering::Relaxed) {
+        CpuLocal::current().id
+    } else {
+        UNKNOWN_OWNER
+    }
+}
+
+/// Counts a lock that was taken or released on this CPU.
+pub(crate) fn spin_depth_changed(by: i32) {
+    if HAS_BLOCK.load(Ordering::Relaxed) {
+        let depth = &CpuLocal::current().spin_depth;
+        depth.set(depth.get().wrapping_add_signed(by));
+    }
+}
+
+/// Notes that the boot CPU has its block (with no lock held), and how many CPUs there will be.
+pub(crate) fn set_ready(count: usize) {
+    COUNT.store(count, Ordering::Release);
+    HAS_BLOCK.store(true, Ordering::Release);
+}
+
+/// Sets CR0, CR4 and what depends on them, on the current CPU.
+pub(crate) fn init_control_registers() {
+    const UMIP: u64 = 1 << 11;
+    const FSGSBASE: u64 = 1 << 16;
+    const OSXSAVE: u64 = 1 << 18;
+    const SMEP: u64 = 1 << 20;
+    const SMAP: u64 = 1 << 21;
+    const GLOBAL_PAGES: u64 = 1 << 7;
+    let extended = if max_leaf() >= 7 {
+        cpuid(7, 0)
+    } else {
+        cpuid(0, 0)
+    };
+    let (ebx, ecx) = if max_leaf() >= 7 {
+        (extended.ebx, extended.ecx)
+    } else {
+        (0, 0)
+    };
+    let offered = [
+        (ebx & 1 << 0 != 0, FSGSBASE),
+        (ebx & 1 << 7 != 0, SMEP),
+        (ebx & 1 << 20 != 0, SMAP),
+        (ecx & 1 << 2 != 0, UMIP),
+        (cpuid(1, 0).ecx & 1 << 26 != 0, OSXSAVE),
+        (true, GLOBAL_PAGES),
+    ];
+    let wanted = offered
+        .iter()
+        .filter(|(has, _)| *has)
+        .fold(0, |bits, (_, bit)| bits | bit);
+    let mut cr4: u64;
+    // SAFETY: ring 0; reading CR4 has no effects.
+    unsafe { asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack)) };
+    cr4 |= wanted;
+    // SAFETY: every bit is supported, and the kernel is written for all of them.
+    unsafe { asm!("mov cr4, {}", in(reg) cr4, options(nostack)) };
+    x86_64::HAS_FSGSBASE.store(wanted & FSGSBASE != 0, Ordering::Relaxed);
+    mem::set_smap(wanted & SMAP != 0);
+}
+
 /// Returns the CPU this code runs on. Stable until the current task switches away.
 #[must_use]
 pub fn current() -> CpuId {
-    unimplemented!()
+    CpuId(CpuLocal::current().id)
 }
 
 /// Returns how many CPUs there are (all get started; fixed before `Entry::bsp` runs).
 #[must_use]
 pub fn count() -> usize {
-    unimplemented!()
+    COUNT.load(Ordering::Acquire)
 }
 
 /// Makes `cpu` leave `hlt` or ring 3 soon (an IPI whose handler does nothing else; its thread gets
 /// [`crate::trap::Trap::Interrupt`]). No effect on the current CPU.
-pub fn kick(_cpu: CpuId) {
-    unimplemented!()
+pub fn kick(cpu: CpuId) {
+    if cpu == current() {
+        return;
+    }
+    if let Some(block) = CpuLocal::of(cpu.0 as usize) {
+        apic::kick(block.apic_id());
+    }
+}
+
+unsafe extern "C" {
+    fn tyn_idle_wait();
 }
 
 /// Enables interrupts, halts until one arrives, runs its handler, disables interrupts again (`sti; hlt; cli`).
 /// An interrupt that was pending before is taken at once, so "check queue, then wait" has no lost wake-up.
+///
+/// # Panics
+/// When the CPU holds a spinlock.
 pub fn wait_for_interrupt() {
-    unimplemented!()
+    assert_eq!(
+        CpuLocal::current().spin_depth.get(),
+        0,
+        "idle while holding a spinlock"
+    );
+    mem::serve_eviction();
+    // SAFETY: the only place where ring 0 can be interrupted: nothing is held and no vector register is live (it is a call).
+    unsafe { tyn_idle_wait() };
+    mem::serve_eviction();
 }
 
 /// Tells the CPU that it is in a spin loop (`pause`).
@@ -45,8 +141,7 @@ pub struct PerCpu<T>(Box<[T]>);
 impl<T> PerCpu<T> {
     /// Makes one value for each of [`count`] CPUs.
     pub fn new(init: impl FnMut(CpuId) -> T) -> Self {
-        let _ = &init;
-        unimplemented!()
+        Self((0..count() as u32).map(CpuId).map(init).collect())
     }
 
     /// Returns the current CPU's value.
@@ -74,13 +169,56 @@ pub struct UserFeatures {
 /// Returns the features enabled for user space.
 #[must_use]
 pub fn user_features() -> UserFeatures {
-    unimplemented!()
+    const HWCAP2_FSGSBASE: u64 = 2;
+    let has_fsgsbase = x86_64::HAS_FSGSBASE.load(Ordering::Relaxed);
+    UserFeatures {
+        hwcap: u64::from(cpuid(1, 0).edx),
+        hwcap2: if has_fsgsbase { HWCAP2_FSGSBASE } else { 0 },
+        xsave_bytes: fpu::area_bytes(),
+    }
 }
 
-/// Returns the `index`th CPU's identity as `/proc/cpuinfo` shows it.
+/// Returns XCR0, the components of extended state that user code may use (0 without XSAVE).
 #[must_use]
-pub fn identity(_cpu: CpuId) -> Identity {
-    unimplemented!()
+pub fn extended_components() -> u64 {
+    fpu::components()
+}
+
+/// Returns a CPU's identity as `/proc/cpuinfo` shows it. All CPUs of a guest are of one model.
+#[must_use]
+pub fn identity(cpu: CpuId) -> Identity {
+    let text = |registers: &[u32]| {
+        let bytes: alloc::vec::Vec<u8> = registers.iter().flat_map(|r| r.to_le_bytes()).collect();
+        let text = alloc::string::String::from_utf8_lossy(&bytes);
+        alloc::string::String::from(text.trim_matches(['\0', ' ']))
+    };
+    let leaf0 = cpuid(0, 0);
+    let mut brand = alloc::vec::Vec::new();
+    if cpuid(0x8000_0000, 0).eax >= 0x8000_0004 {
+        for leaf in 0x8000_0002..=0x8000_0004 {
+            let r = cpuid(leaf, 0);
+            brand.extend([r.eax, r.ebx, r.ecx, r.edx]);
+        }
+    }
+    let signature = cpuid(1, 0).eax;
+    let (base_family, base_model) = (signature >> 8 & 15, signature >> 4 & 15);
+    let family = if base_family == 15 {
+        base_family + (signature >> 20 & 255)
+    } else {
+        base_family
+    };
+    let has_extended_model = base_family == 15 || base_family == 6;
+    let model = if has_extended_model {
+        base_model | signature >> 12 & 0xf0
+    } else {
+        base_model
+    };
+    Identity {
+        vendor: text(&[leaf0.ebx, leaf0.edx, leaf0.ecx]),
+        brand: text(&brand),
+        family_model_stepping: (family, model, signature & 15),
+        apic_id: CpuLocal::of(cpu.0 as usize).map_or(0, |c| c.apic_id()),
+    }
 }
 
 /// Vendor, model and topology of a CPU.

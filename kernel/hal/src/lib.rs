@@ -18,6 +18,8 @@
 
 extern crate alloc;
 
+mod acpi;
+mod arch;
 pub mod boot;
 pub mod cpu;
 mod cpu_local;

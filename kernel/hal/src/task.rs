@@ -3,85 +3,54 @@
 //! A [`Task`] is a kernel stack with a saved context, plus the user register state that stays in the CPU while the
 //! kernel runs: extended vector state (XSAVE) and the FS/GS bases. Who runs when is decided above; hal checks that no
 //! task runs on two CPUs.
+//!
+//! # On which CPU a task is
+//! `running` says that some CPU uses the task's stack. [`switch`] sets it for the task it goes to, waiting while it is still
+//! set (the task was made runnable while it was leaving another CPU), and the task that comes next clears it for the one that
+//! was left, once that stack is no longer in use (release, paired with the acquire of the waiter).
 
-use crate::mem::OutOfMemory;
 use alloc::boxed::Box;
+use core::cell::{Cell, UnsafeCell};
+use core::fmt;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::arch::x86_64::fpu::{self, Area};
+use crate::arch::x86_64::{fs_base, kernel_gs_base, set_fs_base, set_kernel_gs_base};
+use crate::cpu_local::CpuLocal;
+use crate::mem::{KernelStack, OutOfMemory};
+use crate::trap::UserContext;
+
+type Body = Box<dyn FnOnce() + Send>;
 
 /// A schedulable context.
-#[derive(Debug)]
 pub struct Task {
-    _private: (),
+    /// Saved stack pointer while switched away.
+    rsp: Cell<u64>,
+    /// Whether a CPU uses the stack.
+    running: AtomicBool,
+    /// `None` for a CPU's boot stack.
+    stack: Option<KernelStack>,
+    /// What a task that has not started will run.
+    body: Cell<Option<Body>>,
+    user: Option<UserArea>,
 }
 
-impl Task {
-    /// Makes a task which, when first switched to, runs `body` on its own kernel stack (32 KiB, guard page below).
-    /// `body` must not return: it ends by switching away for ever. With `user` it gets vector state and segment
-    /// bases in their initial state, saved and restored at each switch.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn new(user: UserState, body: Box<dyn FnOnce() + Send>) -> Result<Self, OutOfMemory> {
-        let _ = (user, body);
-        unimplemented!()
-    }
+struct UserArea {
+    extended: UnsafeCell<Area>,
+    fs_base: Cell<u64>,
+    gs_base: Cell<u64>,
+}
 
-    /// Makes the task that stands for the context we are running in now (a CPU's boot stack: its idle task).
-    #[must_use]
-    pub fn adopt_current() -> Self {
-        unimplemented!()
-    }
+// SAFETY: cells are touched by the CPU that runs the task, by the one that is switching to it (after `running` was acquired), or
+// before it starts by its creator; `switch` and the asserts keep these apart.
+unsafe impl Sync for Task {}
+// SAFETY: as above.
+unsafe impl Send for Task {}
 
-    /// Copies the vector state and segment bases of the current task (`parent`) into this one, not yet started (`fork`).
-    ///
-    /// # Panics
-    /// When `self` has started, or either has no user state.
-    pub fn inherit_user_state(&self, parent: &Self) {
-        let _ = parent;
-        unimplemented!()
-    }
-
-    /// Resets vector state and segment bases of the current task to their initial values (`execve`).
-    pub fn reset_user_state(&self) {
-        unimplemented!()
-    }
-
-    /// Returns the user's FS base (`ARCH_GET_FS`).
-    #[must_use]
-    pub fn fs_base(&self) -> u64 {
-        unimplemented!()
-    }
-
-    /// Sets the user's FS base (`ARCH_SET_FS`, `CLONE_SETTLS`); the caller checks that it is canonical and below `USER_END`.
-    /// Works on the current task and on one that has not started.
-    pub fn set_fs_base(&self, base: u64) {
-        let _ = base;
-        unimplemented!()
-    }
-
-    /// Returns the user's GS base.
-    #[must_use]
-    pub fn gs_base(&self) -> u64 {
-        unimplemented!()
-    }
-
-    /// Sets the user's GS base.
-    pub fn set_gs_base(&self, base: u64) {
-        let _ = base;
-        unimplemented!()
-    }
-
-    /// Writes the current task's extended state as XSAVE (standard format) lays it out for a signal frame, with the xmm
-    /// registers and MXCSR taken from `cx`; `dst` is [`crate::cpu::UserFeatures::xsave_bytes`] long.
-    pub fn save_extended(&self, cx: &crate::trap::UserContext, dst: &mut [u8]) {
-        let _ = (cx, dst);
-        unimplemented!()
-    }
-
-    /// Loads extended state from a signal frame into the current task and `cx`; invalid bits are refused.
-    /// Returns whether the image was valid (`false`: the thread gets SIGSEGV).
-    pub fn load_extended(&self, cx: &mut crate::trap::UserContext, src: &[u8]) -> bool {
-        let _ = (cx, src);
-        unimplemented!()
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({:#x})", ptr::from_ref(self) as usize)
     }
 }
 
@@ -94,14 +63,303 @@ pub enum UserState {
     No,
 }
 
+unsafe extern "C" {
+    fn tyn_switch_stacks(save: *mut u64, load: u64);
+    fn tyn_task_start();
+}
+
+impl Task {
+    /// Makes a task which, when first switched to, runs `body` on its own kernel stack (32 KiB, guard page below).
+    /// `body` must not return: it ends by switching away for ever. With `user` it gets vector state and segment
+    /// bases in their initial state, saved and restored at each switch.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(user: UserState, body: Body) -> Result<Self, OutOfMemory> {
+        let stack = KernelStack::new()?;
+        // What `tyn_switch_stacks` pops: six registers, then the return address; the stack is 16-byte aligned at the call
+        // that `tyn_task_start` makes.
+        let frame: [u64; 8] = [0, 0, 0, 0, 0, 0, tyn_task_start as *const () as u64, 0];
+        let rsp = stack.top() - 64;
+        for (i, word) in frame.into_iter().enumerate() {
+            let slot = (rsp as usize + 8 * i) as *mut u64;
+            // SAFETY: the slots are the topmost 64 bytes of a fresh stack that is ours alone.
+            unsafe { slot.write(word) };
+        }
+        let user = match user {
+            UserState::No => None,
+            UserState::Yes => Some(UserArea {
+                extended: UnsafeCell::new(Area::new()?),
+                fs_base: Cell::new(0),
+                gs_base: Cell::new(0),
+            }),
+        };
+        Ok(Self {
+            rsp: Cell::new(rsp),
+            running: AtomicBool::new(false),
+            stack: Some(stack),
+            body: Cell::new(Some(body)),
+            user,
+        })
+    }
+
+    /// Makes the task that stands for the context we are running in now (a CPU's boot stack: its idle task). It becomes the
+    /// CPU's current task with the first [`switch`] from it, and must live for ever.
+    #[must_use]
+    pub fn adopt_current() -> Self {
+        Self {
+            rsp: Cell::new(0),
+            running: AtomicBool::new(true),
+            stack: None,
+            body: Cell::new(None),
+            user: None,
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        CpuLocal::current().current_task.get() == ptr::from_ref(self)
+    }
+
+    /// Copies the vector state and segment bases of the current task (`parent`) into this one, not yet started (`fork`).
+    ///
+    /// # Panics
+    /// When `self` has started, or either has no user state.
+    pub fn inherit_user_state(&self, parent: &Self) {
+        let (Some(to), Some(from)) = (&self.user, &parent.user) else {
+            panic!("a task without user state")
+        };
+        assert!(
+            parent.is_current() && !self.running.load(Ordering::Relaxed),
+            "fork from a task that does not run"
+        );
+        to.fs_base.set(fs_base());
+        to.gs_base.set(kernel_gs_base());
+        // SAFETY: the parent is current on this CPU, so nobody else touches its area.
+        let source = unsafe { &mut *from.extended.get() };
+        source.save();
+        // SAFETY: the child has not started, so its area is its creator's.
+        let target = unsafe { &mut *to.extended.get() };
+        target.bytes_mut().copy_from_slice(source.bytes());
+    }
+
+    /// Resets vector state and segment bases of the current task to their initial values (`execve`).
+    pub fn reset_user_state(&self) {
+        let Some(user) = &self.user else { return };
+        assert!(self.is_current(), "reset of a task that does not run");
+        // SAFETY: the task is current on this CPU, so nobody else touches its area.
+        let area = unsafe { &mut *user.extended.get() };
+        area.reset();
+        area.load();
+        set_fs_base(0);
+        set_kernel_gs_base(0);
+    }
+
+    /// Returns the user's FS base (`ARCH_GET_FS`).
+    #[must_use]
+    pub fn fs_base(&self) -> u64 {
+        if self.is_current() {
+            fs_base()
+        } else {
+            self.user.as_ref().map_or(0, |u| u.fs_base.get())
+        }
+    }
+
+    /// Sets the user's FS base (`ARCH_SET_FS`, `CLONE_SETTLS`); the caller checks that it is below `USER_END`.
+    /// Works on the current task and on one that has not started.
+    ///
+    /// # Panics
+    /// When `base` is not a user address.
+    pub fn set_fs_base(&self, base: u64) {
+        assert!(
+            base < tyn_abi::USER_END,
+            "FS base {base:#x} is no user address"
+        );
+        if self.is_current() {
+            set_fs_base(base);
+        } else if let Some(user) = &self.user {
+            user.fs_base.set(base);
+        }
+    }
+
+    /// Returns the user's GS base.
+    #[must_use]
+    pub fn gs_base(&self) -> u64 {
+        if self.is_current() {
+            kernel_gs_base()
+        } else {
+            self.user.as_ref().map_or(0, |u| u.gs_base.get())
+        }
+    }
+
+    /// Sets the user's GS base.
+    ///
+    /// # Panics
+    /// When `base` is not a user address.
+    pub fn set_gs_base(&self, base: u64) {
+        assert!(
+            base < tyn_abi::USER_END,
+            "GS base {base:#x} is no user address"
+        );
+        if self.is_current() {
+            set_kernel_gs_base(base);
+        } else if let Some(user) = &self.user {
+            user.gs_base.set(base);
+        }
+    }
+
+    /// Writes the current task's extended state as XSAVE (standard format) lays it out for a signal frame, with the xmm
+    /// registers and MXCSR taken from `cx`; `dst` is [`crate::cpu::UserFeatures::xsave_bytes`] long.
+    ///
+    /// # Panics
+    /// When the task is not current or `dst` has another length.
+    pub fn save_extended(&self, cx: &UserContext, dst: &mut [u8]) {
+        assert!(
+            self.is_current(),
+            "signal frame for a task that does not run"
+        );
+        let Some(user) = &self.user else { return };
+        // SAFETY: the task is current on this CPU, so nobody else touches its area.
+        let area = unsafe { &mut *user.extended.get() };
+        area.save();
+        dst.copy_from_slice(area.bytes());
+        dst[fpu::MXCSR_OFFSET..fpu::MXCSR_OFFSET + 4].copy_from_slice(&cx.mxcsr.to_le_bytes());
+        for (i, [low, high]) in cx.xmm.iter().enumerate() {
+            let at = fpu::XMM_OFFSET + 16 * i;
+            dst[at..at + 8].copy_from_slice(&low.to_le_bytes());
+            dst[at + 8..at + 16].copy_from_slice(&high.to_le_bytes());
+        }
+        if fpu::components() != 0 {
+            // The registers came from `cx`, so the SSE component is in use whatever XSAVE found.
+            dst[fpu::HEADER_OFFSET] |= 0b10;
+        }
+    }
+
+    /// Loads extended state from a signal frame into the current task and `cx`. Returns whether the image was valid
+    /// (`false`: nothing changed, the thread gets SIGSEGV). `src` may be shorter than a full area: then only the legacy
+    /// region is taken, and the other components return to their initial state.
+    ///
+    /// # Panics
+    /// When the task is not current.
+    pub fn load_extended(&self, cx: &mut UserContext, src: &[u8]) -> bool {
+        assert!(
+            self.is_current(),
+            "signal return of a task that does not run"
+        );
+        let Some(user) = &self.user else { return false };
+        let word = |at: usize| {
+            src.get(at..at + 8)
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_le_bytes)
+        };
+        let Some(mxcsr) = word(fpu::MXCSR_OFFSET).map(|w| w as u32) else {
+            return false;
+        };
+        if src.len() < fpu::LEGACY_BYTES || mxcsr & !fpu::MXCSR_MASK != 0 {
+            return false;
+        }
+        let is_full = fpu::components() != 0 && src.len() >= fpu::area_bytes();
+        let in_use = if is_full {
+            word(fpu::HEADER_OFFSET).unwrap_or(0)
+        } else {
+            0b11
+        };
+        let reserved = (1..8).any(|i| is_full && word(fpu::HEADER_OFFSET + 8 * i) != Some(0));
+        if fpu::components() != 0 && (in_use & !fpu::components() != 0 || reserved) {
+            return false;
+        }
+        // SAFETY: the task is current on this CPU, so nobody else touches its area.
+        let area = unsafe { &mut *user.extended.get() };
+        area.reset();
+        let len = if is_full {
+            area.bytes().len()
+        } else {
+            fpu::LEGACY_BYTES
+        };
+        area.bytes_mut()[..len].copy_from_slice(&src[..len]);
+        if fpu::components() != 0 {
+            area.bytes_mut()[fpu::HEADER_OFFSET..fpu::HEADER_OFFSET + 8]
+                .copy_from_slice(&in_use.to_le_bytes());
+        }
+        area.load();
+        cx.mxcsr = mxcsr;
+        let sse_in_use = in_use & 0b10 != 0;
+        for (i, register) in cx.xmm.iter_mut().enumerate() {
+            let at = fpu::XMM_OFFSET + 16 * i;
+            *register = match (sse_in_use, word(at), word(at + 8)) {
+                (true, Some(low), Some(high)) => [low, high],
+                _ => [0, 0],
+            };
+        }
+        true
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // The last switch away from it may still be under way on another CPU.
+        while self.running.load(Ordering::Acquire) {
+            assert!(
+                self.stack.is_some() && !self.is_current(),
+                "a running task was dropped"
+            );
+            core::hint::spin_loop();
+        }
+    }
+}
+
 /// Switches from the current task to `next` and returns when something switches back to `prev`. If `next` is still
 /// leaving another CPU (it was made runnable while switching away there), waits for that first.
 ///
 /// # Panics
-/// When `prev` is not the current task, `next` runs elsewhere for good, or the CPU holds a spinlock.
+/// When `prev` is not the current task, or the CPU holds a spinlock.
 pub fn switch(prev: &Task, next: &Task) {
-    let _ = (prev, next);
-    unimplemented!()
+    let cpu = CpuLocal::current();
+    assert_eq!(
+        cpu.spin_depth.get(),
+        0,
+        "task switch while holding a spinlock"
+    );
+    if cpu.current_task.get().is_null() {
+        // A CPU's first switch: from its adopted boot context.
+        assert!(
+            prev.stack.is_none(),
+            "the first switch leaves the boot stack"
+        );
+        cpu.current_task.set(prev);
+    }
+    assert!(
+        prev.is_current(),
+        "switch from a task that does not run here"
+    );
+    if ptr::eq(prev, next) {
+        return;
+    }
+    while next.running.swap(true, Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
+    if let Some(user) = &prev.user {
+        user.fs_base.set(fs_base());
+        user.gs_base.set(kernel_gs_base());
+        // SAFETY: `prev` is current on this CPU, so nobody else touches its area.
+        unsafe { &mut *user.extended.get() }.save();
+    }
+    enter(next);
+    cpu.leaving_task.set(prev);
+    // SAFETY: `next` is not in use by another CPU (`running` was clear), its RSP was saved by this function on a CPU that has left
+    // its stack since, or prepared by `new`; `prev`'s slot is ours.
+    unsafe { tyn_switch_stacks(prev.rsp.as_ptr(), next.rsp.get()) };
+    finish_switch();
+}
+
+/// Makes `next`, whose `running` was acquired, the current task and loads its user state.
+fn enter(next: &Task) {
+    if let Some(user) = &next.user {
+        set_fs_base(user.fs_base.get());
+        set_kernel_gs_base(user.gs_base.get());
+        // SAFETY: `running` was acquired for `next`, so nobody else touches its area.
+        unsafe { &*user.extended.get() }.load();
+    }
+    CpuLocal::current().current_task.set(next);
 }
 
 /// Ends the current task: switches to `next` for ever. From then on the owner may drop the ended [`Task`], which frees its
@@ -109,8 +367,43 @@ pub fn switch(prev: &Task, next: &Task) {
 /// `prev`, and could never let go of it.)
 ///
 /// # Panics
-/// When `next` runs elsewhere for good, or the CPU holds a spinlock.
+/// When `next` is the current task, or the CPU holds a spinlock.
 pub fn finish(next: &Task) -> ! {
-    let _ = next;
-    unimplemented!()
+    let cpu = CpuLocal::current();
+    assert_eq!(cpu.spin_depth.get(), 0, "task end while holding a spinlock");
+    let ending = cpu.current_task.get();
+    assert!(
+        !ptr::eq(ending, next),
+        "a task cannot end in favour of itself"
+    );
+    while next.running.swap(true, Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
+    enter(next);
+    cpu.leaving_task.set(ending);
+    let mut unused = 0;
+    // SAFETY: as in `switch`; the ended task's RSP is never used again.
+    unsafe { tyn_switch_stacks(&raw mut unused, next.rsp.get()) };
+    unreachable!("an ended task was switched to")
+}
+
+/// Releases the task that was left. Runs on the stack that was switched to.
+fn finish_switch() {
+    let left = CpuLocal::current().leaving_task.replace(ptr::null());
+    // SAFETY: the task was alive when it was left and is not dropped before `running` is cleared (its drop waits for that).
+    if let Some(left) = unsafe { left.as_ref() } {
+        left.running.store(false, Ordering::Release);
+    }
+}
+
+/// A new task's first Rust code.
+#[unsafe(no_mangle)]
+extern "C" fn tyn_task_main() -> ! {
+    finish_switch();
+    let current = CpuLocal::current().current_task.get();
+    // SAFETY: the current task is alive while it runs.
+    let body = unsafe { &*current }.body.take();
+    let body = body.expect("invariant: a task starts once");
+    body();
+    panic!("a task's body returned");
 }

@@ -3,7 +3,13 @@
 //! A thread's kernel side is a loop over [`UserContext::run`]: it enters ring 3 and returns when user code made a system
 //! call, faulted or was interrupted.
 
+use core::mem::offset_of;
+
 use tyn_abi::{Access, UserVa};
+
+use crate::arch::x86_64::idt::{FIRST_INTERRUPT, PAGE_FAULT, TRAP_SYSCALL};
+use crate::cpu_local::CpuLocal;
+use crate::{irq, mem};
 
 /// General-purpose registers of user code.
 #[expect(missing_docs, reason = "the names are the registers'")]
@@ -35,11 +41,13 @@ pub struct Regs {
 #[derive(Clone, Debug)]
 #[repr(C, align(16))]
 pub struct UserContext {
-    /// General-purpose registers; freely changeable (flags are sanitised and a non-canonical RIP faults in ring 3, as
-    /// it would on Linux).
+    /// General-purpose registers; freely changeable (flags are sanitised and a non-canonical RIP faults, as it would on
+    /// Linux).
     pub regs: Regs,
-    xmm: [[u64; 2]; 16],
-    mxcsr: u32,
+    pub(crate) xmm: [[u64; 2]; 16],
+    pub(crate) mxcsr: u32,
+    /// Whether the last trap was a system call, so that RCX and R11 are free.
+    after_syscall: bool,
 }
 
 /// Why ring 3 was left.
@@ -69,17 +77,93 @@ pub enum Trap {
     },
 }
 
+/// RFLAGS that user code may have: CF PF AF ZF SF TF DF OF AC ID.
+const USER_FLAGS: u64 = 0x24_0dd5;
+/// IF and the bit that is always one.
+const FIXED_FLAGS: u64 = 0x202;
+/// MXCSR after reset: all exceptions masked.
+const DEFAULT_MXCSR: u32 = 0x1f80;
+
+unsafe extern "C" {
+    fn tyn_run_user(context: *mut UserContext, by_sysret: u32) -> u64;
+}
+
 impl UserContext {
+    pub(crate) const XMM_OFFSET: usize = offset_of!(Self, xmm);
+    pub(crate) const MXCSR_OFFSET: usize = offset_of!(Self, mxcsr);
+
     /// Makes a context that starts at `rip` with stack pointer `rsp`, all else zero and default (RFLAGS.IF set, MXCSR 0x1f80).
     #[must_use]
     pub fn new(rip: UserVa, rsp: UserVa) -> Self {
-        let _ = (rip, rsp);
-        unimplemented!()
+        let regs = Regs {
+            rip: rip.0,
+            rsp: rsp.0,
+            rflags: FIXED_FLAGS,
+            ..Regs::default()
+        };
+        Self {
+            regs,
+            xmm: [[0; 2]; 16],
+            mxcsr: DEFAULT_MXCSR,
+            after_syscall: false,
+        }
     }
 
     /// Goes to ring 3 with these registers in the active address space and returns at the next trap. Interrupt handlers
     /// run before it returns [`Trap::Interrupt`]. The current task must have user state.
     pub fn run(&mut self) -> Trap {
-        unimplemented!()
+        const GENERAL_PROTECTION: u8 = 13;
+        self.regs.rflags = self.regs.rflags & USER_FLAGS | FIXED_FLAGS;
+        let is_canonical =
+            (self.regs.rip.cast_signed() << 16 >> 16).cast_unsigned() == self.regs.rip;
+        if !is_canonical {
+            // IRET would fault in ring 0; Linux turns that into the same signal.
+            return Trap::Exception {
+                vector: GENERAL_PROTECTION,
+                error_code: 0,
+            };
+        }
+        // SYSRET loads RIP and RFLAGS from RCX and R11, which a system call may clobber. TF must go by IRET: SYSRET would trap
+        // one instruction late.
+        const TF: u64 = 0x100;
+        let by_sysret =
+            self.after_syscall && self.regs.rip < tyn_abi::USER_END && self.regs.rflags & TF == 0;
+        if by_sysret {
+            self.regs.rcx = self.regs.rip;
+            self.regs.r11 = self.regs.rflags;
+        }
+        mem::publish_ring3();
+        // SAFETY: the context is exclusively ours and outlives the stay in ring 3; interrupts are off; MXCSR has only valid bits
+        // (it was stored by the CPU or checked by `Task::load_extended`); RIP is canonical and flags are sanitised.
+        let vector = unsafe { tyn_run_user(self, u32::from(by_sysret)) };
+        mem::withdraw();
+        self.after_syscall = vector == TRAP_SYSCALL;
+        let cpu = CpuLocal::current();
+        match vector {
+            TRAP_SYSCALL => Trap::Syscall,
+            PAGE_FAULT => page_fault(cpu.fault_address.get(), cpu.error_code.get()),
+            v if v >= FIRST_INTERRUPT => {
+                irq::dispatch(v as u8);
+                Trap::Interrupt
+            }
+            v => Trap::Exception {
+                vector: v as u8,
+                error_code: cpu.error_code.get(),
+            },
+        }
+    }
+}
+
+/// Decodes a page fault's error code (Intel SDM vol. 3 §4.7).
+pub(crate) fn page_fault(addr: u64, error_code: u64) -> Trap {
+    let access = match error_code {
+        e if e & 0x10 != 0 => Access::Execute,
+        e if e & 2 != 0 => Access::Write,
+        _ => Access::Read,
+    };
+    Trap::PageFault {
+        addr: UserVa(addr),
+        access,
+        present: error_code & 1 != 0,
     }
 }

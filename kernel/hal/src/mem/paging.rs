@@ -10,9 +10,28 @@
 //! frames be reused. Such a CPU never waits for anything, so the waiting ends whatever locks the caller holds.
 //! Translations that only gain rights need none of this: a stale entry faults and the fault handler finds the new one.
 
-use super::{Frame, OutOfMemory};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use tyn_abi::UserVa;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use tyn_abi::{PAGE_SIZE, USER_END, UserVa};
+
+use super::frame::{self, Purpose};
+use super::kernel_map::kernel_root;
+use super::{Frame, OutOfMemory, PhysAddr, Space, direct};
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+/// Software bit of a non-present entry that still owns its frame.
+const HIDDEN: u64 = 1 << 9;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Levels of the table; level 1 holds pages.
+const LEVELS: u32 = 4;
+const ENTRIES: u64 = 512;
+/// Frames that are gathered before a shoot-down, when memory for more cannot be had.
+const BATCH: usize = 4096;
 
 /// Rights of a user mapping; user and read are implied. Write and execute may be combined (the JIT without dual
 /// mapping asks for it).
@@ -33,11 +52,95 @@ pub struct Mapping {
     pub perms: Perms,
 }
 
+/// A page of a page table. Entries are read by the CPU's walker at any time, hence atomics.
+type Table = [AtomicU64; ENTRIES as usize];
+
+fn table(phys: PhysAddr) -> &'static Table {
+    // SAFETY: `phys` is a page-table frame of a live `PageTable`, reached through the direct map; it is freed only by its
+    // owner's `&mut` methods, after which no reference is used.
+    unsafe { &*direct(phys).cast() }
+}
+
+fn new_table() -> Result<PhysAddr, OutOfMemory> {
+    let phys = frame::allocate_block(0, Purpose::User)?;
+    for entry in table(phys) {
+        entry.store(0, Ordering::Relaxed);
+    }
+    Ok(phys)
+}
+
+/// Bytes that one entry of `level` covers.
+const fn span(level: u32) -> u64 {
+    1 << (12 + 9 * (level - 1))
+}
+
+fn index(va: u64, level: u32) -> usize {
+    (va / span(level) % ENTRIES) as usize
+}
+
+fn owns_frame(entry: u64) -> bool {
+    entry & (PRESENT | HIDDEN) != 0
+}
+
+fn bits(perms: Perms) -> u64 {
+    let write = if perms.write { WRITE } else { 0 };
+    let execute = if perms.execute { 0 } else { NO_EXECUTE };
+    PRESENT | USER | write | execute
+}
+
+/// What was taken out of a table: it may be reused once no TLB refers to it.
+#[derive(Default)]
+struct Removed {
+    frames: Vec<PhysAddr>,
+    tables: Vec<PhysAddr>,
+    low: u64,
+    high: u64,
+}
+
+impl Removed {
+    /// Notes the page at `va`, whose stale translation is to be forgotten.
+    fn touch(&mut self, va: u64) {
+        if self.high == 0 {
+            self.low = va;
+        }
+        self.low = self.low.min(va);
+        self.high = self.high.max(va + PAGE_SIZE as u64);
+    }
+
+    /// Shoots down what was touched and frees what was removed.
+    fn finish(&mut self, space: &Space) {
+        if self.high != 0 {
+            space.shoot_down(self.low, self.high);
+            self.high = 0;
+        }
+        for phys in self.frames.drain(..) {
+            // SAFETY: the entry that held this handle was cleared, and its translation shot down.
+            drop(unsafe { Frame::from_phys(phys) });
+        }
+        for phys in self.tables.drain(..) {
+            // SAFETY: the entry that led to this table was cleared, and the paging-structure caches were flushed with the TLBs.
+            unsafe { frame::free_block(phys, 0) };
+        }
+    }
+
+    /// Makes room for one more; shoots down early when there is none.
+    fn make_room(&mut self, space: &Space) {
+        if self.frames.len() >= BATCH
+            || self.frames.try_reserve(1).is_err()
+            || self.tables.try_reserve(1).is_err()
+        {
+            self.finish(space);
+        }
+    }
+}
+
 /// A user address space: page tables plus the kernel's half. Mutation needs `&mut` (the owner's lock); CPUs that
 /// run in it keep the root alive through [`PageTable::activate`].
 #[derive(Debug)]
 pub struct PageTable {
-    _root: Frame,
+    root: PhysAddr,
+    space: Arc<Space>,
+    resident: u64,
 }
 
 impl PageTable {
@@ -46,13 +149,50 @@ impl PageTable {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new() -> Result<Self, OutOfMemory> {
-        unimplemented!()
+        let root = new_table()?;
+        let kernel = table(kernel_root());
+        for (to, from) in table(root).iter().zip(kernel).skip(ENTRIES as usize / 2) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Ok(Self {
+            root,
+            space: Space::new(root),
+            resident: 0,
+        })
     }
 
     /// Loads this table on the current CPU (CR3) if it is not loaded already; user copies and ring 3 use it from
     /// now on.
     pub fn activate(&self) {
-        unimplemented!()
+        self.space.load();
+    }
+
+    /// Returns the page entry of `va`, if its table exists.
+    fn entry(&self, va: u64) -> Option<&'static AtomicU64> {
+        let mut at = self.root;
+        for level in (2..=LEVELS).rev() {
+            let entry = table(at)[index(va, level)].load(Ordering::Relaxed);
+            if entry & PRESENT == 0 {
+                return None;
+            }
+            at = PhysAddr(entry & ADDRESS);
+        }
+        Some(&table(at)[index(va, 1)])
+    }
+
+    /// Returns the page entry of `va`, making tables on the way.
+    fn entry_or_new(&mut self, va: u64) -> Result<&'static AtomicU64, OutOfMemory> {
+        let mut at = self.root;
+        for level in (2..=LEVELS).rev() {
+            let slot = &table(at)[index(va, level)];
+            let mut entry = slot.load(Ordering::Relaxed);
+            if entry & PRESENT == 0 {
+                entry = new_table()?.0 | PRESENT | WRITE | USER;
+                slot.store(entry, Ordering::Release);
+            }
+            at = PhysAddr(entry & ADDRESS);
+        }
+        Ok(&table(at)[index(va, 1)])
     }
 
     /// Maps `frame` at the page `va`, replacing what was there (with a shoot-down if something was present and the
@@ -64,51 +204,159 @@ impl PageTable {
     /// # Panics
     /// When `va` is not page-aligned or not below `USER_END`.
     pub fn map(&mut self, va: UserVa, frame: Frame, perms: Perms) -> Result<(), OutOfMemory> {
-        let _ = (va, frame, perms);
-        unimplemented!()
+        assert!(
+            va.0 < USER_END && va.0 % PAGE_SIZE as u64 == 0,
+            "mapping at {va:?}"
+        );
+        let slot = self.entry_or_new(va.0)?;
+        let new = frame.phys().0 | bits(perms);
+        let _ = frame.into_phys();
+        let old = slot.swap(new, Ordering::AcqRel);
+        if !owns_frame(old) {
+            self.resident += 1;
+            return Ok(());
+        }
+        // Accessed and dirty bits do not count as a change.
+        let same_frame = old & ADDRESS == new & ADDRESS;
+        let loses_rights = old & WRITE & !new != 0 || new & NO_EXECUTE & !old != 0;
+        if old & PRESENT != 0 && (!same_frame || loses_rights) {
+            self.space.shoot_down(va.0, va.0 + PAGE_SIZE as u64);
+        }
+        // SAFETY: the old entry's handle, which no entry or TLB refers to any more.
+        drop(unsafe { Frame::from_phys(PhysAddr(old & ADDRESS)) });
+        Ok(())
     }
 
     /// Returns what is mapped at the page that holds `va`.
     #[must_use]
-    pub fn get(&self, _va: UserVa) -> Option<Mapping> {
-        unimplemented!()
+    pub fn get(&self, va: UserVa) -> Option<Mapping> {
+        if va.0 >= USER_END {
+            return None;
+        }
+        let entry = self.entry(va.0)?.load(Ordering::Relaxed);
+        if entry & PRESENT == 0 {
+            return None;
+        }
+        // SAFETY: borrows the entry's handle for the clone; the entry keeps its own.
+        let held = unsafe { Frame::from_phys(PhysAddr(entry & ADDRESS)) };
+        let frame = held.clone();
+        let _ = held.into_phys();
+        let perms = Perms {
+            write: entry & WRITE != 0,
+            execute: entry & NO_EXECUTE == 0,
+        };
+        Some(Mapping { frame, perms })
     }
 
     /// Makes the present page that holds `va` writable if the page-table entry is the only holder of its frame, and
     /// returns whether it did. This is how a copy-on-write fault avoids the copy when nobody else is left
     /// ([`PageTable::get`] cannot tell: the handle it returns is a second one).
     pub fn allow_write_if_unique(&mut self, va: UserVa) -> bool {
-        let _ = va;
-        unimplemented!()
+        let Some(slot) = (if va.0 < USER_END {
+            self.entry(va.0)
+        } else {
+            None
+        }) else {
+            return false;
+        };
+        let entry = slot.load(Ordering::Relaxed);
+        if entry & PRESENT == 0 {
+            return false;
+        }
+        // SAFETY: borrows the entry's handle for the check.
+        let held = unsafe { Frame::from_phys(PhysAddr(entry & ADDRESS)) };
+        let is_unique = held.is_unique();
+        let _ = held.into_phys();
+        if is_unique {
+            slot.fetch_or(WRITE, Ordering::AcqRel);
+        }
+        is_unique
+    }
+
+    /// Calls `f(address, entry)` for every entry of `[start, end)` that owns a frame, in order, skipping empty tables.
+    fn for_each(&self, start: UserVa, end: UserVa, mut f: impl FnMut(u64, &AtomicU64)) {
+        walk(self.root, LEVELS, 0, start.0, end.0.min(USER_END), &mut f);
     }
 
     /// Removes every mapping in `[start, end)` (page-aligned), shoots the TLBs down once, then frees the frames.
     /// Skips empty table ranges, so its cost follows what is mapped, not the length.
     pub fn unmap(&mut self, start: UserVa, end: UserVa) {
-        let _ = (start, end);
-        unimplemented!()
+        let mut removed = Removed::default();
+        let before = self.resident;
+        let mut count = 0;
+        clear(
+            self.root,
+            LEVELS,
+            0,
+            start.0,
+            end.0.min(USER_END),
+            &mut |item| {
+                removed.make_room(&self.space);
+                match item {
+                    Item::Page(va, entry) => {
+                        count += 1;
+                        if entry & PRESENT != 0 {
+                            removed.touch(va);
+                        }
+                        removed.frames.push(PhysAddr(entry & ADDRESS));
+                    }
+                    Item::Table(va, phys) => {
+                        removed.touch(va);
+                        removed.tables.push(phys);
+                    }
+                }
+            },
+        );
+        self.resident = before - count;
+        removed.finish(&self.space);
+    }
+
+    /// Changes entries that own a frame by `change`, with one shoot-down over those that lost something.
+    fn change(&mut self, start: UserVa, end: UserVa, change: impl Fn(u64) -> u64) {
+        let mut lost = Removed::default();
+        self.for_each(start, end, |va, slot| {
+            // The walker may set accessed and dirty bits meanwhile: update atomically.
+            let old = slot
+                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |e| Some(change(e)))
+                .unwrap_or(0);
+            let new = change(old);
+            let loses = old & !new & (PRESENT | WRITE) != 0 || new & !old & NO_EXECUTE != 0;
+            if old & PRESENT != 0 && loses {
+                lost.touch(va);
+            }
+        });
+        lost.finish(&self.space);
     }
 
     /// Limits the rights of every present mapping in `[start, end)` to `perms` (rights it lacks are not added, so a
     /// copy-on-write page stays read-only); one shoot-down. Pages become inaccessible with [`PageTable::unmap`]
     /// or, keeping their frames, with [`PageTable::hide`].
     pub fn restrict(&mut self, start: UserVa, end: UserVa, perms: Perms) {
-        let _ = (start, end, perms);
-        unimplemented!()
+        let write = if perms.write { WRITE } else { 0 };
+        let no_execute = if perms.execute { 0 } else { NO_EXECUTE };
+        self.change(start, end, |e| (e & !WRITE | e & write) | no_execute);
     }
 
     /// Makes present pages in `[start, end)` inaccessible but keeps their frames (`PROT_NONE`); [`PageTable::get`]
     /// does not see them, [`PageTable::unhide`] makes them accessible again.
     pub fn hide(&mut self, start: UserVa, end: UserVa) {
-        let _ = (start, end);
-        unimplemented!()
+        self.change(start, end, |e| e & ADDRESS | HIDDEN);
     }
 
     /// Makes pages hidden by [`PageTable::hide`] accessible again, read-only and with `execute` as given (a write
     /// fault then decides about copy-on-write).
     pub fn unhide(&mut self, start: UserVa, end: UserVa, execute: bool) {
-        let _ = (start, end, execute);
-        unimplemented!()
+        let visible = bits(Perms {
+            write: false,
+            execute,
+        });
+        self.change(start, end, |e| {
+            if e & HIDDEN != 0 {
+                e & ADDRESS | visible
+            } else {
+                e
+            }
+        });
     }
 
     /// Moves the mappings of `[from, from + len)` to `to` (`mremap(2)`), one shoot-down.
@@ -116,8 +364,40 @@ impl PageTable {
     /// # Errors
     /// [`OutOfMemory`]; nothing was moved then.
     pub fn relocate(&mut self, from: UserVa, to: UserVa, len: u64) -> Result<(), OutOfMemory> {
-        let _ = (from, to, len);
-        unimplemented!()
+        let end = UserVa(from.0 + len);
+        // Make all target tables first, so that moving cannot fail half-way.
+        let mut pages = Vec::new();
+        let mut failed = false;
+        self.for_each(from, end, |va, _| {
+            failed |= pages.try_reserve(1).is_err();
+            if !failed {
+                pages.push(va);
+            }
+        });
+        if failed {
+            return Err(OutOfMemory);
+        }
+        for va in &pages {
+            self.entry_or_new(va - from.0 + to.0)?;
+        }
+        let mut moved = Removed::default();
+        for va in pages {
+            let (Some(source), Some(target)) = (self.entry(va), self.entry(va - from.0 + to.0))
+            else {
+                continue;
+            };
+            let entry = source.swap(0, Ordering::AcqRel);
+            let replaced = target.swap(entry, Ordering::AcqRel);
+            if owns_frame(replaced) {
+                self.resident -= 1;
+                moved.make_room(&self.space);
+                moved.touch(va - from.0 + to.0);
+                moved.frames.push(PhysAddr(replaced & ADDRESS));
+            }
+            moved.touch(va);
+        }
+        moved.finish(&self.space);
+        Ok(())
     }
 
     /// Shares every present (or hidden) page of `[start, end)` with `child` at the same addresses, as `fork(2)`
@@ -132,21 +412,107 @@ impl PageTable {
         end: UserVa,
         copy_on_write: bool,
     ) -> Result<(), OutOfMemory> {
-        let _ = (child, start, end, copy_on_write);
-        unimplemented!()
+        let mut result = Ok(());
+        let mut lost = Removed::default();
+        self.for_each(start, end, |va, slot| {
+            if result.is_err() {
+                return;
+            }
+            let target = match child.entry_or_new(va) {
+                Ok(target) => target,
+                Err(e) => {
+                    result = Err(e);
+                    return;
+                }
+            };
+            let keep = if copy_on_write { !WRITE } else { u64::MAX };
+            let old = slot.fetch_and(keep, Ordering::AcqRel);
+            if old & PRESENT != 0 && old & WRITE & !keep != 0 {
+                lost.touch(va);
+            }
+            // SAFETY: borrows the entry's handle for the clone; the entry keeps its own.
+            let held = unsafe { Frame::from_phys(PhysAddr(old & ADDRESS)) };
+            let shared = held.clone().into_phys();
+            let _ = held.into_phys();
+            target.store(shared.0 | old & keep & !ADDRESS, Ordering::Release);
+            child.resident += 1;
+        });
+        lost.finish(&self.space);
+        result
     }
 
     /// Lists which pages of `[start, end)` are present (`mincore(2)`).
     #[must_use]
     pub fn present(&self, start: UserVa, end: UserVa) -> Vec<bool> {
-        let _ = (start, end);
-        unimplemented!()
+        let mut pages =
+            alloc::vec![false; (end.0.saturating_sub(start.0) / PAGE_SIZE as u64) as usize];
+        self.for_each(start, end, |va, _| {
+            if let Some(page) = pages.get_mut(((va - start.0) / PAGE_SIZE as u64) as usize) {
+                *page = true;
+            }
+        });
+        pages
     }
 
     /// Returns how many user frames are mapped (for `VmRSS`).
     #[must_use]
     pub fn resident(&self) -> u64 {
-        unimplemented!()
+        self.resident
+    }
+}
+
+/// Visits entries that own frames below `at`, a table of `level` whose first entry covers `base`.
+fn walk(
+    at: PhysAddr,
+    level: u32,
+    base: u64,
+    start: u64,
+    end: u64,
+    f: &mut impl FnMut(u64, &AtomicU64),
+) {
+    let first = start.max(base);
+    let mut va = first & !(span(level) - 1);
+    while va < end && va < base.saturating_add(span(level) * ENTRIES) {
+        let slot = &table(at)[index(va, level)];
+        let entry = slot.load(Ordering::Relaxed);
+        if level == 1 {
+            if owns_frame(entry) {
+                f(va, slot);
+            }
+        } else if entry & PRESENT != 0 {
+            walk(PhysAddr(entry & ADDRESS), level - 1, va, start, end, f);
+        }
+        va += span(level);
+    }
+}
+
+/// What [`clear`] removes.
+enum Item {
+    /// A page entry that owned a frame: address and entry.
+    Page(u64, u64),
+    /// A table that is empty now: the address it began at and its frame.
+    Table(u64, PhysAddr),
+}
+
+/// Clears entries of `[start, end)` below `at`, and the tables that lie wholly in that range.
+fn clear(at: PhysAddr, level: u32, base: u64, start: u64, end: u64, f: &mut impl FnMut(Item)) {
+    let mut va = start.max(base) & !(span(level) - 1);
+    while va < end && va < base.saturating_add(span(level) * ENTRIES) {
+        let slot = &table(at)[index(va, level)];
+        let entry = slot.load(Ordering::Relaxed);
+        if level == 1 {
+            if owns_frame(entry) {
+                f(Item::Page(va, slot.swap(0, Ordering::AcqRel)));
+            }
+        } else if entry & PRESENT != 0 {
+            let child = PhysAddr(entry & ADDRESS);
+            clear(child, level - 1, va, start, end, f);
+            if start <= va && va + span(level) <= end {
+                slot.store(0, Ordering::Release);
+                f(Item::Table(va, child));
+            }
+        }
+        va += span(level);
     }
 }
 
@@ -154,6 +520,16 @@ impl Drop for PageTable {
     /// Frees the tables and drops the frames. CPUs that still have the table loaded without using it (idle, or in the
     /// kernel on behalf of nobody) are made to load the kernel's own first. The caller holds no spinlock.
     fn drop(&mut self) {
-        unimplemented!()
+        self.space.evict();
+        self.unmap(UserVa(0), UserVa(USER_END));
+        // The last level-4 entry's table ends past USER_END, so it was not freed as a whole.
+        clear(self.root, LEVELS, 0, 0, 1 << 47, &mut |item| {
+            if let Item::Table(_, phys) = item {
+                // SAFETY: no CPU has the table loaded any more.
+                unsafe { frame::free_block(phys, 0) };
+            }
+        });
+        // SAFETY: as above.
+        unsafe { frame::free_block(self.root, 0) };
     }
 }

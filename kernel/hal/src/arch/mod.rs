@@ -1,0 +1,3 @@
+//! Processor-specific code.
+
+pub(crate) mod x86_64;

@@ -1,0 +1,269 @@
+//! Local APIC (xAPIC by memory, x2APIC by MSR) and IO-APICs.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use super::{cpuid, msr, out_u8, read_msr, write_msr};
+use crate::acpi::IoApic;
+use crate::cpu_local::CpuLocal;
+use crate::irq::{IrqError, Trigger};
+use crate::mem::{Mmio, PhysAddr};
+use crate::sync::{Once, SpinLock};
+
+/// Vector of the timer.
+pub(crate) const TIMER_VECTOR: u8 = 0xfd;
+/// Vector of a kick.
+pub(crate) const KICK_VECTOR: u8 = 0xfe;
+/// Vector of spurious interrupts, which want no end-of-interrupt.
+pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
+
+/// Register numbers (Intel SDM vol. 3, table 11-6): memory offset is 16 times, MSR is 0x800 plus.
+mod reg {
+    pub(super) const ID: u32 = 0x02;
+    pub(super) const EOI: u32 = 0x0b;
+    pub(super) const SPURIOUS: u32 = 0x0f;
+    pub(super) const ICR: u32 = 0x30;
+    pub(super) const ICR_HIGH: u32 = 0x31;
+    pub(super) const LVT_TIMER: u32 = 0x32;
+    pub(super) const LVT_LINT0: u32 = 0x35;
+    pub(super) const LVT_LINT1: u32 = 0x36;
+    pub(super) const LVT_ERROR: u32 = 0x37;
+    pub(super) const INITIAL_COUNT: u32 = 0x38;
+    pub(super) const CURRENT_COUNT: u32 = 0x39;
+    pub(super) const DIVIDE: u32 = 0x3e;
+}
+
+static IS_X2APIC: AtomicBool = AtomicBool::new(false);
+static HAS_DEADLINE: AtomicBool = AtomicBool::new(false);
+static WINDOW: Once<Mmio> = Once::new();
+/// Timer ticks in 2^32 nanoseconds.
+static TIMER_RATE: AtomicU64 = AtomicU64::new(0);
+
+fn read(register: u32) -> u32 {
+    if IS_X2APIC.load(Ordering::Relaxed) {
+        return read_msr(0x800 + register) as u32;
+    }
+    WINDOW
+        .get()
+        .map_or(0, |w| w.read_u32(register as usize * 16))
+}
+
+fn write(register: u32, value: u32) {
+    if IS_X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: an APIC register; vectors that it can raise all have handlers.
+        unsafe { write_msr(0x800 + register, u64::from(value)) };
+    } else if let Some(window) = WINDOW.get() {
+        window.write_u32(register as usize * 16, value);
+    }
+}
+
+/// Finds the local APIC; called once by the boot CPU.
+pub(crate) fn init() {
+    const X2APIC: u32 = 1 << 21;
+    const TSC_DEADLINE: u32 = 1 << 24;
+    let features = cpuid(1, 0).ecx;
+    IS_X2APIC.store(features & X2APIC != 0, Ordering::Relaxed);
+    HAS_DEADLINE.store(features & TSC_DEADLINE != 0, Ordering::Relaxed);
+    if features & X2APIC == 0 {
+        let base = PhysAddr(read_msr(msr::APIC_BASE) & 0x000f_ffff_ffff_f000);
+        if let Some(window) = Mmio::map(base, 4096) {
+            WINDOW.set(window);
+        }
+    }
+    // The legacy interrupt controllers are masked for good.
+    for port in [0x21, 0xa1] {
+        // SAFETY: masks all inputs of the PIC, which nobody else uses.
+        unsafe { out_u8(port, 0xff) };
+    }
+}
+
+/// Enables the current CPU's local APIC.
+pub(crate) fn enable() {
+    const GLOBAL_ENABLE: u64 = 1 << 11;
+    const X2APIC_ENABLE: u64 = 1 << 10;
+    const MASKED: u32 = 1 << 16;
+    let mode = if IS_X2APIC.load(Ordering::Relaxed) {
+        X2APIC_ENABLE
+    } else {
+        0
+    };
+    // SAFETY: enables the APIC in the mode that the accessors here use.
+    unsafe {
+        write_msr(
+            msr::APIC_BASE,
+            read_msr(msr::APIC_BASE) | GLOBAL_ENABLE | mode,
+        )
+    };
+    write(reg::LVT_LINT0, MASKED);
+    write(reg::LVT_LINT1, MASKED);
+    write(reg::LVT_ERROR, MASKED);
+    let timer_mode = if HAS_DEADLINE.load(Ordering::Relaxed) {
+        0b10 << 17
+    } else {
+        0
+    };
+    write(reg::LVT_TIMER, u32::from(TIMER_VECTOR) | timer_mode);
+    write(reg::DIVIDE, 0b1011);
+    write(reg::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+}
+
+/// Returns the current CPU's APIC id.
+pub(crate) fn id() -> u32 {
+    if IS_X2APIC.load(Ordering::Relaxed) {
+        read(reg::ID)
+    } else {
+        read(reg::ID) >> 24
+    }
+}
+
+/// Ends the interrupt in service.
+pub(crate) fn end_of_interrupt() {
+    write(reg::EOI, 0);
+}
+
+fn send(apic_id: u32, command: u32) {
+    if IS_X2APIC.load(Ordering::Relaxed) {
+        // SAFETY: sends an interrupt that has a handler, or INIT or start-up to a CPU that waits for it.
+        unsafe {
+            write_msr(
+                0x800 + reg::ICR,
+                u64::from(apic_id) << 32 | u64::from(command),
+            )
+        };
+    } else {
+        const DELIVERY_PENDING: u32 = 1 << 12;
+        write(reg::ICR_HIGH, apic_id << 24);
+        write(reg::ICR, command);
+        while read(reg::ICR) & DELIVERY_PENDING != 0 {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Interrupts the CPU with that APIC id (fixed delivery).
+pub(crate) fn kick(apic_id: u32) {
+    // Orders earlier stores before the interrupt, which an x2APIC write does not by itself.
+    core::sync::atomic::fence(Ordering::SeqCst);
+    send(apic_id, 0x4000 | u32::from(KICK_VECTOR));
+}
+
+/// Sends INIT.
+pub(crate) fn send_init(apic_id: u32) {
+    send(apic_id, 0x4500);
+}
+
+/// Sends a start-up IPI for code at `page << 12`.
+pub(crate) fn send_startup(apic_id: u32, page: u8) {
+    send(apic_id, 0x4600 | u32::from(page));
+}
+
+/// Starts the free-running count that [`timer_elapsed`] reads, for calibration.
+pub(crate) fn timer_start_counting() {
+    const MASKED: u32 = 1 << 16;
+    write(reg::LVT_TIMER, u32::from(TIMER_VECTOR) | MASKED);
+    write(reg::INITIAL_COUNT, u32::MAX);
+}
+
+/// Returns the ticks since [`timer_start_counting`].
+pub(crate) fn timer_elapsed() -> u32 {
+    u32::MAX - read(reg::CURRENT_COUNT)
+}
+
+/// Sets the timer's rate in ticks per 2^32 nanoseconds, and makes the timer ready on this CPU.
+pub(crate) fn set_timer_rate(rate: u64) {
+    write(reg::INITIAL_COUNT, 0);
+    TIMER_RATE.store(rate, Ordering::Relaxed);
+    enable();
+}
+
+/// Arms the timer for `tsc` (in TSC-deadline mode) or `ns` nanoseconds from now; `None` disarms.
+pub(crate) fn arm_timer(deadline: Option<(u64, u64)>) {
+    if HAS_DEADLINE.load(Ordering::Relaxed) {
+        let tsc = deadline.map_or(0, |(tsc, _)| tsc.max(1));
+        // SAFETY: the timer's vector has a handler.
+        unsafe { write_msr(msr::TSC_DEADLINE, tsc) };
+        return;
+    }
+    let count = deadline.map_or(0, |(_, ns)| {
+        let ticks = u128::from(ns) * u128::from(TIMER_RATE.load(Ordering::Relaxed)) >> 32;
+        // A longer time fires early; whoever armed it looks at the clock and arms it again.
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
+    });
+    write(reg::INITIAL_COUNT, count);
+}
+
+/// Makes GS point at the current CPU's block, found by APIC id: for exceptions that may come with any GS.
+pub(crate) fn restore_gs() {
+    let me = id();
+    let block = (0..crate::cpu::MAX_CPUS)
+        .filter_map(CpuLocal::of)
+        .find(|c| c.apic_id() == me);
+    if let Some(block) = block {
+        // SAFETY: the block of this very CPU.
+        unsafe { write_msr(msr::GS_BASE, core::ptr::from_ref(block) as u64) };
+    }
+}
+
+struct Chip {
+    window: Mmio,
+    first_gsi: u32,
+    inputs: u32,
+}
+
+static CHIPS: SpinLock<Vec<Chip>> = SpinLock::new(Vec::new());
+static BOOT_APIC_ID: AtomicU32 = AtomicU32::new(0);
+
+impl Chip {
+    fn read(&self, register: u32) -> u32 {
+        self.window.write_u32(0, register);
+        self.window.read_u32(0x10)
+    }
+
+    fn write(&self, register: u32, value: u32) {
+        self.window.write_u32(0, register);
+        self.window.write_u32(0x10, value);
+    }
+}
+
+/// Maps the IO-APICs; all inputs are masked.
+pub(crate) fn init_io(io_apics: &[IoApic]) {
+    const MASKED: u32 = 1 << 16;
+    BOOT_APIC_ID.store(id(), Ordering::Relaxed);
+    for io in io_apics {
+        let Some(window) = Mmio::map(io.address, 0x20) else {
+            continue;
+        };
+        let mut chip = Chip {
+            window,
+            first_gsi: io.first_gsi,
+            inputs: 0,
+        };
+        chip.inputs = (chip.read(1) >> 16 & 0xff) + 1;
+        for input in 0..chip.inputs {
+            chip.write(0x10 + 2 * input, MASKED);
+        }
+        CHIPS.lock().push(chip);
+    }
+}
+
+/// Routes a global system interrupt to `vector` on the boot CPU.
+pub(crate) fn route(gsi: u32, trigger: Trigger, vector: u8) -> Result<(), IrqError> {
+    let chips = CHIPS.lock();
+    let serves = |c: &&Chip| gsi >= c.first_gsi && gsi - c.first_gsi < c.inputs;
+    let chip = chips.iter().find(serves).ok_or(IrqError::NoSuchLine)?;
+    let mode = match trigger {
+        Trigger::EdgeHigh => 0,
+        Trigger::LevelHigh => 1 << 15,
+        Trigger::LevelLow => 1 << 15 | 1 << 13,
+    };
+    let input = gsi - chip.first_gsi;
+    chip.write(0x11 + 2 * input, BOOT_APIC_ID.load(Ordering::Relaxed) << 24);
+    chip.write(0x10 + 2 * input, u32::from(vector) | mode);
+    Ok(())
+}
+
+/// Returns the address and data with which a device raises `vector` on the boot CPU (Intel SDM vol. 3 §11.11).
+pub(crate) fn msi_message(vector: u8) -> (u64, u32) {
+    let destination = u64::from(BOOT_APIC_ID.load(Ordering::Relaxed) & 0xff) << 12;
+    (0xfee0_0000 | destination, u32::from(vector))
+}

@@ -1,0 +1,106 @@
+# PVH entry (Xen's "x86/HVM direct boot ABI"): the loader enters `tyn_pvh_start` in 32-bit protected mode, paging off,
+# interrupts off, with the physical address of `struct hvm_start_info` in EBX. It builds the first page tables (the first
+# 4 GiB mapped at 0, at the direct map and, for the first GiB, at the kernel's link address), enters long mode and calls
+# `tyn_boot_rust(start_info)` on the boot stack.
+
+.set KERNEL_BASE, 0xffffffff80000000
+.set PRESENT_WRITE, 0x3
+.set PRESENT_WRITE_HUGE, 0x83
+
+.section .note.pvh, "a", @note
+.balign 4
+    .long 4                                 # name size
+    .long 8                                 # descriptor size
+    .long 18                                # XEN_ELFNOTE_PHYS32_ENTRY
+    .asciz "Xen"
+    .quad tyn_pvh_start - KERNEL_BASE
+
+.section .boot.text, "ax", @progbits
+.code32
+.globl tyn_pvh_start
+.type tyn_pvh_start, @function
+tyn_pvh_start:
+    cld
+    movl %ebx, %ebp                         # start info
+    # Page directories: four tables of 2 MiB pages for the first 4 GiB.
+    movl $(tyn_boot_pd - KERNEL_BASE), %edi
+    movl $PRESENT_WRITE_HUGE, %eax
+    xorl %edx, %edx
+    movl $2048, %ecx
+1:  movl %eax, (%edi)
+    movl %edx, 4(%edi)
+    addl $0x200000, %eax
+    addl $8, %edi
+    loop 1b
+    # PDPT for addresses 0.. and the direct map: four directories.
+    movl $(tyn_boot_pd - KERNEL_BASE + PRESENT_WRITE), %eax
+    movl $(tyn_boot_pdpt_low - KERNEL_BASE), %edi
+    movl $4, %ecx
+2:  movl %eax, (%edi)
+    movl $0, 4(%edi)
+    addl $4096, %eax
+    addl $8, %edi
+    loop 2b
+    # PDPT of the kernel's last 2 GiB: entry 510 is the first GiB.
+    movl $(tyn_boot_pd - KERNEL_BASE + PRESENT_WRITE), %eax
+    movl %eax, (tyn_boot_pdpt_high - KERNEL_BASE + 510 * 8)
+    # PML4: 0, the direct map (256) and the kernel (511).
+    movl $(tyn_boot_pdpt_low - KERNEL_BASE + PRESENT_WRITE), %eax
+    movl %eax, (tyn_boot_pml4 - KERNEL_BASE)
+    movl %eax, (tyn_boot_pml4 - KERNEL_BASE + 256 * 8)
+    movl $(tyn_boot_pdpt_high - KERNEL_BASE + PRESENT_WRITE), %eax
+    movl %eax, (tyn_boot_pml4 - KERNEL_BASE + 511 * 8)
+
+    movl %cr4, %eax
+    orl $0x620, %eax                        # PAE, OSFXSR, OSXMMEXCPT
+    movl %eax, %cr4
+    movl $(tyn_boot_pml4 - KERNEL_BASE), %eax
+    movl %eax, %cr3
+    movl $0xc0000080, %ecx                  # EFER
+    rdmsr
+    orl $0x901, %eax                        # SCE, LME, NXE
+    wrmsr
+    movl $0x80010033, %eax                  # PG, WP, NE, ET, MP, PE
+    movl %eax, %cr0
+    lgdt tyn_boot_gdt_pointer - KERNEL_BASE
+    ljmp $8, $(3f - KERNEL_BASE)
+.code64
+3:  movabsq $4f, %rax
+    jmp *%rax
+4:  xorl %eax, %eax
+    movl %eax, %ss
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %fs
+    movl %eax, %gs
+    leaq tyn_boot_stack_top(%rip), %rsp
+    movl %ebp, %edi
+    xorl %ebp, %ebp
+    call tyn_boot_rust
+5:  cli
+    hlt
+    jmp 5b
+.size tyn_pvh_start, . - tyn_pvh_start
+
+.balign 8
+tyn_boot_gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff                # 64-bit code
+    .quad 0x00cf93000000ffff                # data
+tyn_boot_gdt_end:
+tyn_boot_gdt_pointer:
+    .word tyn_boot_gdt_end - tyn_boot_gdt - 1
+    .quad tyn_boot_gdt - KERNEL_BASE
+
+.section .bss.boot, "aw", @nobits
+.balign 4096
+.globl tyn_boot_pml4
+tyn_boot_pml4:      .skip 4096
+tyn_boot_pdpt_low:  .skip 4096
+tyn_boot_pdpt_high: .skip 4096
+tyn_boot_pd:        .skip 4 * 4096
+.globl tyn_boot_stack_bottom
+tyn_boot_stack_bottom:
+    .skip 65536
+.globl tyn_boot_stack_top
+tyn_boot_stack_top:

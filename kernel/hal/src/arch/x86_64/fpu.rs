@@ -1,0 +1,155 @@
+//! Extended state: which vector registers user code may use, and saving and loading them.
+
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use core::arch::asm;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::{cpuid, max_leaf};
+use crate::mem::OutOfMemory;
+
+/// Offset of MXCSR in the legacy region.
+pub(crate) const MXCSR_OFFSET: usize = 24;
+/// Offset of xmm0 in the legacy region.
+pub(crate) const XMM_OFFSET: usize = 160;
+/// Size of the legacy region and the XSAVE header.
+pub(crate) const LEGACY_BYTES: usize = 512;
+/// Offset of XSTATE_BV.
+pub(crate) const HEADER_OFFSET: usize = 512;
+/// MXCSR bits that exist on every CPU with SSE2.
+pub(crate) const MXCSR_MASK: u32 = 0xffff;
+
+/// x87, SSE, AVX, AVX-512 (opmask, upper ZMM, high ZMM).
+const WANTED: u64 = 0b1110_0111;
+
+/// Enabled components (XCR0); 0 when there is no XSAVE.
+static COMPONENTS: AtomicU64 = AtomicU64::new(0);
+/// Size of an area for them.
+static AREA_BYTES: AtomicUsize = AtomicUsize::new(LEGACY_BYTES);
+
+/// Enables extended state on the current CPU (CR4.OSXSAVE is set where XSAVE exists).
+pub(crate) fn init() {
+    const XSAVE: u32 = 1 << 26;
+    if cpuid(1, 0).ecx & XSAVE == 0 || max_leaf() < 0xd {
+        return;
+    }
+    let supported = cpuid(0xd, 0);
+    let supported = u64::from(supported.edx) << 32 | u64::from(supported.eax);
+    let mut enabled = supported & WANTED;
+    if enabled & 0b1110_0000 != 0b1110_0000 || enabled & 0b100 == 0 {
+        enabled &= 0b111;
+    }
+    // SAFETY: CR4.OSXSAVE is set, and the bits are supported and consistent (AVX-512 needs AVX).
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") enabled as u32, in("edx") (enabled >> 32) as u32, options(nostack));
+    }
+    COMPONENTS.store(enabled, Ordering::Relaxed);
+    AREA_BYTES.store(cpuid(0xd, 0).ebx as usize, Ordering::Relaxed);
+}
+
+/// Returns XCR0 (0 without XSAVE).
+pub(crate) fn components() -> u64 {
+    COMPONENTS.load(Ordering::Relaxed)
+}
+
+/// Returns the size of a save area in bytes.
+pub(crate) fn area_bytes() -> usize {
+    AREA_BYTES.load(Ordering::Relaxed)
+}
+
+/// A save area.
+#[derive(Debug)]
+pub(crate) struct Area {
+    memory: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the area owns its memory.
+unsafe impl Send for Area {}
+
+impl Area {
+    fn layout(bytes: usize) -> Option<Layout> {
+        Layout::from_size_align(bytes, 64).ok()
+    }
+
+    /// Allocates an area in the initial state.
+    pub(crate) fn new() -> Result<Self, OutOfMemory> {
+        let bytes = area_bytes();
+        let layout = Self::layout(bytes).ok_or(OutOfMemory)?;
+        // SAFETY: the layout's size is at least 512.
+        let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory)?;
+        let mut area = Self { memory, bytes };
+        area.reset();
+        Ok(area)
+    }
+
+    /// Returns the bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the allocation has that many initialised bytes.
+        unsafe { core::slice::from_raw_parts(self.memory.as_ptr(), self.bytes) }
+    }
+
+    /// Returns the bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the allocation has that many initialised bytes, and we have it exclusively.
+        unsafe { core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.bytes) }
+    }
+
+    /// Puts the area into the initial state: no component in use, control words at their defaults.
+    pub(crate) fn reset(&mut self) {
+        let bytes = self.bytes_mut();
+        bytes.fill(0);
+        bytes[..2].copy_from_slice(&0x037fu16.to_le_bytes());
+        bytes[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&0x1f80u32.to_le_bytes());
+    }
+
+    /// Stores the CPU's extended state.
+    pub(crate) fn save(&mut self) {
+        let area = self.memory.as_ptr();
+        if components() == 0 {
+            // SAFETY: the area has 512 bytes, 16-byte aligned.
+            unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack)) };
+        } else {
+            // SAFETY: the area is as large as XCR0 needs, 64-byte aligned, its header zeroed or written by XSAVE.
+            unsafe {
+                asm!("xsave64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack))
+            };
+        }
+    }
+
+    /// Loads the CPU's extended state. The area holds what [`Area::save`] or [`Area::reset`] left, or what was checked.
+    pub(crate) fn load(&self) {
+        let area = self.memory.as_ptr();
+        // The vector registers are declared clobbered: Rust code around must not keep values in them.
+        if components() == 0 {
+            // SAFETY: as for `save`; MXCSR has only valid bits.
+            unsafe {
+                asm!("fxrstor64 [{}]", in(reg) area, options(nostack, readonly),
+                    out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
+                    out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _);
+            }
+        } else {
+            // SAFETY: as for `save`; XSTATE_BV is within XCR0, the rest of the header is zero, MXCSR has only valid bits.
+            unsafe {
+                asm!("xrstor64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack, readonly),
+                    out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
+                    out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _);
+            }
+        }
+        // The user's MXCSR is loaded at the entry to ring 3; the kernel runs with its own.
+        let default = 0x1f80u32;
+        // SAFETY: the default value is valid.
+        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const default, options(nostack, readonly)) };
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.bytes) {
+            // SAFETY: allocated in `new` with this layout.
+            unsafe { dealloc(self.memory.as_ptr(), layout) };
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Starting the further CPUs, all at once.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::{apic, fpu, gdt, idt};
+use crate::boot;
+use crate::cpu::{self, MAX_CPUS};
+use crate::cpu_local::CpuLocal;
+use crate::mem::kernel_map::kernel_root;
+use crate::mem::{KernelStack, PhysAddr, direct};
+
+/// The page (of 4 KiB) that CPUs start at; must match `ap_boot.S`.
+const AP_PAGE: u8 = 8;
+
+/// Index that the next CPU to arrive takes; the boot CPU is 0.
+#[unsafe(no_mangle)]
+static tyn_ap_next: AtomicU32 = AtomicU32::new(1);
+/// The kernel's page table.
+#[unsafe(no_mangle)]
+static tyn_ap_root: AtomicU64 = AtomicU64::new(0);
+/// Stack tops by index.
+#[unsafe(no_mangle)]
+static tyn_ap_stacks: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+static ONLINE: AtomicUsize = AtomicUsize::new(1);
+static RELEASED: AtomicBool = AtomicBool::new(false);
+
+core::arch::global_asm!(include_str!("ap_boot.S"), options(att_syntax));
+
+unsafe extern "C" {
+    static tyn_ap_code: u8;
+    static tyn_ap_code_end: u8;
+}
+
+/// Puts the start code into low memory and prepares a stack and a block for each of `count` CPUs (the boot CPU's exists).
+fn prepare(count: usize) {
+    tyn_ap_root.store(kernel_root().0, Ordering::Release);
+    for (index, slot) in tyn_ap_stacks.iter().enumerate().take(count).skip(1) {
+        CpuLocal::create(index as u32);
+        let stack = KernelStack::new().expect("memory for the stacks of all CPUs");
+        slot.store(stack.top(), Ordering::Release);
+        // It is that CPU's for ever.
+        core::mem::forget(stack);
+    }
+    let (start, end) = (&raw const tyn_ap_code, &raw const tyn_ap_code_end);
+    let target = direct(PhysAddr(u64::from(AP_PAGE) << 12));
+    // SAFETY: low memory is never given to anybody else, and what the boot loader left there has been copied.
+    unsafe { core::ptr::copy_nonoverlapping(start, target, end as usize - start as usize) };
+}
+
+/// Starts every CPU of `apic_ids` but this one, without waiting for them to arrive.
+pub(crate) fn start(apic_ids: &[u32], boot_id: u32) {
+    let count = apic_ids.len().min(MAX_CPUS);
+    prepare(count);
+    let others = || apic_ids.iter().filter(|&&id| id != boot_id).take(count - 1);
+    for &id in others() {
+        apic::send_init(id);
+    }
+    // Hardware wants 10 ms between INIT and start-up on old CPUs only; current ones and every hypervisor want none (as Linux
+    // decides for family 6 and 15 on). A short pause keeps to the letter of the manual's 200 us between start-ups.
+    for &id in others() {
+        apic::send_startup(id, AP_PAGE);
+    }
+}
+
+/// Waits until all `count` CPUs run.
+pub(crate) fn wait_until_online(count: usize) {
+    while ONLINE.load(Ordering::Acquire) < count {
+        core::hint::spin_loop();
+    }
+}
+
+/// Lets the CPUs go on to the kernel above.
+pub(crate) fn release() {
+    RELEASED.store(true, Ordering::Release);
+}
+
+/// Sets up what every CPU needs: descriptor tables, control registers, vector state, local APIC.
+pub(crate) fn init_this_cpu(block: &'static CpuLocal) {
+    // SAFETY: the block is this CPU's, leaked, with its TSS in its GDT.
+    unsafe { gdt::load(block) };
+    idt::load();
+    cpu::init_control_registers();
+    fpu::init();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tyn_ap_rust(index: u32) -> ! {
+    let block =
+        CpuLocal::of(index as usize).expect("invariant: blocks are made before CPUs are started");
+    init_this_cpu(block);
+    apic::enable();
+    block.set_apic_id(apic::id());
+    ONLINE.fetch_add(1, Ordering::AcqRel);
+    while !RELEASED.load(Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
+    (boot::entry().ap)()
+}

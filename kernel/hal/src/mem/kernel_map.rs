@@ -1,0 +1,206 @@
+//! The kernel's half of every address space: image, direct map, device windows, kernel stacks.
+//!
+//! All top-level entries that will ever be used are made at boot, so every user page table copies them once. Nothing here is
+//! ever unmapped: device windows stay, and stacks are pooled.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::frame::{self, Purpose};
+use super::{DIRECT_MAP, OutOfMemory, PhysAddr, direct};
+use crate::sync::SpinLock;
+
+/// Where the kernel image is linked: its physical address plus this.
+pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+const DEVICE_BASE: u64 = 0xffff_a000_0000_0000;
+const STACK_BASE: u64 = 0xffff_b000_0000_0000;
+/// Size of a kernel stack.
+const STACK_BYTES: u64 = 32 * 1024;
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const UNCACHED: u64 = 1 << 4 | 1 << 3;
+const HUGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+static ROOT: AtomicU64 = AtomicU64::new(0);
+static DEVICES: SpinLock<u64> = SpinLock::new(DEVICE_BASE);
+
+/// Returns the root of the kernel's own table.
+pub(crate) fn kernel_root() -> PhysAddr {
+    PhysAddr(ROOT.load(Ordering::Relaxed))
+}
+
+/// A page-table page being built: 512 entries, reached through the direct map.
+fn table(phys: PhysAddr) -> &'static [AtomicU64; 512] {
+    // SAFETY: `phys` is a page-table frame of the kernel's half, which is never freed; entries are accessed atomically.
+    unsafe { &*direct(phys).cast() }
+}
+
+fn new_table(allocate: &mut dyn FnMut() -> PhysAddr) -> PhysAddr {
+    let phys = allocate();
+    for entry in table(phys) {
+        entry.store(0, Ordering::Relaxed);
+    }
+    phys
+}
+
+/// Returns the entry of `va` at `level` (1: 4 KiB pages, 2: 2 MiB, 3: 1 GiB), making tables on the way.
+fn entry(va: u64, level: u32, allocate: &mut dyn FnMut() -> PhysAddr) -> &'static AtomicU64 {
+    let mut at = kernel_root();
+    let mut depth = 4;
+    loop {
+        let slot = &table(at)[(va >> (12 + 9 * (depth - 1)) & 511) as usize];
+        if depth == level {
+            return slot;
+        }
+        if slot.load(Ordering::Relaxed) & PRESENT == 0 {
+            slot.store(new_table(allocate).0 | PRESENT | WRITE, Ordering::Release);
+        }
+        at = PhysAddr(slot.load(Ordering::Relaxed) & ADDRESS);
+        depth -= 1;
+    }
+}
+
+/// Parts of the kernel image, as virtual addresses from the linker script.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ImageLayout {
+    pub(crate) start: u64,
+    pub(crate) text_end: u64,
+    pub(crate) rodata_end: u64,
+    pub(crate) end: u64,
+}
+
+/// Builds the kernel's table and loads it. `allocate` gives frames that the boot page tables map in the direct map.
+pub(crate) fn build(
+    image: ImageLayout,
+    ram_end: u64,
+    has_1g_pages: bool,
+    allocate: &mut dyn FnMut() -> PhysAddr,
+) {
+    let root = new_table(allocate);
+    ROOT.store(root.0, Ordering::Relaxed);
+    // At least 4 GiB, for tables and devices below it.
+    let end = ram_end.max(4 << 30);
+    let (level, step) = if has_1g_pages {
+        (3, 1u64 << 30)
+    } else {
+        (2, 2 << 20)
+    };
+    let mut phys = 0;
+    while phys < end {
+        entry(DIRECT_MAP + phys, level, allocate).store(
+            phys | PRESENT | WRITE | HUGE | GLOBAL | NO_EXECUTE,
+            Ordering::Relaxed,
+        );
+        phys += step;
+    }
+    for va in (image.start..image.end).step_by(4096) {
+        let rights = match va {
+            v if v < image.text_end => 0,
+            v if v < image.rodata_end => NO_EXECUTE,
+            _ => WRITE | NO_EXECUTE,
+        };
+        entry(va, 1, allocate).store(
+            va - KERNEL_BASE | PRESENT | GLOBAL | rights,
+            Ordering::Relaxed,
+        );
+    }
+    // Top-level entries for what comes later.
+    for base in [DEVICE_BASE, STACK_BASE] {
+        let _ = entry(base, 3, allocate);
+    }
+}
+
+fn runtime_frame() -> PhysAddr {
+    frame::allocate_block(0, Purpose::Kernel)
+        .expect("out of memory for the kernel's own page tables")
+}
+
+/// Maps device memory uncached; returns its virtual address.
+pub(crate) fn map_device(phys: PhysAddr, len: usize) -> Option<u64> {
+    let first = phys.0 & !0xfff;
+    let end = phys
+        .0
+        .checked_add(len as u64)?
+        .checked_next_multiple_of(4096)?;
+    if end > 1 << 46 {
+        return None;
+    }
+    let mut next = DEVICES.lock();
+    let base = *next;
+    *next += end - first + 4096;
+    for (i, page) in (first..end).step_by(4096).enumerate() {
+        entry(base + 4096 * i as u64, 1, &mut runtime_frame).store(
+            page | PRESENT | WRITE | UNCACHED | GLOBAL | NO_EXECUTE,
+            Ordering::Release,
+        );
+    }
+    Some(base + (phys.0 - first))
+}
+
+/// Stacks that are mapped and not in use, and where the next one goes.
+static STACKS: SpinLock<StackPool> = SpinLock::new(StackPool {
+    free: Vec::new(),
+    next: STACK_BASE,
+});
+
+struct StackPool {
+    free: Vec<u64>,
+    next: u64,
+}
+
+/// A kernel stack of 32 KiB, below it an unmapped guard page.
+#[derive(Debug)]
+pub(crate) struct KernelStack {
+    base: u64,
+}
+
+impl KernelStack {
+    /// Takes a stack from the pool or maps a new one.
+    pub(crate) fn new() -> Result<Self, OutOfMemory> {
+        let mut pool = STACKS.lock();
+        if let Some(base) = pool.free.pop() {
+            return Ok(Self { base });
+        }
+        let base = pool.next + 4096;
+        // Room in the pool for giving it back, so that dropping never allocates.
+        let total = ((pool.next - STACK_BASE) / (STACK_BYTES + 4096)) as usize + 1;
+        let extra = total.saturating_sub(pool.free.len());
+        pool.free.try_reserve(extra).map_err(|_| OutOfMemory)?;
+        let mut frames = [PhysAddr(0); (STACK_BYTES / 4096) as usize];
+        for i in 0..frames.len() {
+            match frame::allocate_block(0, Purpose::User) {
+                Ok(block) => frames[i] = block,
+                Err(e) => {
+                    for block in &frames[..i] {
+                        // SAFETY: allocated above, never mapped.
+                        unsafe { frame::free_block(*block, 0) };
+                    }
+                    return Err(e);
+                }
+            }
+        }
+        for (i, block) in frames.iter().enumerate() {
+            entry(base + 4096 * i as u64, 1, &mut runtime_frame).store(
+                block.0 | PRESENT | WRITE | GLOBAL | NO_EXECUTE,
+                Ordering::Release,
+            );
+        }
+        pool.next = base + STACK_BYTES;
+        Ok(Self { base })
+    }
+
+    /// Returns the address past its end, 16-byte aligned.
+    pub(crate) fn top(&self) -> u64 {
+        self.base + STACK_BYTES
+    }
+}
+
+impl Drop for KernelStack {
+    fn drop(&mut self) {
+        STACKS.lock().free.push(self.base);
+    }
+}
