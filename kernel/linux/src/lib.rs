@@ -14,6 +14,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod exit;
 pub mod file;
+pub mod futex;
 pub mod kernel;
 pub mod limits;
 pub mod mm;

@@ -13,6 +13,7 @@ use crate::file::FdTable;
 use crate::kernel::kernel;
 use crate::limits::Rlimits;
 use crate::mm::Mm;
+use crate::sched::CpuTimes;
 use crate::signal::ProcessSignals;
 use crate::thread::Thread;
 use crate::wait::WaitQueue;
@@ -34,6 +35,8 @@ pub struct Process {
     pub signals: ProcessSignals,
     /// Threads that have not exited.
     pub threads: SpinLock<Vec<Weak<Thread>>>,
+    /// CPU time used by its threads, those that ended included.
+    pub times: CpuTimes,
     /// Notified when a child changes state (`wait4(2)`).
     pub child_events: WaitQueue,
     /// Notified when a thread has left (`execve(2)` waits to be alone) and when a vfork child lets go of its parent.
@@ -130,6 +133,7 @@ impl Process {
             fs: SpinLock::new(parts.fs),
             signals: parts.signals,
             threads: SpinLock::new(Vec::new()),
+            times: CpuTimes::default(),
             child_events: WaitQueue::new(),
             thread_events: WaitQueue::new(),
             limits: parts.limits,

@@ -1,5 +1,6 @@
 //! Signals (`signal(7)`): numbers, sets, `siginfo_t`, `struct sigaction`, `stack_t` and the frame on the user stack.
 
+use crate::errno::Errno;
 use crate::types::UserVa;
 
 /// A signal number, 1 to 64.
@@ -478,6 +479,45 @@ impl AltStack {
         b
     }
 
+    /// Returns whether code with stack pointer `sp` runs on this stack; one that disarms itself is never in use.
+    #[must_use]
+    pub const fn is_in_use(&self, sp: u64) -> bool {
+        self.flags & SS_AUTODISARM == 0 && self.contains(sp)
+    }
+
+    /// Checks a stack that is to be set: a disabled one has neither address nor size.
+    ///
+    /// # Errors
+    /// `EINVAL` for unknown flags, `ENOMEM` below [`MINSIGSTKSZ`].
+    pub const fn checked(self) -> Result<Self, Errno> {
+        match self.flags & !SS_AUTODISARM {
+            SS_DISABLE => Ok(Self {
+                base: 0,
+                size: 0,
+                ..self
+            }),
+            0 | SS_ONSTACK if self.size < MINSIGSTKSZ => Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => Ok(self),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Returns the stack as `sigaltstack(2)` shows it to code with stack pointer `sp`.
+    #[must_use]
+    pub const fn shown(self, sp: u64) -> Self {
+        let mode = if self.size == 0 {
+            SS_DISABLE
+        } else if self.is_in_use(sp) {
+            SS_ONSTACK
+        } else {
+            0
+        };
+        Self {
+            flags: mode | self.flags & SS_AUTODISARM,
+            ..self
+        }
+    }
+
     /// Returns whether `sp` lies on the stack.
     #[must_use]
     pub const fn contains(&self, sp: u64) -> bool {
@@ -487,7 +527,8 @@ impl AltStack {
 
 mod frame;
 pub use frame::{
-    FPSTATE_MAGIC_BYTES, FRAME_BYTES, FrameRegs, SignalFrame, find_extended, place, seal_extended,
+    FPSTATE_MAGIC_BYTES, FRAME_BYTES, FrameRegs, SignalFrame, find_extended, init_extended, place,
+    seal_extended,
 };
 
 #[cfg(test)]

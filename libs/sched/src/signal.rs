@@ -123,14 +123,11 @@ pub enum Delivery {
     Ignore,
     /// Run the handler.
     Handle,
-    /// End the process with this wait status.
-    Terminate(u32),
+    /// End the process.
+    Terminate,
     /// Stop the process.
     Stop,
 }
-
-/// Bit of a wait status: a core would have been written.
-const CORE: u32 = 0x80;
 
 /// Decides what a signal that is delivered does.
 #[must_use]
@@ -141,21 +138,11 @@ pub fn delivery(signal: Signal, action: &SigAction, role: Role) -> Delivery {
             (DefaultAction::Ignore | DefaultAction::Continue, _) | (_, Role::Init) => {
                 Delivery::Ignore
             }
-            (DefaultAction::Terminate, _) => Delivery::Terminate(u32::from(signal.number())),
-            (DefaultAction::Core, _) => Delivery::Terminate(u32::from(signal.number()) | CORE),
+            // No core is written, as on Linux with RLIMIT_CORE 0.
+            (DefaultAction::Terminate | DefaultAction::Core, _) => Delivery::Terminate,
             (DefaultAction::Stop, _) => Delivery::Stop,
         },
         _ => Delivery::Handle,
-    }
-}
-
-/// Returns the wait status of a process that a fault killed (`signal` cannot be survived: it is blocked, ignored or has no
-/// handler, and the instruction cannot go on).
-#[must_use]
-pub fn fatal_status(signal: Signal) -> u32 {
-    match signal.default_action() {
-        DefaultAction::Core => u32::from(signal.number()) | CORE,
-        _ => u32::from(signal.number()),
     }
 }
 

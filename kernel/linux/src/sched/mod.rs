@@ -1,82 +1,516 @@
-//! Which thread runs where and when: run queues, parking, timers, the idle loop.
+//! Which thread runs where and when: run queues, parking, preemption, the idle loop.
+//!
+//! The decisions are `tyn_sched`'s; this file applies them. Each CPU has a dispatcher, its boot stack, which runs
+//! [`run_cpu`]: it takes a thread from a queue, switches to it, and gets the CPU back when the thread parks, yields, is
+//! preempted or ends. Threads never switch to each other, so it is always the dispatcher that completes a departure, on
+//! a stack of its own: a thread is on a queue only when its context is saved, and the last handle on an ended thread is
+//! dropped elsewhere than on its own stack.
+//!
+//! ```text
+//!  dispatcher of CPU 0          thread A                    CPU 1
+//!  take A from queue
+//!  switch --------------------> runs, parks: Parking
+//!                               switch to dispatcher        unpark(A): Woken
+//!  finish_park(A): Enqueue <----'
+//!  place(A): CPU 1 idle, claim it, push, kick ------------> dispatcher takes A
+//! ```
+//! # Ordering
+//! | pair | why nothing is lost |
+//! |---|---|
+//! | unpark / park | one compare-and-swap each on [`RunState`]; see `tyn_sched::park` |
+//! | enqueue / going idle | the idle CPU sets `is_idle`, then looks at all queues; the other pushes, then looks for `is_idle` (both SeqCst) |
+//! | kick / halt | a kick that comes after the look stays pending and ends the halt (`hal::cpu::wait_for_interrupt`) |
+//! | post and interrupt / going to ring 3 | the poster publishes, then reads `on_cpu`; the thread got `on_cpu` set, then looks for posts (both SeqCst); a kick that comes after the look is taken in ring 3 |
+//!
+//! Lock order: anything, then a run queue or a timer queue; these two are leaves. No lock is held across a switch.
+
+mod timers;
+mod times;
 
 use alloc::sync::Arc;
+use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 
 use tyn_abi::Nanos;
+use tyn_hal::cpu::{self, CpuId, PerCpu};
+use tyn_hal::sync::{Once, SpinLock};
+use tyn_hal::task::{self, Task};
+use tyn_hal::time;
+use tyn_sched::park::{BeginPark, Handover, ParkState};
+use tyn_sched::placement::{self, Load};
+use tyn_sched::run_queue::{Budget, Lane, RunQueue, Runnable, Stay};
+use tyn_sched::{CpuIndex, CpuSet};
 
 use crate::thread::Thread;
 
+pub use timers::{TimerId, TimerTarget, cancel_timer, set_timer};
+pub use times::CpuTimes;
+
+/// No CPU.
+const NOWHERE: u32 = u32::MAX;
+
 /// Scheduling state of a thread.
 #[derive(Debug)]
-pub struct RunState;
+pub struct RunState {
+    /// A [`ParkState`].
+    park: AtomicU8,
+    /// The CPU that the thread is on, [`NOWHERE`] when it is on none.
+    on_cpu: AtomicU32,
+    /// The CPU that it was on last.
+    last_cpu: AtomicU32,
+    /// Bit N: may run on CPU N.
+    affinity: AtomicU64,
+    /// Nanoseconds of [`Budget`]; changed only by the dispatcher that has the thread.
+    budget: AtomicU64,
+    /// Whether the thread wakes up to the turn lane; likewise.
+    wakes_to_turn: AtomicBool,
+    /// CPU time used.
+    pub times: CpuTimes,
+}
+
+impl RunState {
+    /// Makes the state of a new thread, with the affinity of `parent`.
+    #[must_use]
+    pub fn new(parent: Option<&Self>) -> Self {
+        let affinity = parent.map_or(CpuSet::ALL, Self::affinity);
+        let last_cpu = parent.map_or(0, |p| p.last_cpu.load(Ordering::Relaxed));
+        Self {
+            park: AtomicU8::new(ParkState::Running as u8),
+            on_cpu: AtomicU32::new(NOWHERE),
+            last_cpu: AtomicU32::new(last_cpu),
+            affinity: AtomicU64::new(affinity.0),
+            budget: AtomicU64::new(Budget::default().0.0),
+            wakes_to_turn: AtomicBool::new(false),
+            times: CpuTimes::default(),
+        }
+    }
+
+    /// Returns the CPUs that the thread may run on, among those there are.
+    #[must_use]
+    pub fn affinity(&self) -> CpuSet {
+        CpuSet(self.affinity.load(Ordering::Relaxed)).intersection(online())
+    }
+
+    /// Returns the CPU that the thread is on or was on last.
+    #[must_use]
+    pub fn last_cpu(&self) -> CpuIndex {
+        CpuIndex(self.last_cpu.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether the thread waits for something: for `/proc/PID/stat`.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.park.load(Ordering::Relaxed) == ParkState::Parked as u8
+    }
+
+    /// Applies a transition by compare-and-swap and returns its outcome.
+    fn transition<O>(&self, step: impl Fn(ParkState) -> (ParkState, O)) -> O {
+        let mut raw = self.park.load(Ordering::Acquire);
+        loop {
+            let state = ParkState::from_u8(raw)
+                .expect("invariant: only this function stores the park state");
+            let (next, outcome) = step(state);
+            let swap = self.park.compare_exchange_weak(
+                raw,
+                next as u8,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            match swap {
+                Ok(_) => return outcome,
+                Err(found) => raw = found,
+            }
+        }
+    }
+}
+
+/// A thread on a run queue.
+#[derive(Debug)]
+struct Queued(Arc<Thread>);
+
+impl Runnable for Queued {
+    fn affinity(&self) -> CpuSet {
+        self.0.run.affinity()
+    }
+}
+
+/// Why a thread gives its CPU back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leave {
+    Park,
+    Yield,
+    Preempt,
+    Exit,
+}
+
+/// What only the CPU itself looks at.
+#[derive(Debug)]
+struct Local {
+    /// The thread that runs.
+    current: Option<Arc<Thread>>,
+    /// Since when, and how long it may.
+    stay: Stay,
+    /// Until when its CPU time has been charged to it.
+    charged: Nanos,
+    /// Why it left; set just before it switches to the dispatcher.
+    leave: Leave,
+}
+
+#[derive(Debug)]
+struct Cpu {
+    queue: SpinLock<RunQueue<Queued>>,
+    /// Length of `queue`, to look at without the lock.
+    queued: AtomicUsize,
+    /// The CPU runs nothing, and nobody has claimed it.
+    is_idle: AtomicBool,
+    local: SpinLock<Local>,
+    dispatcher: Once<Task>,
+}
+
+static CPUS: Once<PerCpu<Cpu>> = Once::new();
+
+/// Makes the queues; called once, before the first thread and before the other CPUs are released.
+pub fn init() {
+    timers::init();
+    CPUS.set(PerCpu::new(|_| Cpu {
+        queue: SpinLock::new(RunQueue::new()),
+        queued: AtomicUsize::new(0),
+        is_idle: AtomicBool::new(false),
+        local: SpinLock::new(Local {
+            current: None,
+            stay: Stay {
+                since: Nanos::ZERO,
+                budget: Budget::default(),
+                lane: Lane::Woken,
+            },
+            charged: Nanos::ZERO,
+            leave: Leave::Park,
+        }),
+        dispatcher: Once::new(),
+    }));
+}
+
+fn cpus() -> &'static PerCpu<Cpu> {
+    CPUS.get().expect("invariant: sched::init ran")
+}
+
+fn here() -> CpuIndex {
+    CpuIndex(cpu::current().0)
+}
+
+/// Returns the CPUs there are.
+#[must_use]
+pub fn online() -> CpuSet {
+    CpuSet::first(cpu::count() as u32)
+}
+
+impl Cpu {
+    fn of(index: CpuIndex) -> &'static Self {
+        cpus().of(CpuId(index.0))
+    }
+
+    /// Adds a thread; returns whether the CPU must look at its queue again because another lane is served next now. Gives
+    /// the thread back when it may not run here any more: [`set_affinity`] stores, then searches the queues under their
+    /// locks, so it finds the thread here or we find the new set.
+    fn push(&self, own: CpuIndex, thread: Arc<Thread>, lane: Lane) -> Result<bool, Arc<Thread>> {
+        let mut queue = self.queue.lock();
+        if !thread.run.affinity().contains(own) {
+            return Err(thread);
+        }
+        let before = queue.next_lane();
+        queue.push(Queued(thread), lane);
+        self.queued.store(queue.len(), Ordering::SeqCst);
+        Ok(queue.next_lane() != before)
+    }
+
+    /// Takes the first thread that may run on `thief` (the CPU itself, or one that steals).
+    fn take(&self, thief: CpuIndex) -> Option<(Arc<Thread>, Lane)> {
+        if self.queued.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let taken = queue.steal(thief);
+        self.queued.store(queue.len(), Ordering::SeqCst);
+        taken.map(|(t, lane)| (t.0, lane))
+    }
+
+    /// Claims the CPU if it is idle; whoever does so gives it work or a kick.
+    fn claim(&self) -> bool {
+        self.is_idle.load(Ordering::SeqCst) && self.is_idle.swap(false, Ordering::SeqCst)
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            is_idle: self.is_idle.load(Ordering::SeqCst),
+            queued: self.queued.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// Puts a runnable thread on a CPU's queue and makes that CPU look.
+fn enqueue(mut thread: Arc<Thread>, lane: Lane) {
+    let here = here();
+    loop {
+        let allowed = thread.run.affinity();
+        let target = placement::place(allowed, thread.run.last_cpu(), here, |c| Cpu::of(c).load());
+        let cpu = Cpu::of(target);
+        let was_idle = cpu.claim();
+        let pushed = cpu.push(target, thread, lane);
+        let must_look = was_idle || *pushed.as_ref().unwrap_or(&false);
+        if target != here && must_look {
+            cpu::kick(CpuId(target.0));
+        }
+        match pushed {
+            Ok(_) if was_idle => return,
+            Ok(_) => return wake_idle(allowed, target),
+            Err(back) => thread = back,
+        }
+    }
+}
+
+/// Kicks a CPU that went idle since, having looked at the queue of `target` too early.
+fn wake_idle(allowed: CpuSet, target: CpuIndex) {
+    let idle = allowed.iter().find(|&c| c != target && Cpu::of(c).claim());
+    if let Some(idle) = idle {
+        cpu::kick(CpuId(idle.0));
+    }
+}
 
 /// Suspends the current thread until [`unpark`] or the deadline; returns at once if an unpark came since the last park
 /// (a token). May return spuriously. The caller holds no lock.
 pub fn park(current: &Arc<Thread>, deadline: Option<Nanos>) {
-    let _ = (current, deadline);
-    unimplemented!()
+    if deadline.is_some_and(|d| time::now() >= d) {
+        return;
+    }
+    let timer = deadline.map(|d| timers::set_wake_up(d, Arc::clone(current)));
+    if current.run.transition(ParkState::begin_park) == BeginPark::Leave {
+        leave_cpu(current, Leave::Park);
+    }
+    if let Some(timer) = timer {
+        cancel_timer(timer);
+    }
 }
 
 /// Makes `thread` runnable if it is parked, else leaves it a token. Callable with locks held, and from interrupt handlers.
 pub fn unpark(thread: &Arc<Thread>) {
-    let _ = thread;
-    unimplemented!()
+    if thread.run.transition(ParkState::unpark) == Handover::Enqueue {
+        let lane = wake_lane(thread);
+        enqueue(Arc::clone(thread), lane);
+    }
+}
+
+fn wake_lane(thread: &Thread) -> Lane {
+    if thread.run.wakes_to_turn.load(Ordering::Relaxed) {
+        Lane::Turn
+    } else {
+        Lane::Woken
+    }
 }
 
 /// Returns the thread that runs on this CPU; `None` while it idles or starts (the page-fault handler of user copies asks).
 #[must_use]
 pub fn current() -> Option<Arc<Thread>> {
-    unimplemented!()
+    cpus().get().local.lock().current.clone()
 }
 
 /// Makes `thread` notice soon what was posted to it (a signal, [`Thread::kill`]): unparks it, and if it is in ring 3 on
 /// another CPU makes it leave.
 pub fn interrupt(thread: &Arc<Thread>) {
-    let _ = thread;
-    unimplemented!()
+    unpark(thread);
+    fence(Ordering::SeqCst);
+    let cpu = thread.run.on_cpu.load(Ordering::SeqCst);
+    if cpu != NOWHERE && cpu != here().0 {
+        cpu::kick(CpuId(cpu));
+    }
 }
 
-/// Lets other runnable threads of this CPU run first (`sched_yield(2)`).
+/// Lets other runnable threads of this CPU run first (`sched_yield(2)`). Costs one load when there are none.
 pub fn yield_now(current: &Arc<Thread>) {
-    let _ = current;
-    unimplemented!()
+    if cpus().get().queued.load(Ordering::Relaxed) != 0 {
+        leave_cpu(current, Leave::Yield);
+    }
 }
 
 /// Makes a new thread runnable for the first time.
 pub fn start(thread: Arc<Thread>) {
-    let _ = thread;
-    unimplemented!()
+    enqueue(thread, Lane::Woken);
+}
+
+/// Changes which CPUs a thread may run on; it moves at once. `affinity` names at least one CPU that there is.
+pub fn set_affinity(thread: &Arc<Thread>, affinity: CpuSet) {
+    thread.run.affinity.store(affinity.0, Ordering::SeqCst);
+    // Where it waits, its CPU may not take it any more: have it queued again elsewhere.
+    for index in online().iter().filter(|&c| !affinity.contains(c)) {
+        let found = {
+            let cpu = Cpu::of(index);
+            let mut queue = cpu.queue.lock();
+            let found = queue.remove(|t| Arc::ptr_eq(&t.0, thread));
+            cpu.queued.store(queue.len(), Ordering::SeqCst);
+            found
+        };
+        if let Some((Queued(thread), lane)) = found {
+            enqueue(thread, lane);
+        }
+    }
+    fence(Ordering::SeqCst);
+    let on_cpu = thread.run.on_cpu.load(Ordering::SeqCst);
+    if on_cpu != NOWHERE && on_cpu != here().0 {
+        cpu::kick(CpuId(on_cpu));
+    }
 }
 
 /// Ends the current thread: switches away for ever; the last handle is dropped on another stack.
 pub fn exit_current(current: Arc<Thread>) -> ! {
-    let _ = current;
-    unimplemented!()
+    drop(current);
+    let cpu = cpus().get();
+    cpu.local.lock().leave = Leave::Exit;
+    task::finish(dispatcher(cpu))
 }
 
-/// Runs a CPU for ever: schedules threads, idles. Called by each CPU at the end of its start.
+fn dispatcher(cpu: &Cpu) -> &Task {
+    cpu.dispatcher
+        .get()
+        .expect("invariant: a thread runs on a CPU that runs run_cpu")
+}
+
+/// Switches to the dispatcher of this CPU; returns when the thread is dispatched again, perhaps on another CPU.
+fn leave_cpu(current: &Arc<Thread>, leave: Leave) {
+    let cpu = cpus().get();
+    cpu.local.lock().leave = leave;
+    task::switch(current.task(), dispatcher(cpu));
+}
+
+/// Handles what an interrupt of ring 3 or of the idle loop may have been for: timers that are due.
+pub fn on_interrupt() {
+    timers::expire();
+}
+
+/// Gives the CPU to another thread if the current one's time is over, and returns `true` when it is back; else makes sure
+/// that a timer ends its time. To be called again until it returns `false` just before each return to ring 3.
+#[must_use]
+pub fn reschedule_if_due(current: &Arc<Thread>) -> bool {
+    let cpu = cpus().get();
+    if cpu.queued.load(Ordering::SeqCst) == 0 && current.run.affinity().contains(here()) {
+        return false;
+    }
+    if current.run.affinity().contains(here()) {
+        let waiting = cpu.queue.lock().next_lane();
+        let Some(end) = cpu.local.lock().stay.ends_at(waiting) else {
+            return false;
+        };
+        if time::now() < end {
+            timers::arm(end);
+            return false;
+        }
+    }
+    leave_cpu(current, Leave::Preempt);
+    true
+}
+
+/// Runs a CPU for ever: dispatches threads, idles. Called by each CPU at the end of its start.
 pub fn run_cpu() -> ! {
-    unimplemented!()
+    let cpu = cpus().get();
+    let own = cpu.dispatcher.set(Task::adopt_current());
+    loop {
+        match next_thread() {
+            Some((thread, lane)) => dispatch(cpu, own, thread, lane),
+            None => idle(cpu, own),
+        }
+    }
 }
 
-/// Something that happens at a point in time: a timerfd, the network's next deadline.
-pub trait TimerTarget: Send + Sync {
-    /// Called once, in interrupt context (no blocking, spinlocks allowed), at or after the deadline.
-    fn expired(self: Arc<Self>, now: Nanos);
+/// Takes the thread that this CPU runs next, from its own queue or from another's.
+fn next_thread() -> Option<(Arc<Thread>, Lane)> {
+    let here = here();
+    if let Some(next) = Cpu::of(here).take(here) {
+        return Some(next);
+    }
+    let queued = |c| Cpu::of(c).queued.load(Ordering::SeqCst);
+    let victim = placement::victim(online(), here, queued)?;
+    if let Some(next) = Cpu::of(victim).take(here) {
+        return Some(next);
+    }
+    // The longest queue may hold only threads that may not run here.
+    online().iter().find_map(|c| Cpu::of(c).take(here))
 }
 
-/// A timer that was set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TimerId(pub u64);
-
-/// Calls `target` at `deadline`, on any CPU.
-pub fn set_timer(deadline: Nanos, target: Arc<dyn TimerTarget>) -> TimerId {
-    let _ = (deadline, target);
-    unimplemented!()
+/// Announces that this CPU is idle, looks again, and halts until an interrupt.
+fn idle(cpu: &Cpu, own: &Task) {
+    cpu.is_idle.store(true, Ordering::SeqCst);
+    if let Some((thread, lane)) = next_thread() {
+        cpu.is_idle.store(false, Ordering::SeqCst);
+        dispatch(cpu, own, thread, lane);
+        return;
+    }
+    cpu::wait_for_interrupt();
+    cpu.is_idle.store(false, Ordering::SeqCst);
+    timers::expire();
 }
 
-/// Cancels a timer; when it returns `false` the target was called or is being called.
-pub fn cancel_timer(id: TimerId) -> bool {
-    let _ = id;
-    unimplemented!()
+/// Runs `thread` on this CPU until it leaves, and sees it off.
+fn dispatch(cpu: &Cpu, own: &Task, thread: Arc<Thread>, lane: Lane) {
+    let here = here();
+    let stay = Stay {
+        since: time::now(),
+        budget: Budget(Nanos(thread.run.budget.load(Ordering::Relaxed))),
+        lane,
+    };
+    {
+        let mut local = cpu.local.lock();
+        local.current = Some(Arc::clone(&thread));
+        local.stay = stay;
+        local.charged = stay.since;
+    }
+    thread.run.last_cpu.store(here.0, Ordering::Relaxed);
+    thread.run.on_cpu.store(here.0, Ordering::SeqCst);
+    let mm = Arc::clone(&thread.process().mm.lock());
+    mm.activate();
+    drop(mm);
+    task::switch(own, thread.task());
+    thread.run.on_cpu.store(NOWHERE, Ordering::SeqCst);
+    let now = time::now();
+    charge(cpu, &thread, now);
+    let (handle, leave) = {
+        let mut local = cpu.local.lock();
+        (local.current.take(), local.leave)
+    };
+    drop(handle);
+    see_off(thread, leave, stay, now);
+}
+
+/// Charges a thread and its process for the time since it was charged last.
+fn charge(cpu: &Cpu, thread: &Thread, now: Nanos) {
+    let time = {
+        let mut local = cpu.local.lock();
+        let time = now - local.charged;
+        local.charged = now;
+        time
+    };
+    thread.run.times.charge(time);
+    thread.process().times.charge(time);
+}
+
+/// Charges the current thread up to now, so that [`CpuTimes::used`] is exact for it.
+pub fn charge_current(current: &Arc<Thread>) {
+    charge(cpus().get(), current, time::now());
+}
+
+/// Completes a thread's departure.
+fn see_off(thread: Arc<Thread>, leave: Leave, stay: Stay, now: Nanos) {
+    let (budget, lane) = match leave {
+        Leave::Park => stay.parked(now),
+        Leave::Preempt => stay.preempted(now),
+        Leave::Yield => (Budget::default(), Lane::Turn),
+        Leave::Exit => return,
+    };
+    thread.run.budget.store(budget.0.0, Ordering::Relaxed);
+    if leave == Leave::Park {
+        let to_turn = lane == Lane::Turn;
+        thread.run.wakes_to_turn.store(to_turn, Ordering::Relaxed);
+        if thread.run.transition(ParkState::finish_park) == Handover::None {
+            return;
+        }
+    }
+    enqueue(thread, lane);
 }

@@ -249,3 +249,19 @@ pub fn find_extended(image: &mut [u8]) -> usize {
     }
     size
 }
+
+/// Fills `image` with the initial extended state: x87 control word and MXCSR as `fninit` and reset leave them, no component
+/// in use.
+pub fn init_extended(image: &mut [u8]) {
+    const CONTROL_WORD: u16 = 0x37f;
+    const MXCSR: u32 = 0x1f80;
+    let control = CONTROL_WORD.to_le_bytes();
+    let mxcsr = MXCSR.to_le_bytes();
+    for (i, byte) in image.iter_mut().enumerate() {
+        *byte = match i {
+            0..2 => control[i],
+            24..28 => mxcsr[i - 24],
+            _ => 0,
+        };
+    }
+}

@@ -169,3 +169,32 @@ fn sealed_image_is_found_and_broken_magic_leaves_the_legacy_part() {
     assert_eq!(le64(&image, 512), 3, "XSTATE_BV: x87 and SSE");
     assert!(image[520..832].iter().all(|&b| b == 0));
 }
+
+#[test]
+fn alternate_stack_is_checked_and_shown_as_sigaltstack_does() {
+    let stack = |flags, size| AltStack {
+        base: 0x1000,
+        flags,
+        size,
+    };
+    assert_eq!(stack(0, 2047).checked(), Err(Errno::ENOMEM));
+    assert_eq!(stack(4, 8192).checked(), Err(Errno::EINVAL));
+    assert_eq!(
+        stack(SS_DISABLE, 8192).checked().map(|s| (s.base, s.size)),
+        Ok((0, 0))
+    );
+    let ok = stack(0, 8192).checked().unwrap();
+    assert_eq!(ok.shown(0x1800).flags, SS_ONSTACK);
+    assert_eq!(ok.shown(0x9000).flags, 0);
+    let disarming = stack(SS_AUTODISARM, 8192).checked().unwrap();
+    assert_eq!(disarming.shown(0x1800).flags, SS_AUTODISARM);
+    assert_eq!(AltStack::DISABLED.shown(0x1800).flags, SS_DISABLE);
+}
+
+#[test]
+fn initial_image_has_all_exceptions_masked() {
+    let mut image = [0xff; 600];
+    init_extended(&mut image);
+    assert_eq!((image[0], image[1], le32(&image, 24)), (0x7f, 3, 0x1f80));
+    assert_eq!(image.iter().filter(|&&b| b != 0).count(), 4);
+}

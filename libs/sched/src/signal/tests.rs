@@ -119,15 +119,15 @@ fn delivery_follows_the_default_actions() {
     let dfl = action(SIG_DFL);
     assert_eq!(
         delivery(Signal::SIGTERM, &dfl, Ordinary),
-        Delivery::Terminate(15)
+        Delivery::Terminate
     );
     assert_eq!(
         delivery(Signal::SIGSEGV, &dfl, Ordinary),
-        Delivery::Terminate(11 | 0x80)
+        Delivery::Terminate
     );
     assert_eq!(
         delivery(Signal::SIGRTMIN, &dfl, Ordinary),
-        Delivery::Terminate(32)
+        Delivery::Terminate
     );
     assert_eq!(delivery(Signal::SIGTSTP, &dfl, Ordinary), Delivery::Stop);
     assert_eq!(delivery(Signal::SIGWINCH, &dfl, Ordinary), Delivery::Ignore);
@@ -140,8 +140,6 @@ fn delivery_follows_the_default_actions() {
         delivery(Signal::SIGTERM, &action(0x1000), Init),
         Delivery::Handle
     );
-    assert_eq!(fatal_status(Signal::SIGSEGV), 0x8b);
-    assert_eq!(fatal_status(Signal::SIGKILL), 9);
 }
 
 #[test]
