@@ -24,11 +24,13 @@ pub mod random;
 pub mod sched;
 pub mod signal;
 pub mod socket;
+pub mod socket_options;
 pub mod sys;
 pub mod table;
 pub mod thread;
 pub mod timerfd;
 pub mod trace;
+pub mod unix;
 pub mod user_io;
 pub mod wait;
 

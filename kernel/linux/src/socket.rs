@@ -88,6 +88,9 @@ pub enum Direction {
 /// A socket. As with [`File`], nothing but [`Socket::connect`] blocks: the caller waits on [`File::wait_queue`] after
 /// `EAGAIN`. `read(2)` and `write(2)` arrive through [`File`].
 pub trait Socket: File {
+    /// Returns the type: `SOCK_STREAM`, ... Only streams raise SIGPIPE.
+    fn kind(&self) -> u32;
+
     /// Answers `bind(2)`.
     ///
     /// # Errors

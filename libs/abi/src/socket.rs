@@ -82,6 +82,9 @@ bitflags::bitflags! {
 /// Level of the options that every socket has (`socket(7)`).
 pub const SOL_SOCKET: i32 = 1;
 
+/// Longest option value that is read from user memory; longer ones are cut.
+pub const SO_MAX_OPTION: usize = 1024;
+
 /// Options of [`SOL_SOCKET`].
 pub mod so {
     /// Debugging.

@@ -5,10 +5,12 @@
 
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub(crate) mod message;
 pub(crate) mod mmap;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod socket;
 pub(crate) mod timerfd;
 pub(crate) mod wait;
