@@ -164,8 +164,6 @@ pub struct UserFeatures {
     pub hwcap2: u64,
     /// Size of the XSAVE area in bytes for the enabled components (XCR0); 512 when there is no XSAVE.
     pub xsave_bytes: usize,
-    /// Enabled components (XCR0); 3 (x87 and SSE) when there is no XSAVE. Signal frames name them.
-    pub xfeatures: u64,
 }
 
 /// Returns the features enabled for user space.

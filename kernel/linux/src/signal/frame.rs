@@ -55,7 +55,7 @@ pub(super) fn push(
     if let Some(state) = image.get_mut(..features.xsave_bytes) {
         cx.thread.task().save_extended(cx.user, state);
     }
-    seal_extended(&mut image, features.xfeatures);
+    seal_extended(&mut image, cpu::extended_components());
     user::copy_to(UserVa(fpstate_va), &image)?;
 
     let fault = fault::details(info);
@@ -92,6 +92,9 @@ const UCONTEXT_AT: u64 = 8;
 
 /// Takes the frame back that the handler returned over (`rt_sigreturn(2)`); a bad one is a SIGSEGV. Returns RAX as it
 /// was, so that it passes through the return of the call unchanged.
+///
+/// # Errors
+/// None: user code would take one for the value that it was interrupted with.
 pub fn sigreturn(cx: &mut Cx<'_>) -> SysResult {
     if restore(cx).is_err() {
         deliver::force(cx, SigInfo::from_kernel(Signal::SIGSEGV));
