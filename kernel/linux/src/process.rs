@@ -51,6 +51,8 @@ pub struct Process {
     pub(crate) exit: AtomicU64,
     /// Wait status of the first thread, when that ended alone.
     pub(crate) leader_exit: AtomicU32,
+    /// One of its threads is ending the others for `execve(2)`.
+    in_exec: AtomicBool,
     /// The parent of a vfork, which waits until this process has another address space or none.
     pub(crate) vfork_parent: SpinLock<Option<Weak<Process>>>,
 }
@@ -141,6 +143,7 @@ impl Process {
             attributes,
             exit: AtomicU64::new(0),
             leader_exit: AtomicU32::new(0),
+            in_exec: AtomicBool::new(false),
             vfork_parent: SpinLock::new(None),
         })
     }
@@ -176,11 +179,11 @@ impl Process {
     /// Adds a thread and makes it known by its id.
     ///
     /// # Errors
-    /// `EAGAIN` when the process is ending.
+    /// `EAGAIN` when the process is ending or one of its threads is in `execve(2)`.
     pub fn add_thread(&self, thread: &Arc<Thread>) -> Result<(), Errno> {
         let mut threads = self.threads.lock();
         // Checked under the lock that `exit_group` takes after it has set the status: it sees the thread, or we see it.
-        if self.is_exiting() {
+        if self.is_exiting() || self.in_exec.load(Ordering::SeqCst) {
             return Err(Errno::EAGAIN);
         }
         threads.push(Arc::downgrade(thread));
@@ -212,6 +215,23 @@ impl Process {
         for thread in self.live_threads() {
             thread.kill();
         }
+    }
+
+    /// Begins an exec: no thread is added from here on.
+    ///
+    /// # Errors
+    /// `EAGAIN` when the process is ending or another thread has begun.
+    pub(crate) fn begin_exec(&self) -> Result<(), Errno> {
+        let _threads = self.threads.lock();
+        if self.is_exiting() || self.in_exec.swap(true, Ordering::SeqCst) {
+            return Err(Errno::EAGAIN);
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Process::begin_exec`] began.
+    pub(crate) fn end_exec(&self) {
+        self.in_exec.store(false, Ordering::SeqCst);
     }
 
     /// Returns the parent's id; 0 when there is none (`getppid(2)`).
@@ -262,3 +282,11 @@ pub fn find_thread(tid: Tid) -> Result<Arc<Thread>, Errno> {
 /// Working directory, root and umask (`CLONE_FS`).
 #[derive(Debug)]
 pub struct FsContext;
+
+impl FsContext {
+    /// Copies the context (`fork(2)`).
+    #[must_use]
+    pub fn duplicate(&self) -> Arc<Self> {
+        unimplemented!()
+    }
+}

@@ -60,6 +60,11 @@ syscalls! {
     53 socketpair => socket::sys_socketpair : full;
     54 setsockopt => socket::sys_setsockopt : partial;
     55 getsockopt => socket::sys_getsockopt : partial;
+    56 clone => clone::sys_clone : partial;
+    57 fork => clone::sys_fork : full;
+    58 vfork => clone::sys_vfork : full;
+    59 execve => exec::sys_execve : full;
+    60 exit => wait::sys_exit : full;
     61 wait4 => wait::sys_wait4 : partial;
     97 getrlimit => process::sys_getrlimit : full;
     102 getuid => process::sys_getuid : full;
@@ -114,7 +119,9 @@ syscalls! {
     302 prlimit64 => process::sys_prlimit64 : partial;
     307 sendmmsg => message::sys_sendmmsg : full;
     318 getrandom => random::sys_getrandom : full;
+    322 execveat => exec::sys_execveat : partial;
     325 mlock2 => mmap::sys_mlock2 : full;
+    435 clone3 => clone::sys_clone3 : partial;
     441 epoll_pwait2 => epoll::sys_epoll_pwait2 : full;
 }
 

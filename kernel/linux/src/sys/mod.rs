@@ -3,8 +3,10 @@
 //! A handler decodes its arguments, takes the object, calls one of its methods and encodes the result. Its doc comment
 //! starts with the man page and lists flags that are supported and known deviations.
 
+pub(crate) mod clone;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub(crate) mod exec;
 pub(crate) mod message;
 pub(crate) mod mmap;
 pub(crate) mod pipe;

@@ -9,6 +9,12 @@ use crate::exit;
 use crate::kernel::kernel;
 use crate::user_io;
 
+/// `exit(2)`, the system call: ends the thread.
+pub(crate) fn sys_exit(cx: &mut Cx<'_>, code: u32) -> SysResult {
+    cx.thread.request_exit(wait_word(code));
+    Ok(0)
+}
+
 /// `exit_group(2)`.
 pub(crate) fn sys_exit_group(cx: &mut Cx<'_>, code: u32) -> SysResult {
     cx.process.exit_group(wait_word(code));

@@ -1,0 +1,38 @@
+//! Files that are to be run.
+
+use alloc::sync::Arc;
+
+use tyn_abi::Errno;
+use tyn_abi::fs::mode;
+
+use crate::file::OpenFile;
+use crate::process::FsContext;
+
+/// Opens the file at `path` for running it.
+///
+/// # Errors
+/// As `execve(2)`: `EACCES` when it is not a regular file or may not be executed, and those of path walks.
+pub(crate) fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
+    let _ = (context, path);
+    unimplemented!()
+}
+
+/// Checks that an open file may be run (`fexecve(3)`).
+///
+/// # Errors
+/// `EACCES` when it is not a regular file or may not be executed.
+pub(crate) fn check_executable(open: &OpenFile) -> Result<(), Errno> {
+    const ANY_EXECUTE: u32 = 0o111;
+    let stat = open.file.stat()?;
+    // `st_mode` of `struct stat`.
+    let mode = stat
+        .get(24..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(0, |b| u32::from_le_bytes(*b));
+    let is_regular = mode & mode::S_IFMT == mode::S_IFREG;
+    if is_regular && mode & ANY_EXECUTE != 0 {
+        Ok(())
+    } else {
+        Err(Errno::EACCES)
+    }
+}
