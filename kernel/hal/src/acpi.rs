@@ -215,7 +215,7 @@ fn read_madt(table: &[u8], info: &mut Info) {
                 info.cpus.extend(entry.u8_at(3).map(u32::from));
             }
             9 if entry.u32_at(8).is_some_and(|f| f & ENABLED != 0) => {
-                info.cpus.extend(entry.u32_at(4))
+                info.cpus.extend(entry.u32_at(4));
             }
             1 => {
                 if let (Some(address), Some(first_gsi)) = (entry.u32_at(4), entry.u32_at(8)) {

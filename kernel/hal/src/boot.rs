@@ -113,13 +113,10 @@ pub(crate) fn console_line(line: core::fmt::Arguments<'_>) {
     impl Write for Com1 {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
             for byte in text.bytes() {
+                // SAFETY: reading the line status has no effects on memory.
+                let is_busy = || unsafe { crate::arch::x86_64::in_u8(0x3fd) } & 0x20 == 0;
                 // Bounded: a missing or stuck UART loses the line, not the machine.
-                for _ in 0..100_000 {
-                    // SAFETY: reading the line status has no effects on memory.
-                    if unsafe { crate::arch::x86_64::in_u8(0x3fd) } & 0x20 != 0 {
-                        break;
-                    }
-                }
+                let _ = (0..100_000).find(|_| !is_busy());
                 // SAFETY: sends a byte.
                 unsafe { crate::arch::x86_64::out_u8(0x3f8, byte) };
             }

@@ -116,7 +116,7 @@ impl CpuLocal {
         let this: *const Self;
         // SAFETY: ring 0: GS holds the address of this CPU's block, whose first field is its own address.
         unsafe {
-            core::arch::asm!("mov {}, gs:[0]", out(reg) this, options(nostack, readonly, preserves_flags))
+            core::arch::asm!("mov {}, gs:[0]", out(reg) this, options(nostack, readonly, preserves_flags));
         };
         // SAFETY: the block was leaked, so it lives for ever; shared access is all that is given out.
         unsafe { &*this }

@@ -15,6 +15,13 @@
 //! - **user window**: ring-0 accesses to user addresses happen only in the assembly of [`user`], which has a
 //!   fix-up for each access.
 #![no_std]
+#![cfg_attr(
+    not(feature = "entry"),
+    allow(
+        dead_code,
+        reason = "without the boot entry (host tests, checks of the crates above) much of hal has no caller"
+    )
+)]
 
 extern crate alloc;
 

@@ -169,10 +169,10 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let mut frame: u64;
     // SAFETY: only reads RBP, which is the frame pointer (force-frame-pointers).
     unsafe {
-        core::arch::asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags))
+        core::arch::asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags));
     };
     for _ in 0..32 {
-        let is_kernel_address = frame >= crate::mem::DIRECT_MAP && frame % 8 == 0;
+        let is_kernel_address = frame >= crate::mem::DIRECT_MAP && frame.is_multiple_of(8);
         if !is_kernel_address {
             break;
         }
@@ -190,7 +190,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     off()
 }
 
-/// Unwinding does not happen (`panic = "abort"`), but prebuilt `alloc` refers to these.
+// Unwinding does not happen (`panic = "abort"`), but prebuilt `alloc` refers to these.
 #[cfg(feature = "entry")]
 core::arch::global_asm!(
     ".globl _Unwind_Resume",

@@ -16,7 +16,7 @@ fn rdrand() -> Option<u64> {
         let (value, ok): (u64, u8);
         // SAFETY: the CPU has RDRAND.
         unsafe {
-            asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack))
+            asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack));
         };
         (ok != 0).then_some(value)
     })
@@ -31,7 +31,7 @@ fn rdseed() -> Option<u64> {
         let (value, ok): (u64, u8);
         // SAFETY: the CPU has RDSEED.
         unsafe {
-            asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack))
+            asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack));
         };
         (ok != 0).then_some(value)
     })

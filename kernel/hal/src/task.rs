@@ -143,6 +143,9 @@ impl Task {
     }
 
     /// Resets vector state and segment bases of the current task to their initial values (`execve`).
+    ///
+    /// # Panics
+    /// When the task is not current.
     pub fn reset_user_state(&self) {
         let Some(user) = &self.user else { return };
         assert!(self.is_current(), "reset of a task that does not run");

@@ -167,7 +167,7 @@ pub(crate) fn finish_calibration(calibration: &Calibration) {
     MULT.store(mult as u64, Ordering::Relaxed);
     // Relative to the TSC, so that both clocks agree.
     let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
-    let measured_ns = (tsc * mult >> SHIFT).max(1);
+    let measured_ns = ((tsc * mult) >> SHIFT).max(1);
     apic::set_timer_rate(((apic_ticks << 32) / measured_ns) as u64);
     WALL_AT_BOOT.store(
         read_rtc()
@@ -185,7 +185,7 @@ pub fn now() -> Nanos {
 
 fn nanos_at(tsc: u64) -> Nanos {
     let ticks = tsc.saturating_sub(BASE_TSC.load(Ordering::Relaxed));
-    Nanos((u128::from(ticks) * u128::from(MULT.load(Ordering::Relaxed)) >> SHIFT) as u64)
+    Nanos(((u128::from(ticks) * u128::from(MULT.load(Ordering::Relaxed))) >> SHIFT) as u64)
 }
 
 /// Returns the wall clock (since 1970-01-01 UTC) at the monotonic clock's zero.

@@ -200,15 +200,16 @@ mod tests {
                 .wrapping_mul(6364136223846793005)
                 .wrapping_add(1442695040888963407);
             let r = (x >> 33) as usize;
-            if r % 2 == 0 || live.is_empty() {
+            if r.is_multiple_of(2) || live.is_empty() {
                 let order = r / 2 % 5;
-                if let Some(first) = buddy.allocate(order) {
-                    assert_eq!(first % (1 << order), 0);
-                    for slot in &mut owner[first..first + (1 << order)] {
-                        assert!(!core::mem::replace(slot, true));
-                    }
-                    live.push((first, order));
-                }
+                let Some(first) = buddy.allocate(order) else {
+                    continue;
+                };
+                assert_eq!(first % (1 << order), 0);
+                let block = &mut owner[first..first + (1 << order)];
+                assert!(block.iter().all(|taken| !taken));
+                block.fill(true);
+                live.push((first, order));
             } else {
                 let (first, order) = live.swap_remove(r / 2 % live.len());
                 owner[first..first + (1 << order)].fill(false);

@@ -4,6 +4,7 @@
 //! Frames of the boot module and of the kernel image start with a count that never reaches zero.
 
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tyn_abi::{Errno, PAGE_SIZE};
@@ -130,7 +131,7 @@ impl Frame {
         // SAFETY: two different frames in the direct map; user space may race on the source, which makes the copy's bytes
         // those of some moment each, as for any concurrent read.
         unsafe {
-            core::ptr::copy_nonoverlapping(direct(self.phys()), direct(copy.phys()), PAGE_SIZE)
+            core::ptr::copy_nonoverlapping(direct(self.phys()), direct(copy.phys()), PAGE_SIZE);
         };
         Ok(copy)
     }
@@ -160,9 +161,7 @@ impl Frame {
 
     /// Gives the handle to a page-table entry.
     pub(crate) fn into_phys(self) -> PhysAddr {
-        let phys = self.phys();
-        core::mem::forget(self);
-        phys
+        ManuallyDrop::new(self).phys()
     }
 
     /// Takes a handle back from a page-table entry.

@@ -104,7 +104,7 @@ pub(crate) fn build(
             _ => WRITE | NO_EXECUTE,
         };
         entry(va, 1, allocate).store(
-            va - KERNEL_BASE | PRESENT | GLOBAL | rights,
+            (va - KERNEL_BASE) | PRESENT | GLOBAL | rights,
             Ordering::Relaxed,
         );
     }

@@ -205,7 +205,7 @@ impl PageTable {
     /// When `va` is not page-aligned or not below `USER_END`.
     pub fn map(&mut self, va: UserVa, frame: Frame, perms: Perms) -> Result<(), OutOfMemory> {
         assert!(
-            va.0 < USER_END && va.0 % PAGE_SIZE as u64 == 0,
+            va.0 < USER_END && va.0.is_multiple_of(PAGE_SIZE as u64),
             "mapping at {va:?}"
         );
         let slot = self.entry_or_new(va.0)?;

@@ -92,7 +92,7 @@ pub(crate) fn enable() {
         write_msr(
             msr::APIC_BASE,
             read_msr(msr::APIC_BASE) | GLOBAL_ENABLE | mode,
-        )
+        );
     };
     write(reg::LVT_LINT0, MASKED);
     write(reg::LVT_LINT1, MASKED);
@@ -128,7 +128,7 @@ fn send(apic_id: u32, command: u32) {
             write_msr(
                 0x800 + reg::ICR,
                 u64::from(apic_id) << 32 | u64::from(command),
-            )
+            );
         };
     } else {
         const DELIVERY_PENDING: u32 = 1 << 12;
@@ -185,7 +185,7 @@ pub(crate) fn arm_timer(deadline: Option<(u64, u64)>) {
         return;
     }
     let count = deadline.map_or(0, |(_, ns)| {
-        let ticks = u128::from(ns) * u128::from(TIMER_RATE.load(Ordering::Relaxed)) >> 32;
+        let ticks = (u128::from(ns) * u128::from(TIMER_RATE.load(Ordering::Relaxed))) >> 32;
         // A longer time fires early; whoever armed it looks at the clock and arms it again.
         u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
     });

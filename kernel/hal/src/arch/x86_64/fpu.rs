@@ -112,7 +112,7 @@ impl Area {
         } else {
             // SAFETY: the area is as large as XCR0 needs, 64-byte aligned, its header zeroed or written by XSAVE.
             unsafe {
-                asm!("xsave64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack))
+                asm!("xsave64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack));
             };
         }
     }

@@ -107,7 +107,7 @@ pub(crate) fn load() {
     };
     // SAFETY: the table was filled by `init` and lives for ever.
     unsafe {
-        core::arch::asm!("lidt [{}]", in(reg) &raw const pointer, options(nostack, preserves_flags))
+        core::arch::asm!("lidt [{}]", in(reg) &raw const pointer, options(nostack, preserves_flags));
     };
     // IF, TF, DF, AC, NT and IOPL are cleared by SYSCALL.
     const FLAGS_MASK: u64 = 0x200 | 0x100 | 0x400 | 0x4_0000 | 0x4000 | 0x3000 | 0x1_0000;

@@ -29,7 +29,7 @@ pub(crate) fn read_msr(register: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: ring 0; callers name registers that this CPU has. Reading has no memory effects.
     unsafe {
-        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack))
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack));
     };
     u64::from(high) << 32 | u64::from(low)
 }

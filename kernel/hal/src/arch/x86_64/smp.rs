@@ -1,5 +1,6 @@
 //! Starting the further CPUs, all at once.
 
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{apic, fpu, gdt, idt};
@@ -37,10 +38,10 @@ fn prepare(count: usize) {
     tyn_ap_root.store(kernel_root().0, Ordering::Release);
     for (index, slot) in tyn_ap_stacks.iter().enumerate().take(count).skip(1) {
         CpuLocal::create(index as u32);
-        let stack = KernelStack::new().expect("memory for the stacks of all CPUs");
-        slot.store(stack.top(), Ordering::Release);
         // It is that CPU's for ever.
-        core::mem::forget(stack);
+        let stack =
+            ManuallyDrop::new(KernelStack::new().expect("memory for the stacks of all CPUs"));
+        slot.store(stack.top(), Ordering::Release);
     }
     let (start, end) = (&raw const tyn_ap_code, &raw const tyn_ap_code_end);
     let target = direct(PhysAddr(u64::from(AP_PAGE) << 12));
