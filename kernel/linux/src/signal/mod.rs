@@ -5,6 +5,8 @@
 //! | `send.rs` | posting a signal to a thread, a process, a group |
 //! | `deliver.rs` | what happens on the way back to ring 3 |
 //! | `frame.rs` | the frame on the user stack, and taking it back |
+//! | `wait.rs` | waiting for blocked signals |
+//! | `itimer.rs` | SIGALRM at a time |
 //! | `fault.rs` | exceptions of ring 3 that become signals |
 //!
 //! # Ordering
@@ -17,7 +19,9 @@
 mod deliver;
 pub mod fault;
 mod frame;
+mod itimer;
 mod send;
+mod wait;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -35,9 +39,11 @@ use crate::thread::Thread;
 
 pub use deliver::deliver;
 pub use frame::sigreturn;
+pub use itimer::{IntervalTimer, RealTimer};
 pub use send::{
     send_child_ended, send_from_kernel, send_to_group, send_to_process, send_to_thread,
 };
+pub use wait::wait_for;
 
 /// Most instances that keep their details in one queue (`RLIMIT_SIGPENDING` is not enforced below it).
 const PENDING_LIMIT: usize = 4096;
@@ -240,6 +246,8 @@ pub struct ProcessSignals {
     actions: Arc<SpinLock<Box<Actions>>>,
     pending: SpinLock<Pending>,
     is_stopped: AtomicBool,
+    /// `ITIMER_REAL`.
+    pub real_timer: RealTimer,
 }
 
 impl Default for ProcessSignals {
@@ -254,6 +262,7 @@ impl ProcessSignals {
             actions,
             pending: SpinLock::new(Pending::new()),
             is_stopped: AtomicBool::new(false),
+            real_timer: RealTimer::default(),
         }
     }
 
