@@ -1,11 +1,15 @@
 //! The project's tasks: `cargo xtask TASK`. Builds, checks, tests and demonstrates; holds no product code.
 #![forbid(unsafe_code)]
 
+mod abi_docs;
+mod check;
 mod command;
 mod debian;
 mod example;
+mod kernel;
 mod paths;
 mod sysroot;
+mod test;
 
 use std::process::ExitCode;
 
@@ -25,6 +29,19 @@ enum Task {
     Sysroot,
     /// Build the example release with the sysroot's Erlang
     Example,
+    /// Build the kernel
+    Kernel,
+    /// Build the kernel and the tyn tool with it inside
+    Build,
+    /// Check format, lints, layers, unsafe code and generated docs
+    Check,
+    /// Write docs/abi/README.md from the system-call table
+    AbiDocs,
+    /// Run every test, or the named suites
+    Test {
+        /// Suites to run (default: all)
+        suites: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,5 +64,16 @@ fn perform(task: Task) -> Result<()> {
             println!("{}", example::ensure(&sysroot::ensure()?)?.display());
             Ok(())
         }
+        Task::Kernel => {
+            println!("{}", kernel::build()?.display());
+            Ok(())
+        }
+        Task::Build => {
+            println!("{}", kernel::build_tool(&kernel::build()?)?.display());
+            Ok(())
+        }
+        Task::Check => check::check(),
+        Task::AbiDocs => abi_docs::write(),
+        Task::Test { suites } => test::test(&suites),
     }
 }

@@ -1,0 +1,66 @@
+//! Building the kernel, and the `tyn` tool with the kernel inside.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command;
+use crate::paths;
+
+/// The target that the kernel is compiled for: named explicitly, so that its flags do not reach build scripts.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Code generation flags of the kernel: linked in the last 2 GiB, not relocated, with frame pointers for backtraces.
+const FLAGS: &str =
+    "-C code-model=kernel -C relocation-model=static -C force-frame-pointers=yes -C panic=abort";
+
+/// Builds a freestanding binary and returns the path of its ELF file.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn build_package(package: &str) -> Result<PathBuf> {
+    let target_dir = paths::target().join("kernel");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(paths::root())
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--target",
+            TARGET,
+            "--package",
+            package,
+        ])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env("RUSTFLAGS", FLAGS)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command::run(&mut cargo)?;
+    let elf = target_dir.join(TARGET).join("release").join(package);
+    ensure!(elf.is_file(), "cargo built no {}", elf.display());
+    Ok(elf)
+}
+
+/// Builds the kernel and returns the path of its ELF file.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn build() -> Result<PathBuf> {
+    build_package("tyn-image")
+}
+
+/// Builds the `tyn` tool with this kernel inside and returns the path of its binary.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn build_tool(kernel: &Path) -> Result<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(paths::root())
+        .args(["build", "--quiet", "--release", "--package", "tyn"])
+        .env("TYN_KERNEL", kernel);
+    command::run(&mut cargo)?;
+    Ok(paths::target().join("release").join("tyn"))
+}

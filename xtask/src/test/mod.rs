@@ -1,0 +1,89 @@
+//! `cargo xtask test`: every test there is, one suite after the other, and a tally at the end.
+
+mod host;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+/// What a suite found.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Tally {
+    /// Tests that passed.
+    pub(crate) passed: u32,
+    /// Tests that failed.
+    pub(crate) failed: u32,
+}
+
+impl Tally {
+    /// Counts one test, and says so when it failed.
+    pub(crate) fn count(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                eprintln!("  ok      {name}");
+            }
+            Err(error) => {
+                self.failed += 1;
+                eprintln!("  FAILED  {name}: {error:#}");
+            }
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// A suite: its name, and what runs it. An error (it could not even run) counts as one failure.
+type Suite = (&'static str, fn() -> Result<Tally>);
+
+/// All suites, the quick ones first.
+const SUITES: &[Suite] = &[("host", host::run)];
+
+/// Runs the suites whose names are given, or all.
+///
+/// # Errors
+/// When a test failed, or none ran.
+pub(crate) fn test(only: &[String]) -> Result<()> {
+    for name in only {
+        let names: Vec<&str> = SUITES.iter().map(|(n, _)| *n).collect();
+        ensure!(
+            names.contains(&name.as_str()),
+            "no suite is called '{name}': there are {}",
+            names.join(", ")
+        );
+    }
+    let mut total = Tally::default();
+    for (name, run) in SUITES {
+        if !only.is_empty() && !only.iter().any(|o| o == name) {
+            continue;
+        }
+        eprintln!("suite {name}");
+        let start = Instant::now();
+        let tally = run().unwrap_or_else(|error| {
+            eprintln!("  FAILED  suite {name} could not run: {error:#}");
+            Tally {
+                passed: 0,
+                failed: 1,
+            }
+        });
+        eprintln!(
+            "suite {name}: {} passed, {} failed in {:.0?}",
+            tally.passed,
+            tally.failed,
+            start.elapsed()
+        );
+        total.add(tally);
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    ensure!(
+        total.failed == 0,
+        "{} of {} tests failed",
+        total.failed,
+        total.passed + total.failed
+    );
+    ensure!(total.passed > 0, "no test ran");
+    Ok(())
+}
