@@ -79,11 +79,11 @@ impl Task {
         let stack = KernelStack::new()?;
         // What `tyn_switch_stacks` pops: six registers, then the return address; the stack is 16-byte aligned at the call
         // that `tyn_task_start` makes.
-        let frame: [u64; 8] = [0, 0, 0, 0, 0, 0, tyn_task_start as *const () as u64, 0];
-        let rsp = stack.top() - 64;
+        let frame: [u64; 7] = [0, 0, 0, 0, 0, 0, tyn_task_start as *const () as u64];
+        let rsp = stack.top() - size_of_val(&frame) as u64;
         for (i, word) in frame.into_iter().enumerate() {
             let slot = (rsp as usize + 8 * i) as *mut u64;
-            // SAFETY: the slots are the topmost 64 bytes of a fresh stack that is ours alone.
+            // SAFETY: the slots are the topmost bytes of a fresh stack that is ours alone.
             unsafe { slot.write(word) };
         }
         let user = match user {
