@@ -1,0 +1,371 @@
+//! Images of small made-up releases: what is in them, that they are deterministic, and what is said about bad input.
+//! The test program itself plays the emulator; this machine is the sysroot.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{build, check, run_archive, with_run_archive};
+use crate::cpio;
+use tyn_bootfmt::{DATA_ALIGN, Init, Run};
+use tyn_fs::cpio::{Entries, Entry};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = Self { dir };
+        let me = fs::read("/proc/self/exe").unwrap();
+        for program in ["beam.smp", "erl_child_setup", "inet_gethost", "epmd"] {
+            fixture.write(&format!("erts-15.0/bin/{program}"), &me);
+        }
+        fixture.write("releases/start_erl.data", b"15.0 1.2.3\n");
+        fixture.write("releases/1.2.3/start.boot", b"boot");
+        fixture.write("releases/1.2.3/start.script", b"script");
+        fixture.write("releases/1.2.3/my_app.rel", b"rel");
+        fixture.write("releases/1.2.3/sys.config", b"[].");
+        fixture.write(
+            "releases/1.2.3/vm.args",
+            b"# a comment\n+P 4096\n-env LANG 'C'\n-sname me",
+        );
+        fixture.write("lib/my_app-1/ebin/my_app.beam", b"beam");
+        fixture.write("lib/my_app-1/src/my_app.erl", b"source");
+        fixture.write("bin/my_app", b"#!/bin/sh\n");
+        fixture
+    }
+
+    fn release(&self) -> PathBuf {
+        self.dir.path().join("rel")
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.release().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        if bytes.starts_with(b"\x7fELF") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+
+    fn remove(&self, path: &str) {
+        let path = self.release().join(path);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    fn build(&self, out: &str) -> Result<PathBuf, String> {
+        let out = self.dir.path().join(out);
+        build(&self.release(), Path::new("/"), &out, 0, &mut |_| {})
+            .map(|_| out)
+            .map_err(|e| e.to_string())
+    }
+
+    /// Builds and expects a refusal that says `want`, with nothing left behind.
+    fn refused(&self, want: &str) {
+        let error = self.build("refused.img").unwrap_err();
+        assert!(error.contains(want), "{error}");
+        let left: Vec<_> = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .filter(|n| n != "rel")
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn entries(bytes: &[u8]) -> Vec<(String, Entry<'_>)> {
+    Entries::new(bytes)
+        .map(|e| e.unwrap())
+        .map(|e| (String::from_utf8(e.name.to_vec()).unwrap(), e))
+        .collect()
+}
+
+#[test]
+fn image_holds_what_the_release_needs_and_no_more() {
+    let fixture = Fixture::new();
+    let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
+    let entries = entries(&bytes);
+    let names: Vec<&str> = entries.iter().map(|(n, _)| n.as_str()).collect();
+    for name in [
+        ".",
+        "app/erts-15.0/bin/beam.smp",
+        "app/erts-15.0/bin/erl_child_setup",
+        "app/erts-15.0/bin/inet_gethost",
+        "app/lib/my_app-1/ebin/my_app.beam",
+        "app/releases/1.2.3/start.boot",
+        "app/releases/1.2.3/my_app.rel",
+        "lib64/ld-linux-x86-64.so.2",
+        "etc/hosts",
+        "tmp",
+        "proc",
+        ".tyn/init",
+    ] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    assert!(names.iter().any(|n| n.ends_with("/libc.so.6")));
+    for name in [
+        "epmd",
+        "bin/my_app",
+        "my_app.erl",
+        "start.script",
+        "libtinfo",
+    ] {
+        assert!(
+            !names.iter().any(|n| n.ends_with(name)),
+            "{name} in {names:?}"
+        );
+    }
+}
+
+#[test]
+fn data_is_page_aligned_and_folders_come_first() {
+    let fixture = Fixture::new();
+    let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
+    assert_eq!(bytes.len() % DATA_ALIGN, 0);
+    let mut seen = vec!["".to_owned(), ".".to_owned()];
+    for (name, entry) in entries(&bytes) {
+        if entry.mode & 0o170_000 == 0o100_000 {
+            assert_eq!(entry.data_offset % DATA_ALIGN, 0, "{name}");
+        }
+        let parent = Path::new(&name).parent().unwrap().display().to_string();
+        assert!(seen.contains(&parent), "{name} before its folder");
+        assert_eq!((entry.uid, entry.gid, entry.mtime), (0, 0, 0));
+        seen.push(name);
+    }
+    let beam = fs::read("/proc/self/exe").unwrap();
+    let entries = entries(&bytes);
+    let (_, entry) = entries
+        .iter()
+        .find(|(n, _)| n.ends_with("beam.smp"))
+        .unwrap();
+    assert!(
+        entry.data == beam,
+        "the emulator must be the release's, byte for byte"
+    );
+    assert_eq!(entry.mode, 0o100_755);
+}
+
+#[test]
+fn two_builds_are_equal() {
+    let fixture = Fixture::new();
+    let first = fixture.build("a.img").unwrap();
+    let second = fixture.build("b.img").unwrap();
+    assert!(fs::read(first).unwrap() == fs::read(second).unwrap());
+}
+
+#[test]
+fn start_description_is_what_the_start_script_would_run() {
+    let fixture = Fixture::new();
+    let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
+    let entries = entries(&bytes);
+    let (_, entry) = entries.iter().find(|(n, _)| n == ".tyn/init").unwrap();
+    let init = Init::parse(entry.data).unwrap();
+    let args: Vec<_> = init
+        .args
+        .iter()
+        .map(|a| String::from_utf8_lossy(a))
+        .collect();
+    assert_eq!(
+        args.join(" "),
+        "/app/erts-15.0/bin/beam.smp -Bd -P 4096 -- -root /app -bindir /app/erts-15.0/bin -progname erl -- \
+         -home /root -- -noshell -noinput -boot /app/releases/1.2.3/start -config /app/releases/1.2.3/sys -sname me -- --"
+    );
+    let env: Vec<_> = init
+        .env
+        .iter()
+        .map(|a| String::from_utf8_lossy(a))
+        .collect();
+    for want in [
+        "BINDIR=/app/erts-15.0/bin",
+        "LANG=C",
+        "RELEASE_NAME=my_app",
+        "RELEASE_VSN=1.2.3",
+    ] {
+        assert!(env.iter().any(|e| e == want), "{want} in {env:?}");
+    }
+    assert_eq!(init.hostname, b"my-app");
+    assert_eq!(init.cwd, b"/app");
+}
+
+#[test]
+fn cpio_lists_an_image() {
+    let fixture = Fixture::new();
+    let image = fixture.build("app.img").unwrap();
+    let output = Command::new("cpio")
+        .args(["-it", "--quiet"])
+        .stdin(fs::File::open(&image).unwrap())
+        .stderr(Stdio::piped())
+        .output()
+        .expect("install the Debian package cpio");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let bytes = fs::read(&image).unwrap();
+    let names: Vec<String> = entries(&bytes).into_iter().map(|(n, _)| n).collect();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn run_archive_follows_the_image() {
+    let fixture = Fixture::new();
+    let image = fixture.build("app.img").unwrap();
+    let run = run_archive(&["SECRET=a b".into()]).unwrap();
+    let file = with_run_archive(&image, &run, fixture.dir.path()).unwrap();
+    assert_eq!(
+        file.path().metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let bytes = fs::read(file.path()).unwrap();
+    let entries = entries(&bytes);
+    let (name, last) = entries.last().unwrap();
+    assert_eq!((name.as_str(), last.archive), (".tyn/run", 1));
+    assert_eq!(last.data_offset % DATA_ALIGN, 0);
+    assert_eq!(Run::parse(last.data).unwrap().env, [b"SECRET=a b"]);
+    assert!(run_archive(&["NOVALUE".into()]).is_err());
+}
+
+#[test]
+fn libraries_of_the_release_win_over_the_sysroot() {
+    let fixture = Fixture::new();
+    let me = fs::read("/proc/self/exe").unwrap();
+    fixture.write("lib/my_app-1/priv/port", &me);
+    symlink("port", fixture.release().join("lib/my_app-1/priv/link")).unwrap();
+    let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
+    let entries = entries(&bytes);
+    let (_, link) = entries
+        .iter()
+        .find(|(n, _)| n.ends_with("priv/link"))
+        .unwrap();
+    assert_eq!(
+        (link.mode & 0o170_000, link.data),
+        (0o120_000, &b"port"[..])
+    );
+}
+
+#[test]
+fn bad_releases_are_refused_with_a_remedy() {
+    let fixture = Fixture::new();
+    fixture.remove("erts-15.0/bin/inet_gethost");
+    fixture.refused("inet_gethost is missing from the release; build the release again");
+    fixture.remove("erts-15.0");
+    fixture.refused("is a release without ERTS (no erts-15.0 folder)");
+    fixture.write("releases/start_erl.data", b"15.0");
+    fixture.refused("should hold two words");
+    fixture.remove("releases");
+    fixture.refused("is not an OTP release (releases/start_erl.data is missing)");
+    fixture.remove("");
+    fixture.refused("is not a folder; name the folder of a release");
+}
+
+#[test]
+fn foreign_emulators_are_refused() {
+    let fixture = Fixture::new();
+    let mut beam = fs::read("/proc/self/exe").unwrap();
+    beam[18] = 183; // EM_AARCH64
+    fixture.write("erts-15.0/bin/beam.smp", &beam);
+    fixture.refused("beam.smp is built for 64-bit ARM, but Tyn runs x86-64 programs");
+    fixture.write("erts-15.0/bin/beam.smp", b"#!/bin/sh\n");
+    fixture.refused("beam.smp is not an ELF file");
+    fixture.write("erts-15.0/bin/beam.smp", &beam[..17]);
+    fixture.refused("beam.smp is built for ELF machine 0");
+}
+
+#[test]
+fn missing_libraries_name_who_needs_them() {
+    let fixture = Fixture::new();
+    let empty = tempfile::tempdir().unwrap();
+    let out = fixture.dir.path().join("refused.img");
+    let error = build(&fixture.release(), empty.path(), &out, 0, &mut |_| {}).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("which /app/erts-15.0/bin/beam.smp needs"),
+        "{text}"
+    );
+    assert!(text.contains("--sysroot"), "{text}");
+    let none = empty.path().join("none");
+    let error = build(&fixture.release(), &none, &out, 0, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("is not a folder"), "{error}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn links_out_of_the_release_and_bad_arguments_are_refused() {
+    let fixture = Fixture::new();
+    symlink("/etc/passwd", fixture.release().join("lib/my_app-1/priv")).unwrap();
+    fixture.refused("priv is a symbolic link out of the release");
+    fixture.remove("lib/my_app-1/priv");
+    fixture.write("releases/1.2.3/vm.args", b"+sbwt");
+    fixture.refused("vm.args: +sbwt lacks its value");
+}
+
+#[test]
+fn images_are_checked_before_boot() {
+    let fixture = Fixture::new();
+    let image = fixture.build("app.img").unwrap();
+    let sound = check(&image).unwrap();
+    assert_eq!(sound.hostname, "my-app");
+    assert_eq!(sound.program, Path::new("/app/erts-15.0/bin/beam.smp"));
+    let bytes = fs::read(&image).unwrap();
+    let bad = fixture.dir.path().join("bad.img");
+    let refuse = |bytes: &[u8], want: &str| {
+        fs::write(&bad, bytes).unwrap();
+        let error = check(&bad).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
+        assert!(error.contains("tyn build"), "{error}");
+    };
+    refuse(b"", "it is empty");
+    refuse(b"hello, this is no archive at all, but it is long enough for a header if that is what matters; really it is not", "no cpio newc header");
+    for length in [100, 5000, bytes.len() / 2, bytes.len() - 4096] {
+        refuse(&bytes[..length], "is not an image or is damaged");
+    }
+    let entries = entries(&bytes);
+    let (_, init) = entries.iter().find(|(n, _)| n == ".tyn/init").unwrap();
+    let mut broken = bytes.clone();
+    broken[init.data_offset] = b'x';
+    fs::write(&bad, broken).unwrap();
+    let error = check(&bad).unwrap_err().to_string();
+    assert!(
+        error.contains("start description was written by another version of tyn"),
+        "{error}"
+    );
+    let error = check(&fixture.dir.path().join("none.img")).unwrap_err();
+    assert!(error.to_string().contains("none.img can't be read"));
+}
+
+#[test]
+fn archives_without_a_program_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("x.img");
+    let write = |init: Option<&[u8]>| {
+        let mut writer = cpio::Writer::new(Vec::new(), 0);
+        writer.dir(Path::new("/"), 0o755).unwrap();
+        if let Some(init) = init {
+            writer
+                .file(
+                    Path::new("/.tyn/init"),
+                    0o600,
+                    init.len() as u64,
+                    &mut &*init,
+                )
+                .unwrap();
+        }
+        let (bytes, length) = writer.finish().unwrap();
+        assert_eq!(bytes.len() as u64, length);
+        fs::write(&image, bytes).unwrap();
+        check(&image).unwrap_err().to_string()
+    };
+    assert!(write(None).contains("has no start description (/.tyn/init)"));
+    assert!(
+        write(Some(b"tyn-init 1\0arg=/bin/x\0")).contains("would start /bin/x, which is not in it")
+    );
+}

@@ -1,0 +1,200 @@
+//! Finds the shared libraries that ELF files need, and what those need, the way the guest's dynamic loader will.
+//!
+//! A library keeps the path where it is found: the guest's loader has no cache and looks in the same places in the same
+//! order. Symbolic links on the way (`libz.so.1`, `/lib`) become the file itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::elf::{self, ElfError, Needs};
+use crate::sysroot::{LIBRARY_DIRS, Sysroot};
+use crate::tree::{Node, Source, Tree};
+
+/// Why the libraries of an image can't be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// Nobody has it.
+    #[error(
+        "the shared library {name}, which {needed_by} needs, is neither in the release nor below {}; \
+         install the package that has it there, or name another --sysroot", sysroot.display()
+    )]
+    NotFound {
+        /// Its name (`DT_NEEDED`) or path (`PT_INTERP`).
+        name: String,
+        /// The file that needs it, as a path in the image.
+        needed_by: String,
+        /// Where it was looked for.
+        sysroot: PathBuf,
+    },
+    /// It can't be used.
+    #[error("{} {error}", path.display())]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: ElfError,
+    },
+    /// It can't be read.
+    #[error("{} can't be read: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The libraries to add: path in the image, file of this machine.
+pub type Libraries = BTreeMap<PathBuf, PathBuf>;
+
+/// Finds all that the ELF files of `tree` need and that isn't in `tree`.
+///
+/// # Errors
+/// [`LibraryError`]: the first that is missing or unusable.
+pub fn find(tree: &Tree, sysroot: &Sysroot) -> Result<Libraries, LibraryError> {
+    let mut search = Search {
+        tree,
+        sysroot,
+        found: Libraries::new(),
+        seen: BTreeSet::new(),
+    };
+    for (path, node) in tree.iter() {
+        if let Node::File(_, Source::Path(file, _)) = node
+            && starts_as_elf(file)?
+        {
+            search.visit(path, file)?;
+        }
+    }
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    tree: &'a Tree,
+    sysroot: &'a Sysroot,
+    found: Libraries,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Search<'_> {
+    /// Finds what the file needs that has `path` in the image and is `file` on this machine, and so on.
+    fn visit(&mut self, path: &Path, file: &Path) -> Result<(), LibraryError> {
+        let mut todo = vec![(path.to_path_buf(), file.to_path_buf())];
+        while let Some((path, file)) = todo.pop() {
+            if !self.seen.insert(path.clone()) {
+                continue;
+            }
+            let needs = read_needs(&file)?;
+            let interpreter = needs.interpreter.iter().map(|i| vec![PathBuf::from(i)]);
+            let libraries = needs
+                .libraries
+                .iter()
+                .map(|name| candidates(name, &path, &needs));
+            for candidates in interpreter.chain(libraries) {
+                todo.extend(self.first(&path, &candidates)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the first candidate that exists; returns it unless it is part of the image already.
+    fn first(
+        &mut self,
+        needed_by: &Path,
+        candidates: &[PathBuf],
+    ) -> Result<Option<(PathBuf, PathBuf)>, LibraryError> {
+        let mut unusable = None;
+        for candidate in candidates {
+            // The files of the release are visited from `find`.
+            if self.tree.get(candidate).is_some() || self.found.contains_key(candidate) {
+                return Ok(None);
+            }
+            let Some(file) = self.sysroot.resolve(candidate).filter(|f| f.is_file()) else {
+                continue;
+            };
+            // A library for another processor is passed over, as dynamic loaders do.
+            match read_needs(&file) {
+                Err(error @ LibraryError::Elf { .. }) => {
+                    unusable.get_or_insert(error);
+                }
+                other => {
+                    other?;
+                    self.found.insert(candidate.clone(), file.clone());
+                    return Ok(Some((candidate.clone(), file)));
+                }
+            }
+        }
+        let name = candidates.first().map(|c| match candidates.len() {
+            1 => c.display().to_string(),
+            _ => c
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        });
+        Err(unusable.unwrap_or(LibraryError::NotFound {
+            name: name.unwrap_or_default(),
+            needed_by: needed_by.display().to_string(),
+            sysroot: self.sysroot.dir().to_path_buf(),
+        }))
+    }
+}
+
+/// Returns where the loader looks for the library `name` on behalf of the file at `path`.
+fn candidates(name: &str, path: &Path, needs: &Needs) -> Vec<PathBuf> {
+    if name.contains('/') {
+        return vec![PathBuf::from(name)];
+    }
+    let origin = path.parent().unwrap_or(Path::new("/"));
+    let own = needs.search.iter().map(|dir| {
+        let rest = dir
+            .strip_prefix("$ORIGIN")
+            .or_else(|| dir.strip_prefix("${ORIGIN}"));
+        match rest {
+            Some(rest) => normal(&origin.join(rest.trim_start_matches('/'))),
+            None => normal(Path::new(dir)),
+        }
+    });
+    own.chain(LIBRARY_DIRS.iter().map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .collect()
+}
+
+/// Removes `.` and `..` from an absolute path.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => normal.push(name),
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    normal
+}
+
+fn read_needs(file: &Path) -> Result<Needs, LibraryError> {
+    let bytes = fs::read(file).map_err(|error| LibraryError::Io {
+        path: file.to_path_buf(),
+        error,
+    })?;
+    elf::needs(&bytes).map_err(|error| LibraryError::Elf {
+        path: file.to_path_buf(),
+        error,
+    })
+}
+
+fn starts_as_elf(file: &Path) -> Result<bool, LibraryError> {
+    use std::io::Read as _;
+    let mut start = Vec::new();
+    fs::File::open(file)
+        .and_then(|f| f.take(4).read_to_end(&mut start))
+        .map_err(|error| LibraryError::Io {
+            path: file.to_path_buf(),
+            error,
+        })?;
+    Ok(elf::is_elf(&start))
+}

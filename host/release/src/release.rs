@@ -1,0 +1,254 @@
+//! Reads the folder of an OTP release (`rebar3 release`, `mix release`, systools).
+//!
+//! What of it goes into an image: the run-time system's programs that a node needs, the applications without sources and
+//! documentation, and the release's own files. Start scripts do not: nothing in the guest could run them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::elf::{self, ElfError};
+use crate::tree::{Node, Source};
+
+/// The programs of the run-time system that a node needs; the first is started.
+pub const ERTS_PROGRAMS: [&str; 3] = ["beam.smp", "erl_child_setup", "inet_gethost"];
+/// Folders of an application that are not needed to run it.
+const BUILD_ONLY: [&str; 6] = ["src", "include", "c_src", "doc", "docs", "examples"];
+
+/// A release that was found sound.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its name, from the `.rel` file's name; `release` when there is none.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The version of its run-time system.
+    pub erts: String,
+}
+
+/// Why a folder can't be used as a release.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// There is no such folder.
+    #[error("{} is not a folder; name the folder of a release, e.g. _build/prod/rel/NAME", .0.display())]
+    NotAFolder(PathBuf),
+    /// It holds no release.
+    #[error(
+        "{} is not an OTP release (releases/start_erl.data is missing); \
+         name the folder that `mix release` or `rebar3 release` made", .0.display()
+    )]
+    NotARelease(PathBuf),
+    /// `start_erl.data` is not what it should be.
+    #[error("{} should hold two words, the versions of ERTS and of the release; build the release again", .0.display())]
+    StartData(PathBuf),
+    /// No run-time system.
+    #[error(
+        "{} is a release without ERTS (no erts-{erts} folder); build it with its run-time system \
+         (mix: include_erts: true, rebar3: {{include_erts, true}})", dir.display()
+    )]
+    NoErts {
+        /// The release.
+        dir: PathBuf,
+        /// The version it should have.
+        erts: String,
+    },
+    /// A file that every release has is missing.
+    #[error("{} is missing from the release; build the release again", .0.display())]
+    Missing(PathBuf),
+    /// The emulator can't run here.
+    #[error("{} {error}", path.display())]
+    Elf {
+        /// The emulator.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: ElfError,
+    },
+    /// A symbolic link that would lead nowhere in the guest.
+    #[error("{} is a symbolic link out of the release; replace it by what it points to", .0.display())]
+    LinkOutside(PathBuf),
+    /// Something that is neither file, folder nor link.
+    #[error("{} is not a file, folder or symbolic link; remove it from the release", .0.display())]
+    Special(PathBuf),
+    /// It can't be read.
+    #[error("{} can't be read: {error}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Release {
+    /// Reads and checks the release in `dir`.
+    ///
+    /// # Errors
+    /// [`ReleaseError`]: the first thing that is not as it should be.
+    pub fn open(dir: &Path) -> Result<Self, ReleaseError> {
+        if !dir.is_dir() {
+            return Err(ReleaseError::NotAFolder(dir.to_path_buf()));
+        }
+        let data = dir.join("releases/start_erl.data");
+        let text = match fs::read_to_string(&data) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ReleaseError::NotARelease(dir.to_path_buf()));
+            }
+            other => other.map_err(|error| io_error(&data, error))?,
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [erts, version] = words[..] else {
+            return Err(ReleaseError::StartData(data));
+        };
+        if [erts, version].iter().any(|w| w.contains('/')) {
+            return Err(ReleaseError::StartData(data));
+        }
+        let release = Self {
+            dir: dir.to_path_buf(),
+            name: name(&dir.join("releases").join(version))
+                .or_else(|| name(&dir.join("releases")))
+                .unwrap_or_else(|| "release".into()),
+            version: version.into(),
+            erts: erts.into(),
+        };
+        release.check()?;
+        Ok(release)
+    }
+
+    fn check(&self) -> Result<(), ReleaseError> {
+        if !self.dir.join(self.erts_dir()).is_dir() {
+            return Err(ReleaseError::NoErts {
+                dir: self.dir.clone(),
+                erts: self.erts.clone(),
+            });
+        }
+        let boot = self.version_dir().join("start.boot");
+        let programs = ERTS_PROGRAMS.map(|p| self.erts_bin().join(p));
+        for path in programs.iter().chain([&boot]) {
+            let path = self.dir.join(path);
+            if !path.is_file() {
+                return Err(ReleaseError::Missing(path));
+            }
+        }
+        let path = self.dir.join(&programs[0]);
+        let bytes = fs::read(&path).map_err(|error| io_error(&path, error))?;
+        elf::needs(&bytes).map_err(|error| ReleaseError::Elf { path, error })?;
+        Ok(())
+    }
+
+    fn erts_dir(&self) -> PathBuf {
+        PathBuf::from(format!("erts-{}", self.erts))
+    }
+
+    /// Returns the folder of the run-time system's programs, relative to the release.
+    #[must_use]
+    pub fn erts_bin(&self) -> PathBuf {
+        self.erts_dir().join("bin")
+    }
+
+    /// Returns the folder of this version's boot file and configuration, relative to the release.
+    #[must_use]
+    pub fn version_dir(&self) -> PathBuf {
+        PathBuf::from("releases").join(&self.version)
+    }
+
+    /// Returns what goes into an image, with paths relative to the release; folders before what is in them.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] when something can't be read or can't be in an image.
+    pub fn files(&self) -> Result<Vec<(PathBuf, Node)>, ReleaseError> {
+        let mut files = Vec::new();
+        let entries = walkdir::WalkDir::new(&self.dir)
+            .min_depth(1)
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(|entry| {
+                entry
+                    .path()
+                    .strip_prefix(&self.dir)
+                    .is_ok_and(|path| self.is_needed(path))
+            });
+        for entry in entries {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(&self.dir).to_path_buf();
+                io_error(&path, error.into())
+            })?;
+            let path = entry.path();
+            let relative = path.strip_prefix(&self.dir).unwrap_or(path);
+            files.push((relative.to_path_buf(), self.node(path)?));
+        }
+        Ok(files)
+    }
+
+    /// Decides by its relative path whether something is needed to run the release.
+    fn is_needed(&self, path: &Path) -> bool {
+        let parts: Vec<_> = path
+            .components()
+            .map(|c| c.as_os_str().to_string_lossy())
+            .collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        match parts[..] {
+            // Start scripts, and archives that release tools leave.
+            ["bin", ..] => false,
+            [file] if file.starts_with("erts-") => Path::new(file) == self.erts_dir(),
+            [file] => !file.ends_with(".tar.gz"),
+            [erts, "bin"] if erts.starts_with("erts-") => true,
+            [erts, "bin", program] if erts.starts_with("erts-") => ERTS_PROGRAMS.contains(&program),
+            [erts, ..] if erts.starts_with("erts-") => false,
+            ["lib", _, dir] => !BUILD_ONLY.contains(&dir),
+            // The text from which start.boot was made.
+            ["releases", _, file] => !file.ends_with(".script"),
+            _ => true,
+        }
+    }
+
+    fn node(&self, path: &Path) -> Result<Node, ReleaseError> {
+        let meta = fs::symlink_metadata(path).map_err(|error| io_error(path, error))?;
+        if meta.is_dir() {
+            return Ok(Node::Dir(0o755));
+        }
+        if meta.is_symlink() {
+            return self.link(path);
+        }
+        if !meta.is_file() {
+            return Err(ReleaseError::Special(path.to_path_buf()));
+        }
+        let is_executable = meta.permissions().mode() & 0o111 != 0;
+        let mode = if is_executable { 0o755 } else { 0o644 };
+        Ok(Node::File(
+            mode,
+            Source::Path(path.to_path_buf(), meta.len()),
+        ))
+    }
+
+    /// A link within the release stays a link.
+    fn link(&self, path: &Path) -> Result<Node, ReleaseError> {
+        let outside = || ReleaseError::LinkOutside(path.to_path_buf());
+        let target = fs::read_link(path).map_err(|error| io_error(path, error))?;
+        let real = fs::canonicalize(path).map_err(|_| outside())?;
+        let root = fs::canonicalize(&self.dir).map_err(|error| io_error(&self.dir, error))?;
+        if target.is_absolute() || !real.starts_with(root) {
+            return Err(outside());
+        }
+        Ok(Node::Symlink(target))
+    }
+}
+
+/// Returns the name of the only `.rel` file in `dir`, without its ending.
+fn name(dir: &Path) -> Option<String> {
+    let mut names = fs::read_dir(dir)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "rel"));
+    let name = names.next()?.file_stem()?.to_string_lossy().into_owned();
+    names.next().is_none().then_some(name)
+}
+
+fn io_error(path: &Path, error: io::Error) -> ReleaseError {
+    ReleaseError::Io {
+        path: path.to_path_buf(),
+        error,
+    }
+}
