@@ -67,11 +67,6 @@ pub(crate) fn info() -> &'static Info {
         .expect("invariant: tables are read before devices are set up")
 }
 
-/// Returns what was found, `None` before the tables are read.
-pub(crate) fn try_info() -> Option<&'static Info> {
-    INFO.get()
-}
-
 impl Info {
     /// Returns the wiring of an ISA interrupt that the MADT overrides.
     pub(crate) fn isa_override(&self, irq: u8) -> Option<(u32, Trigger)> {

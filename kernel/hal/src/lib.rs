@@ -32,6 +32,7 @@ pub mod cpu;
 mod cpu_local;
 pub mod irq;
 pub mod mem;
+mod panic;
 pub mod power;
 pub mod random;
 pub mod sync;

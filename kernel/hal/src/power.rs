@@ -2,12 +2,12 @@
 
 use alloc::boxed::Box;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::acpi::{self, Power, Register};
+use crate::acpi::{self, Register};
 use crate::arch::x86_64::{halt, in_u8, in_u16, out_u8, out_u16};
 use crate::irq::{self, Trigger};
 use crate::mem::Mmio;
+use crate::panic;
 use crate::sync::{Once, SpinLock};
 
 /// QEMU's `isa-debugcon`; reading it gives this value back.
@@ -16,8 +16,6 @@ const REPORT_PORT: u16 = 0xe9;
 const DEBUG_EXIT_PORT: u16 = 0x501;
 
 static REPORT: SpinLock<()> = SpinLock::new(());
-static EPITAPH: Once<fn()> = Once::new();
-static IS_PANICKING: AtomicBool = AtomicBool::new(false);
 
 struct ReportPort;
 
@@ -43,7 +41,7 @@ pub fn report(line: fmt::Arguments<'_>) {
         return;
     }
     // While panicking, a lock that is never released must not keep the message back.
-    let guard = if IS_PANICKING.load(Ordering::Relaxed) {
+    let guard = if panic::is_panicking() {
         REPORT.try_lock()
     } else {
         Some(REPORT.lock())
@@ -53,46 +51,89 @@ pub fn report(line: fmt::Arguments<'_>) {
     drop(guard);
 }
 
-fn write_register(register: Register, value: u8) {
-    match register {
-        Register::Port(port) => {
-            // SAFETY: the port that ACPI names for switching off or resetting; nothing runs after it.
-            unsafe { out_u8(port, value) };
+/// A register that ends the machine. It is mapped in advance, since a panic may come with any lock held.
+#[derive(Debug)]
+enum EndRegister {
+    Port(u16),
+    Window(Mmio),
+}
+
+impl EndRegister {
+    fn new(register: Register) -> Option<Self> {
+        match register {
+            Register::Port(port) => Some(Self::Port(port)),
+            Register::Memory(phys) => Mmio::map(phys, 1).map(Self::Window),
         }
-        Register::Memory(phys) => {
-            if let Some(window) = Mmio::map(phys, 1) {
-                window.write_u8(0, value);
-            }
+    }
+
+    fn write(&self, value: u8) {
+        match self {
+            // SAFETY: the port that ACPI names for switching off or resetting; nothing runs after it.
+            Self::Port(port) => unsafe { out_u8(*port, value) },
+            Self::Window(window) => window.write_u8(0, value),
         }
     }
 }
 
+/// How the machine is switched off and reset, as ACPI says.
+#[derive(Debug)]
+struct Ends {
+    /// PM1a control register and what to write there.
+    pm1: Option<(u16, u16)>,
+    /// Sleep control register of hardware-reduced machines and what to write there.
+    sleep: Option<(EndRegister, u8)>,
+    reset: Option<(EndRegister, u8)>,
+}
+
+static ENDS: Once<Ends> = Once::new();
+
+/// Gets [`off`] and [`reset`] ready; needs the ACPI tables.
+pub(crate) fn init() {
+    let power = acpi::info().power;
+    // PM1 control: SLP_TYP in bits 10 to 12, SLP_EN bit 13 (ACPI 6.5 §4.8.3.2.1).
+    let pm1 = |s5: u8| u16::from(s5 & 7) << 10 | 1 << 13;
+    // Sleep control: SLP_TYP in bits 2 to 4, SLP_EN bit 5 (ACPI 6.5 §4.8.3.7).
+    let sleep = |s5: u8| (s5 & 7) << 2 | 1 << 5;
+    let with = |register, value| EndRegister::new(register).map(|r| (r, value));
+    ENDS.set(Ends {
+        pm1: power.pm1_control.zip(power.s5.map(pm1)),
+        sleep: power
+            .sleep_control
+            .zip(power.s5)
+            .and_then(|(register, s5)| with(register, sleep(s5))),
+        reset: power
+            .reset
+            .and_then(|(register, value)| with(register, value)),
+    });
+}
+
 /// Switches the machine off: ACPI S5, else `isa-debug-exit`, else halts for ever. The exit code was reported before.
 pub fn off() -> ! {
-    const SLEEP_ENABLE: u16 = 1 << 13;
-    let Power {
-        pm1_control,
-        s5,
-        sleep_control,
-        ..
-    } = acpi::try_info().map(|i| i.power).unwrap_or_default();
-    if let (Some(port), Some(s5)) = (pm1_control, s5) {
-        // SAFETY: the PM1 control register; sleep type S5 ends everything.
-        unsafe { out_u16(port, u16::from(s5) << 10 | SLEEP_ENABLE) };
+    match ENDS.get() {
+        // The machine goes off some time after the write: to try anything else then would race with it.
+        Some(Ends {
+            pm1: Some((port, value)),
+            ..
+        }) => {
+            // SAFETY: the PM1 control register; sleep type S5 ends everything.
+            unsafe { out_u16(*port, *value) };
+        }
+        Some(Ends {
+            sleep: Some((register, value)),
+            ..
+        }) => register.write(*value),
+        _ => {
+            // SAFETY: QEMU's exit port; nothing happens elsewhere.
+            unsafe { out_u8(DEBUG_EXIT_PORT, 0) };
+        }
     }
-    if let Some(register) = sleep_control {
-        // Sleep control register (ACPI 6.5 §4.8.4.7): SLP_TYP in bits 2 to 4, SLP_EN bit 5.
-        write_register(register, s5.unwrap_or(5) << 2 | 1 << 5);
-    }
-    // SAFETY: QEMU's exit port; nothing happens elsewhere.
-    unsafe { out_u8(DEBUG_EXIT_PORT, 0) };
     halt()
 }
 
 /// Resets the machine (`reboot(2)`): ACPI reset register, keyboard controller, triple fault.
 pub fn reset() -> ! {
-    if let Some((register, value)) = acpi::try_info().and_then(|i| i.power.reset) {
-        write_register(register, value);
+    if let Some((register, value)) = ENDS.get().and_then(|e| e.reset.as_ref()) {
+        register.write(*value);
     }
     // SAFETY: pulses the reset line of the keyboard controller.
     unsafe { out_u8(0x64, 0xfe) };
@@ -149,53 +190,5 @@ pub fn dsdt() -> Option<&'static [u8]> {
 
 /// Sets what the panic handler prints after the backtrace (the last trace events).
 pub fn on_panic(epitaph: fn()) {
-    EPITAPH.set(epitaph);
+    panic::EPITAPH.set(epitaph);
 }
-
-/// Reports a panic: message, CPU, return addresses (the host turns them into names), last trace events; ends the machine.
-#[cfg(feature = "entry")]
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    if IS_PANICKING.swap(true, Ordering::SeqCst) {
-        // A second CPU, or a panic while reporting one.
-        halt();
-    }
-    report(format_args!(
-        "panic {} on CPU {}",
-        info,
-        crate::cpu::lock_owner()
-    ));
-    crate::boot::console_line(format_args!("kernel panic: {info}"));
-    let mut frame: u64;
-    // SAFETY: only reads RBP, which is the frame pointer (force-frame-pointers).
-    unsafe {
-        core::arch::asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags));
-    };
-    for _ in 0..32 {
-        let is_kernel_address = frame >= crate::mem::DIRECT_MAP && frame.is_multiple_of(8);
-        if !is_kernel_address {
-            break;
-        }
-        // SAFETY: frame pointers of kernel code point into kernel stacks, which stay mapped; the chain ends with 0.
-        let [next, return_address] = unsafe { core::ptr::read(frame as *const [u64; 2]) };
-        report(format_args!("panic frame {return_address:#x}"));
-        if next <= frame {
-            break;
-        }
-        frame = next;
-    }
-    if let Some(epitaph) = EPITAPH.get() {
-        epitaph();
-    }
-    off()
-}
-
-// Unwinding does not happen (`panic = "abort"`), but prebuilt `alloc` refers to these.
-#[cfg(feature = "entry")]
-core::arch::global_asm!(
-    ".globl _Unwind_Resume",
-    ".globl rust_eh_personality",
-    "_Unwind_Resume:",
-    "rust_eh_personality:",
-    "ud2",
-);

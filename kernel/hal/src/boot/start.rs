@@ -10,7 +10,7 @@ use crate::cpu_local::CpuLocal;
 use crate::mem::buddy::Buddy;
 use crate::mem::kernel_map::{self, ImageLayout, KERNEL_BASE};
 use crate::mem::{PhysAddr, direct, frame};
-use crate::{acpi, time};
+use crate::{acpi, power, time};
 
 /// What the boot page tables show of the direct map.
 const BOOT_MAP_END: u64 = 4 << 30;
@@ -227,6 +227,7 @@ extern "C" fn tyn_boot_rust(start_info: u64) -> ! {
     block.set_apic_id(apic::id());
     acpi::init(loaded.rsdp, apic::id());
     let info = acpi::info();
+    power::init();
     apic::init_io(&info.io_apics);
     let calibration = time::start_calibration();
     let cpus = info.cpus.len().min(MAX_CPUS);

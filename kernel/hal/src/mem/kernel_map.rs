@@ -64,6 +64,36 @@ fn entry(va: u64, level: u32, allocate: &mut dyn FnMut() -> PhysAddr) -> &'stati
     }
 }
 
+/// Returns whether the kernel's table maps `va`.
+fn is_mapped(va: u64) -> bool {
+    let is_kernel_half = va >= DIRECT_MAP;
+    if !is_kernel_half || kernel_root().0 == 0 {
+        return false;
+    }
+    let mut at = kernel_root();
+    for depth in (1..=4).rev() {
+        let slot = table(at)[(va >> (12 + 9 * (depth - 1)) & 511) as usize].load(Ordering::Relaxed);
+        if slot & PRESENT == 0 {
+            return false;
+        }
+        if slot & HUGE != 0 {
+            return true;
+        }
+        at = PhysAddr(slot & ADDRESS);
+    }
+    true
+}
+
+/// Reads two words of kernel memory for a backtrace; `None` when `va` is no aligned, mapped kernel address.
+pub(crate) fn read_pair(va: u64) -> Option<[u64; 2]> {
+    let last = va.checked_add(8)?;
+    if !va.is_multiple_of(8) || !is_mapped(va) || !is_mapped(last) {
+        return None;
+    }
+    // SAFETY: mapped and aligned; kernel memory is never unmapped. Another CPU may write there, which only spoils the result.
+    Some(unsafe { (va as *const [u64; 2]).read_volatile() })
+}
+
 /// Parts of the kernel image, as virtual addresses from the linker script.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageLayout {
