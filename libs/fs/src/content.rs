@@ -329,13 +329,12 @@ impl<P: Page> Content<P> {
         if let Some(slot) = self.pages.get(&index) {
             return Ok(Mappable::Page(slot.page.clone()));
         }
-        let (Some(bytes), Some(base)) = (self.base_page(index), self.base) else {
+        if self.base_page(index).is_none() {
             // A hole gets its page now, so that later writes show through the mapping.
             return self.own_page(index).map(|p| Mappable::Page(p.clone()));
-        };
-        let in_archive = base.offset as u64 + start;
-        if bytes.len() == PAGE_SIZE && in_archive.is_multiple_of(PAGE) {
-            return Ok(Mappable::Archive((in_archive / PAGE) as usize));
+        }
+        if let Some(page) = self.whole_base_page(index, start) {
+            return Ok(Mappable::Archive(page));
         }
         // The archive continues behind this file's last bytes; a mapping must see zeros there.
         let page = self.copy_of_base(index)?;
@@ -348,6 +347,23 @@ impl<P: Page> Content<P> {
             },
         );
         Ok(Mappable::Page(page))
+    }
+
+    /// Returns page `index` for a mapping if that needs no allocation.
+    #[must_use]
+    pub fn resident(&self, index: u64) -> Option<Mappable<P>> {
+        let start = index.checked_mul(PAGE).filter(|&s| s < self.size)?;
+        if let Some(slot) = self.pages.get(&index) {
+            return Some(Mappable::Page(slot.page.clone()));
+        }
+        self.whole_base_page(index, start).map(Mappable::Archive)
+    }
+
+    /// Returns the archive page that is page `index` of the file, if it can be mapped as it is.
+    fn whole_base_page(&self, index: u64, start: u64) -> Option<usize> {
+        let in_archive = self.base?.offset as u64 + start;
+        let is_whole = self.base_page(index)?.len() == PAGE_SIZE;
+        (is_whole && in_archive.is_multiple_of(PAGE)).then_some((in_archive / PAGE) as usize)
     }
 
     /// Allocates pages for `[offset, offset + len)` (`fallocate(2)` without flags or with `FALLOC_FL_KEEP_SIZE`).

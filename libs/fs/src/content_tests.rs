@@ -128,6 +128,8 @@ fn sizes_past_the_limit_are_too_big() {
 fn whole_base_pages_map_in_place_and_the_tail_is_a_zero_padded_copy() {
     let mut c = based(vec![3; 5000], 8192);
     assert!(matches!(c.map(0, false), Ok(Mappable::Archive(2))));
+    assert!(matches!(c.resident(0), Some(Mappable::Archive(2))));
+    assert!(c.resident(1).is_none() && c.resident(2).is_none());
     let Ok(Mappable::Page(tail)) = c.map(1, false) else {
         panic!("the tail is a page of its own");
     };

@@ -10,5 +10,8 @@ pub mod content;
 pub mod cpio;
 pub mod load;
 pub mod name;
+pub mod procfs;
+pub mod synth;
+pub mod sysfs;
 pub mod tree;
 pub mod walk;

@@ -1,0 +1,302 @@
+//! What a regular file holds, with its locks.
+
+use alloc::sync::Arc;
+
+use tyn_abi::fs::{Stat, fcntl};
+use tyn_abi::time::Timespec;
+use tyn_abi::{Errno, PAGE_SIZE, Sink, Source};
+use tyn_fs::content::{Base, Chunk, Content, MAX_SIZE, Mappable, Page, Quota};
+use tyn_hal::mem::Frame;
+use tyn_hal::sync::SpinLock;
+
+use super::{fs, now};
+use crate::file::At;
+
+/// A frame as a page of a file.
+#[derive(Clone, Debug)]
+pub struct FilePage(Frame);
+
+impl Page for FilePage {
+    fn zeroed() -> Result<Self, Errno> {
+        Ok(Self(Frame::zeroed()?))
+    }
+    fn read(&self, offset: usize, dst: &mut [u8]) {
+        self.0.read(offset, dst);
+    }
+    fn write(&self, offset: usize, src: &[u8]) {
+        self.0.write(offset, src);
+    }
+    fn zero(&self, offset: usize, len: usize) {
+        self.0.zero(offset, len);
+    }
+}
+
+/// Under the page lock.
+#[derive(Debug)]
+struct Inner {
+    content: Content<FilePage>,
+    /// When the bytes last changed, if after the times in the tree.
+    modified: Option<Timespec>,
+    /// `F_SEAL_*`.
+    seals: u32,
+}
+
+/// The bytes of a regular file, shared by its names and open descriptions.
+#[derive(Debug)]
+pub struct Body {
+    /// Makes a write, an append and a change of size one step to each other. Held over user copies.
+    write_lock: SpinLock<()>,
+    inner: SpinLock<Inner>,
+}
+
+impl Body {
+    fn new(content: Content<FilePage>, seals: u32) -> Arc<Self> {
+        let inner = Inner {
+            content,
+            modified: None,
+            seals,
+        };
+        Arc::new(Self {
+            write_lock: SpinLock::new(()),
+            inner: SpinLock::new(inner),
+        })
+    }
+
+    /// Makes an empty file; `seals` is `F_SEAL_SEAL` where sealing is not allowed.
+    #[must_use]
+    pub fn empty(quota: Arc<Quota>, seals: u32) -> Arc<Self> {
+        Self::new(Content::new(quota), seals)
+    }
+
+    /// Makes a file whose bytes are in the archive.
+    #[must_use]
+    pub fn from_base(quota: Arc<Quota>, base: Base) -> Arc<Self> {
+        Self::new(Content::from_base(quota, base), fcntl::F_SEAL_SEAL)
+    }
+
+    /// Returns the size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.inner.lock().content.size()
+    }
+
+    /// Fills in what the tree does not know.
+    pub fn complete_stat(&self, stat: &mut Stat) {
+        let inner = self.inner.lock();
+        stat.size = inner.content.size();
+        stat.blocks = inner.content.blocks();
+        if let Some(time) = inner.modified {
+            stat.mtime = time;
+            stat.ctime = stat.ctime.max(time);
+        }
+    }
+
+    /// Forgets when the bytes changed: the times in the tree count from now on (`utimensat(2)`).
+    pub fn take_modified(&self) -> Option<Timespec> {
+        self.inner.lock().modified.take()
+    }
+
+    /// Copies from `offset` on into `dst`; returns the count.
+    pub(super) fn read(&self, offset: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        let mut done = 0usize;
+        while dst.remaining() > 0 {
+            let at = offset.saturating_add(done as u64);
+            let in_page = (at % PAGE_SIZE as u64) as usize;
+            let (chunk, left) = {
+                let inner = self.inner.lock();
+                let left = inner.content.size().saturating_sub(at);
+                if left == 0 {
+                    break;
+                }
+                (inner.content.chunk(at / PAGE_SIZE as u64), left)
+            };
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            let len = left.min(PAGE_SIZE - in_page).min(dst.remaining());
+            match copy_chunk(&chunk, in_page, len, dst) {
+                Ok(()) => done += len,
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Copies from `src` to `at`; returns the count and the offset behind the last byte.
+    pub(super) fn write(&self, at: At, src: &mut dyn Source) -> Result<(usize, u64), Errno> {
+        let _write = self.write_lock.lock();
+        let start = match at {
+            At::Offset(offset) => offset,
+            At::End | At::Stream => self.size(),
+        };
+        if src.remaining() == 0 {
+            return Ok((0, start));
+        }
+        if start >= MAX_SIZE {
+            return Err(Errno::EFBIG);
+        }
+        let mut done = 0usize;
+        let result = self.write_pages(start, src, &mut done);
+        if done > 0 {
+            self.inner.lock().modified = Some(now());
+            return Ok((done, start + done as u64));
+        }
+        result.map(|()| (0, start))
+    }
+
+    fn write_pages(
+        &self,
+        start: u64,
+        src: &mut dyn Source,
+        done: &mut usize,
+    ) -> Result<(), Errno> {
+        let mut buffer = [0; PAGE_SIZE];
+        while src.remaining() > 0 {
+            let at = start.checked_add(*done as u64).ok_or(Errno::EFBIG)?;
+            let in_page = (at % PAGE_SIZE as u64) as usize;
+            let len = src.remaining().min(PAGE_SIZE - in_page);
+            let part = buffer.get_mut(..len).ok_or(Errno::EINVAL)?;
+            // The copy may fault on a mapping of this very file, so it is made before the page lock is taken.
+            src.read_exact(part)?;
+            let mut inner = self.inner.lock();
+            inner.check_write(at, len)?;
+            match inner.content.write(at, part) {
+                Ok(()) => *done += len,
+                Err((partial, errno)) => {
+                    *done += partial;
+                    return Err(errno);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the size.
+    ///
+    /// # Errors
+    /// As [`Content::set_size`]; `EPERM` against a seal.
+    pub fn set_size(&self, size: u64) -> Result<(), Errno> {
+        let _write = self.write_lock.lock();
+        let mut inner = self.inner.lock();
+        let old = inner.content.size();
+        inner.check_seal(fcntl::F_SEAL_SHRINK, size < old)?;
+        inner.check_seal(fcntl::F_SEAL_GROW, size > old)?;
+        inner.content.set_size(size)?;
+        inner.modified = Some(now());
+        Ok(())
+    }
+
+    /// Answers `fallocate(2)` for the modes that tmpfs has.
+    ///
+    /// # Errors
+    /// As [`Content::allocate`] and [`Content::punch`]; `EPERM` against a seal; `EOPNOTSUPP` for other modes.
+    pub fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        const KEEP: u32 = fcntl::FALLOC_FL_KEEP_SIZE;
+        const PUNCH: u32 = fcntl::FALLOC_FL_PUNCH_HOLE | KEEP;
+        let _write = self.write_lock.lock();
+        let mut inner = self.inner.lock();
+        let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
+        match mode {
+            0 | KEEP => {
+                let grows = mode == 0 && end > inner.content.size();
+                inner.check_seal(fcntl::F_SEAL_GROW, grows)?;
+                inner.content.allocate(offset, len, mode == KEEP)?;
+            }
+            PUNCH => {
+                inner.check_seal(fcntl::F_SEAL_WRITE, true)?;
+                inner.content.punch(offset, len)?;
+            }
+            _ => return Err(Errno::EOPNOTSUPP),
+        }
+        inner.modified = Some(now());
+        Ok(())
+    }
+
+    /// Returns the first data at or after `offset`.
+    ///
+    /// # Errors
+    /// `ENXIO`.
+    pub fn seek_data(&self, offset: u64) -> Result<u64, Errno> {
+        self.inner.lock().content.seek_data(offset)
+    }
+
+    /// Returns the first hole at or after `offset`.
+    ///
+    /// # Errors
+    /// `ENXIO`.
+    pub fn seek_hole(&self, offset: u64) -> Result<u64, Errno> {
+        self.inner.lock().content.seek_hole(offset)
+    }
+
+    /// Returns the seals (`F_GET_SEALS`).
+    #[must_use]
+    pub fn seals(&self) -> u32 {
+        self.inner.lock().seals
+    }
+
+    /// Adds seals (`F_ADD_SEALS`).
+    ///
+    /// # Errors
+    /// `EPERM` when sealed against that.
+    pub fn add_seals(&self, seals: u32) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        inner.check_seal(fcntl::F_SEAL_SEAL, true)?;
+        inner.seals |= seals;
+        Ok(())
+    }
+
+    pub(super) fn frame(&self, index: u64, write: bool) -> Result<Frame, Errno> {
+        let page = self.inner.lock().content.map(index, write)?;
+        to_frame(page).ok_or(Errno::ENXIO)
+    }
+
+    pub(super) fn resident_frame(&self, index: u64) -> Option<Frame> {
+        let page = self.inner.lock().content.resident(index)?;
+        to_frame(page)
+    }
+}
+
+impl Inner {
+    fn check_seal(&self, seal: u32, applies: bool) -> Result<(), Errno> {
+        if applies && self.seals & seal != 0 {
+            return Err(Errno::EPERM);
+        }
+        Ok(())
+    }
+
+    fn check_write(&self, at: u64, len: usize) -> Result<(), Errno> {
+        let grows = at.saturating_add(len as u64) > self.content.size();
+        self.check_seal(fcntl::F_SEAL_WRITE | fcntl::F_SEAL_FUTURE_WRITE, true)?;
+        self.check_seal(fcntl::F_SEAL_GROW, grows)
+    }
+}
+
+fn to_frame(page: Mappable<FilePage>) -> Option<Frame> {
+    match page {
+        Mappable::Page(page) => Some(page.0),
+        Mappable::Archive(index) => fs().archive?.frame(index),
+    }
+}
+
+/// Copies `len` bytes from `in_page` of a page on.
+fn copy_chunk(
+    chunk: &Chunk<FilePage>,
+    in_page: usize,
+    len: usize,
+    dst: &mut dyn Sink,
+) -> Result<(), Errno> {
+    match chunk {
+        Chunk::Hole => dst.write_zeros(len),
+        Chunk::Base(bytes) => {
+            let rest = bytes.get(in_page..).unwrap_or_default();
+            let part = rest.get(..len.min(rest.len())).unwrap_or_default();
+            dst.write_all(part)?;
+            dst.write_zeros(len - part.len())
+        }
+        Chunk::Page(page) => {
+            let mut buffer = [0; PAGE_SIZE];
+            let part = buffer.get_mut(..len).ok_or(Errno::EINVAL)?;
+            page.read(in_page, part);
+            dst.write_all(part)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Working directory, root and umask of a process (`CLONE_FS`).
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use tyn_abi::Errno;
+use tyn_fs::tree::Tree;
+use tyn_fs::walk::{Resolve, Start};
+use tyn_hal::sync::SpinLock;
+
+use super::{Body, Node, Pin};
+
+/// A directory that a process stays in.
+#[derive(Debug)]
+struct Place {
+    node: Node,
+    /// Keeps a directory of the tree alive.
+    pin: Option<Pin>,
+}
+
+impl Place {
+    fn new(node: Node) -> Result<Self, Errno> {
+        let pin = node.pin()?;
+        Ok(Self { node, pin })
+    }
+
+    fn duplicate(&self) -> Self {
+        let pin = self.pin.as_ref();
+        Self {
+            node: self.node.clone(),
+            // The inode cannot be gone: our own pin holds it.
+            pin: pin.and_then(|p| Pin::new(p.ino()).ok()),
+        }
+    }
+}
+
+/// Working directory, root and umask.
+#[derive(Debug)]
+pub struct FsContext {
+    root: SpinLock<Place>,
+    cwd: SpinLock<Place>,
+    umask: AtomicU32,
+}
+
+impl FsContext {
+    /// Makes the context of the first process: everything at the root, umask 022.
+    ///
+    /// # Errors
+    /// `ENOENT` when there is no file system yet.
+    pub fn new() -> Result<Arc<Self>, Errno> {
+        let root = Node::Tree(Tree::<Arc<Body>>::ROOT);
+        Ok(Arc::new(Self {
+            root: SpinLock::new(Place::new(root.clone())?),
+            cwd: SpinLock::new(Place::new(root)?),
+            umask: AtomicU32::new(0o022),
+        }))
+    }
+
+    /// Copies the context (`fork(2)`).
+    #[must_use]
+    pub fn duplicate(&self) -> Arc<Self> {
+        let root = self.root.lock().duplicate();
+        let cwd = self.cwd.lock().duplicate();
+        Arc::new(Self {
+            root: SpinLock::new(root),
+            cwd: SpinLock::new(cwd),
+            umask: AtomicU32::new(self.umask()),
+        })
+    }
+
+    /// Returns where walks start from the working directory.
+    #[must_use]
+    pub fn start(&self) -> Start<Node> {
+        Start {
+            root: self.root(),
+            dir: self.cwd(),
+            resolve: Resolve::empty(),
+        }
+    }
+
+    /// Returns the root directory.
+    #[must_use]
+    pub fn root(&self) -> Node {
+        self.root.lock().node.clone()
+    }
+
+    /// Returns the working directory.
+    #[must_use]
+    pub fn cwd(&self) -> Node {
+        self.cwd.lock().node.clone()
+    }
+
+    /// Changes the working directory; the caller checked that it is one.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is gone.
+    pub fn set_cwd(&self, node: Node) -> Result<(), Errno> {
+        let place = Place::new(node)?;
+        let old = core::mem::replace(&mut *self.cwd.lock(), place);
+        drop(old);
+        Ok(())
+    }
+
+    /// Changes the root directory; the caller checked that it is one.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is gone.
+    pub fn set_root(&self, node: Node) -> Result<(), Errno> {
+        let place = Place::new(node)?;
+        let old = core::mem::replace(&mut *self.root.lock(), place);
+        drop(old);
+        Ok(())
+    }
+
+    /// Returns the umask.
+    #[must_use]
+    pub fn umask(&self) -> u32 {
+        self.umask.load(Ordering::Relaxed)
+    }
+
+    /// Sets the umask and returns the old one.
+    pub fn set_umask(&self, mask: u32) -> u32 {
+        self.umask.swap(mask & 0o777, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,231 @@
+//! The file system at work: the tree of [`tyn_fs`] over hal's frames, its locks, and the files it opens.
+//!
+//! Locks, outermost first: a file's write lock ([`Body`], held over a whole `write`, user copies included), the address
+//! space's lock (page faults of those copies), the file's page lock (leaf). The tree's lock is a leaf, too: it is held for
+//! one question or change at a time, never while copying from or to user memory, and inodes that end under it are dropped
+//! after it is released.
+
+mod body;
+mod context;
+mod directory;
+mod node;
+mod open;
+mod path_file;
+mod regular;
+
+pub use body::Body;
+pub use context::FsContext;
+pub use directory::DirectoryFile;
+pub use node::{Node, node_of};
+pub use open::{How, memfd, open, open_node};
+pub use path_file::PathFile;
+pub use regular::RegularFile;
+
+use alloc::sync::Arc;
+
+use tyn_abi::time::Timespec;
+use tyn_abi::{Errno, PAGE_SIZE};
+use tyn_fs::content::Quota;
+use tyn_fs::load::{self, LoadError};
+use tyn_fs::name::Name;
+use tyn_fs::tree::{Ino, New, NewKind, Tree};
+use tyn_abi::fs::{makedev, mode};
+use tyn_hal::boot::{Archive, BootInfo};
+use tyn_hal::sync::{Once, SpinLock};
+use tyn_hal::time;
+
+/// Device numbers of our file systems (`st_dev`).
+pub mod dev {
+    use super::makedev;
+    /// The root.
+    pub const ROOT: u64 = makedev(0, 2);
+    /// `/proc`.
+    pub const PROC: u64 = makedev(0, 20);
+    /// `/sys`.
+    pub const SYS: u64 = makedev(0, 21);
+    /// `/dev`.
+    pub const DEV: u64 = makedev(0, 5);
+    /// `/dev/shm`.
+    pub const SHM: u64 = makedev(0, 22);
+    /// Files without a name (`memfd_create(2)`).
+    pub const ANONYMOUS: u64 = makedev(0, 1);
+}
+
+/// The tree with its lock, and what it is made of.
+#[derive(Debug)]
+pub struct FileSystem {
+    tree: SpinLock<Tree<Arc<Body>>>,
+    archive: Option<Archive>,
+    quota: Arc<Quota>,
+    proc: Ino,
+    sys: Ino,
+}
+
+static FILE_SYSTEM: Once<FileSystem> = Once::new();
+
+/// Returns the file system.
+///
+/// # Panics
+/// Before [`init`].
+#[must_use]
+pub fn fs() -> &'static FileSystem {
+    FILE_SYSTEM
+        .get()
+        .expect("invariant: fs::init ran before the first process")
+}
+
+/// Builds the root file system from the boot archive; called once, after [`crate::kernel::init`].
+///
+/// # Errors
+/// [`LoadError`] when the archive is damaged.
+pub fn init(boot: &BootInfo) -> Result<(), LoadError> {
+    let now = now();
+    // As tmpfs: half of the memory, and as many files.
+    let limit = boot.ram_bytes / 2 / PAGE_SIZE as u64;
+    let quota = Quota::new(limit, limit);
+    let mut tree = Tree::new(Arc::clone(&quota), dev::ROOT, now);
+    if let Some(archive) = boot.archive {
+        load::load(&mut tree, archive.bytes(), |base| {
+            Body::from_base(Arc::clone(&quota), base)
+        })?;
+    }
+    let places = mount_points(&mut tree, now).map_err(|errno| LoadError::Entry { offset: 0, errno })?;
+    FILE_SYSTEM.set(FileSystem {
+        tree: SpinLock::new(tree),
+        archive: boot.archive,
+        quota,
+        proc: places.0,
+        sys: places.1,
+    });
+    Ok(())
+}
+
+/// Makes the directories that every system has, and the devices; returns where `/proc` and `/sys` are.
+fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino), Errno> {
+    let root = Tree::<Arc<Body>>::ROOT;
+    let directory = |tree: &mut Tree<Arc<Body>>, above, name, permissions| {
+        match tree.lookup(above, name) {
+            Err(Errno::ENOENT) => tree.create(
+                above,
+                Name::Static(name),
+                New {
+                    kind: NewKind::Directory,
+                    mode: mode::S_IFDIR | permissions,
+                    uid: 0,
+                    gid: 0,
+                },
+                now,
+            ),
+            found => found,
+        }
+    };
+    directory(tree, root, b"tmp", 0o1777)?;
+    let proc = directory(tree, root, b"proc", 0o555)?;
+    let sys = directory(tree, root, b"sys", 0o555)?;
+    let devices = directory(tree, root, b"dev", 0o755)?;
+    let shm = directory(tree, devices, b"shm", 0o1777)?;
+    for (name, permissions, major, minor) in DEVICES {
+        let new = New {
+            kind: NewKind::Special(makedev(*major, *minor)),
+            mode: mode::S_IFCHR | permissions,
+            uid: 0,
+            gid: 0,
+        };
+        ignore_existing(tree.create(devices, Name::Static(name), new, now))?;
+    }
+    for (name, target) in DEVICE_LINKS {
+        let new = New {
+            kind: NewKind::Symlink(Name::Static(target)),
+            mode: mode::S_IFLNK | 0o777,
+            uid: 0,
+            gid: 0,
+        };
+        ignore_existing(tree.create(devices, Name::Static(name), new, now))?;
+    }
+    for (dir, dev) in [
+        (proc, dev::PROC),
+        (sys, dev::SYS),
+        (devices, dev::DEV),
+        (shm, dev::SHM),
+    ] {
+        tree.set_dev(dir, dev)?;
+    }
+    Ok((proc, sys))
+}
+
+fn ignore_existing(result: Result<Ino, Errno>) -> Result<(), Errno> {
+    match result {
+        Ok(_) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Name, permissions, major and minor number of the devices in `/dev` (`Documentation/admin-guide/devices.txt` of Linux).
+const DEVICES: &[(&[u8], u32, u32, u32)] = &[
+    (b"null", 0o666, 1, 3),
+    (b"zero", 0o666, 1, 5),
+    (b"full", 0o666, 1, 7),
+    (b"random", 0o666, 1, 8),
+    (b"urandom", 0o666, 1, 9),
+    (b"tty", 0o666, 5, 0),
+    (b"console", 0o600, 5, 1),
+];
+
+const DEVICE_LINKS: &[(&[u8], &[u8])] = &[
+    (b"fd", b"/proc/self/fd"),
+    (b"stdin", b"/proc/self/fd/0"),
+    (b"stdout", b"/proc/self/fd/1"),
+    (b"stderr", b"/proc/self/fd/2"),
+];
+
+/// Returns the wall-clock time, for time stamps.
+#[must_use]
+pub fn now() -> Timespec {
+    Timespec::from_nanos(time::wall_at_boot() + time::now())
+}
+
+impl FileSystem {
+    /// Returns how much is used and how much may be.
+    #[must_use]
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Asks or changes the tree. What `work` returns is dropped after the lock is released.
+    pub fn with_tree<T>(&self, work: impl FnOnce(&mut Tree<Arc<Body>>) -> T) -> T {
+        let mut tree = self.tree.lock();
+        work(&mut tree)
+    }
+}
+
+/// Keeps an inode alive while a file is open or a directory is somebody's working directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pin(Ino);
+
+impl Pin {
+    /// Pins an inode.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is gone.
+    pub fn new(ino: Ino) -> Result<Self, Errno> {
+        fs().with_tree(|t| t.pin(ino))?;
+        Ok(Self(ino))
+    }
+
+    /// Takes over a pin that was made with the inode.
+    fn adopt(ino: Ino) -> Self {
+        Self(ino)
+    }
+
+    /// Returns the inode.
+    #[must_use]
+    pub fn ino(&self) -> Ino {
+        self.0
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        drop(fs().with_tree(|t| t.unpin(self.0)));
+    }
+}
