@@ -8,8 +8,10 @@ extern crate alloc;
 
 pub mod content;
 pub mod cpio;
+pub mod ldisc;
 pub mod load;
 pub mod name;
+pub mod proc_text;
 pub mod procfs;
 pub mod synth;
 pub mod sysfs;

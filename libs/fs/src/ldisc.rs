@@ -1,0 +1,582 @@
+//! The line discipline of a terminal (`termios(3)`): line editing, echo, signals from the keyboard, output processing.
+//!
+//! Pure: bytes from the device go in by [`Discipline::receive`], which says what to echo and which signals to send;
+//! programs take their input with [`Discipline::read`]. Supported: `ICRNL INLCR IGNCR ISTRIP`, `ICANON`
+//! with ERASE, WERASE, KILL, EOF, EOL, EOL2, LNEXT, REPRINT; `ECHO ECHOE ECHOK ECHONL ECHOCTL ECHOKE`; `ISIG` with INTR,
+//! QUIT, SUSP and `NOFLSH`; `OPOST` with `ONLCR OCRNL ONLRET`; VMIN. Not supported: flow control (`IXON`), VTIME,
+//! parity and break.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use tyn_abi::system::{Termios, Winsize};
+
+/// Most bytes of input that are kept (`N_TTY_BUF_SIZE`).
+const INPUT_MAX: usize = 4096;
+
+/// Bits of `c_iflag`, `c_oflag`, `c_lflag` and indices of `c_cc` (`include/uapi/asm-generic/termbits.h`).
+mod bits {
+    pub(super) const ISTRIP: u32 = 0o40;
+    pub(super) const INLCR: u32 = 0o100;
+    pub(super) const IGNCR: u32 = 0o200;
+    pub(super) const ICRNL: u32 = 0o400;
+    pub(super) const IXON: u32 = 0o2000;
+    pub(super) const IUTF8: u32 = 0o40000;
+    pub(super) const OPOST: u32 = 1;
+    pub(super) const ONLCR: u32 = 4;
+    pub(super) const OCRNL: u32 = 8;
+    pub(super) const ONLRET: u32 = 0o40;
+    pub(super) const ISIG: u32 = 1;
+    pub(super) const ICANON: u32 = 2;
+    pub(super) const ECHO: u32 = 0o10;
+    pub(super) const ECHOE: u32 = 0o20;
+    pub(super) const ECHOK: u32 = 0o40;
+    pub(super) const ECHONL: u32 = 0o100;
+    pub(super) const NOFLSH: u32 = 0o200;
+    pub(super) const ECHOCTL: u32 = 0o1000;
+    pub(super) const ECHOKE: u32 = 0o4000;
+    pub(super) const IEXTEN: u32 = 0o100_000;
+    pub(super) const VINTR: usize = 0;
+    pub(super) const VQUIT: usize = 1;
+    pub(super) const VERASE: usize = 2;
+    pub(super) const VKILL: usize = 3;
+    pub(super) const VEOF: usize = 4;
+    pub(super) const VMIN: usize = 6;
+    pub(super) const VSUSP: usize = 10;
+    pub(super) const VEOL: usize = 11;
+    pub(super) const VREPRINT: usize = 12;
+    pub(super) const VWERASE: usize = 14;
+    pub(super) const VLNEXT: usize = 15;
+    pub(super) const VEOL2: usize = 16;
+}
+
+/// A signal that a key sends to the foreground process group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeySignal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGQUIT.
+    Quit,
+    /// SIGTSTP.
+    Suspend,
+}
+
+impl KeySignal {
+    /// Returns the signal's number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Interrupt => 2,
+            Self::Quit => 3,
+            Self::Suspend => 20,
+        }
+    }
+}
+
+/// What a read found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Nothing yet: wait.
+    NotYet,
+    /// These bytes; none at all is the end of the file (the EOF key), or VMIN 0.
+    Bytes(Vec<u8>),
+}
+
+/// The state of a terminal.
+#[derive(Debug)]
+pub struct Discipline {
+    termios: Termios,
+    /// `TIOCSWINSZ`.
+    pub winsize: Winsize,
+    /// Bytes that a read may take.
+    ready: VecDeque<u8>,
+    /// Lengths of the lines at the front of `ready` (with their delimiters), in canonical mode.
+    lines: VecDeque<usize>,
+    /// The line being edited.
+    edit: Vec<u8>,
+    /// The next byte is taken literally (LNEXT).
+    is_literal: bool,
+}
+
+/// What came of received bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reaction {
+    /// To be written to the device.
+    pub echo: Vec<u8>,
+    /// To be sent, in order.
+    pub signals: Vec<KeySignal>,
+    /// A read may succeed now.
+    pub is_readable: bool,
+}
+
+impl Default for Discipline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Discipline {
+    /// Makes a terminal in the state that Linux gives a new one (`tty_std_termios`), 80 columns by 24 rows.
+    #[must_use]
+    pub fn new() -> Self {
+        use bits::{
+            ECHO, ECHOCTL, ECHOE, ECHOK, ECHOKE, ICANON, ICRNL, IEXTEN, ISIG, IXON, ONLCR, OPOST,
+        };
+        let mut cc = [0; 19];
+        let defaults = b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\x00";
+        for (slot, byte) in cc.iter_mut().zip(defaults) {
+            *slot = *byte;
+        }
+        // B115200 | CS8 | CREAD | HUPCL | CLOCAL
+        const CFLAG: u32 = 0o10002 | 0o60 | 0o200 | 0o2000 | 0o4000;
+        Self {
+            termios: Termios {
+                iflag: ICRNL | IXON,
+                oflag: OPOST | ONLCR,
+                cflag: CFLAG,
+                lflag: ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
+                line: 0,
+                cc,
+            },
+            winsize: Winsize {
+                rows: 24,
+                cols: 80,
+                ..Winsize::default()
+            },
+            ready: VecDeque::new(),
+            lines: VecDeque::new(),
+            edit: Vec::new(),
+            is_literal: false,
+        }
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub fn termios(&self) -> Termios {
+        self.termios
+    }
+
+    /// Changes the settings. A half-edited line becomes readable when canonical mode ends.
+    pub fn set_termios(&mut self, termios: Termios) {
+        let was_canonical = self.is_canonical();
+        self.termios = termios;
+        if was_canonical && !self.is_canonical() {
+            self.lines.clear();
+            self.ready.extend(self.edit.drain(..));
+        } else if !was_canonical && self.is_canonical() && !self.ready.is_empty() {
+            self.lines.push_back(self.ready.len());
+        }
+    }
+
+    /// Throws away unread input (`TCIFLUSH`).
+    pub fn flush_input(&mut self) {
+        self.ready.clear();
+        self.lines.clear();
+        self.edit.clear();
+    }
+
+    fn local(&self, bit: u32) -> bool {
+        self.termios.lflag & bit != 0
+    }
+
+    fn is_canonical(&self) -> bool {
+        self.local(bits::ICANON)
+    }
+
+    /// Returns whether `byte` is the control character `index`; 0 disables one.
+    fn is_key(&self, byte: u8, index: usize) -> bool {
+        let key = self.termios.cc.get(index).copied().unwrap_or(0);
+        key != 0 && key == byte
+    }
+
+    /// Returns how many bytes a read could take now (`FIONREAD`).
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        if self.is_canonical() {
+            self.lines.iter().sum()
+        } else {
+            self.ready.len()
+        }
+    }
+
+    /// Returns whether a read would return at once.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        if self.is_canonical() {
+            !self.lines.is_empty()
+        } else {
+            let min = self.termios.cc.get(bits::VMIN).copied().unwrap_or(1);
+            self.ready.len() >= usize::from(min.max(1))
+        }
+    }
+
+    /// Takes at most `max` bytes: in canonical mode of one line.
+    pub fn read(&mut self, max: usize) -> Input {
+        if self.is_canonical() {
+            let Some(line) = self.lines.front_mut() else {
+                return Input::NotYet;
+            };
+            let count = max.min(*line);
+            *line -= count;
+            if *line == 0 {
+                self.lines.pop_front();
+            }
+            return Input::Bytes(self.ready.drain(..count).collect());
+        }
+        let min = self.termios.cc.get(bits::VMIN).copied().unwrap_or(1);
+        if self.ready.len() < usize::from(min).min(max) {
+            return Input::NotYet;
+        }
+        let count = max.min(self.ready.len());
+        Input::Bytes(self.ready.drain(..count).collect())
+    }
+
+    /// Takes bytes that the device received.
+    pub fn receive(&mut self, bytes: &[u8]) -> Reaction {
+        let mut reaction = Reaction::default();
+        for &byte in bytes {
+            self.receive_one(byte, &mut reaction);
+        }
+        reaction.is_readable = self.is_readable();
+        reaction
+    }
+
+    fn receive_one(&mut self, byte: u8, reaction: &mut Reaction) {
+        if core::mem::take(&mut self.is_literal) {
+            return self.accept(byte, reaction);
+        }
+        let Some(byte) = self.translate(byte) else {
+            return;
+        };
+        if self.local(bits::ISIG)
+            && let Some(signal) = self.signal_of(byte)
+        {
+            if !self.local(bits::NOFLSH) {
+                self.flush_input();
+            }
+            self.echo(byte, reaction);
+            reaction.signals.push(signal);
+            return;
+        }
+        if self.is_canonical() && self.edit_key(byte, reaction) {
+            return;
+        }
+        self.accept(byte, reaction);
+    }
+
+    /// Applies the input flags; `None` drops the byte.
+    fn translate(&self, byte: u8) -> Option<u8> {
+        let iflag = self.termios.iflag;
+        let byte = if iflag & bits::ISTRIP != 0 {
+            byte & 0x7f
+        } else {
+            byte
+        };
+        match byte {
+            b'\r' if iflag & bits::IGNCR != 0 => None,
+            b'\r' if iflag & bits::ICRNL != 0 => Some(b'\n'),
+            b'\n' if iflag & bits::INLCR != 0 => Some(b'\r'),
+            other => Some(other),
+        }
+    }
+
+    fn signal_of(&self, byte: u8) -> Option<KeySignal> {
+        [
+            (bits::VINTR, KeySignal::Interrupt),
+            (bits::VQUIT, KeySignal::Quit),
+            (bits::VSUSP, KeySignal::Suspend),
+        ]
+        .into_iter()
+        .find(|&(index, _)| self.is_key(byte, index))
+        .map(|(_, signal)| signal)
+    }
+
+    /// Handles the editing keys of canonical mode; returns whether `byte` was one.
+    fn edit_key(&mut self, byte: u8, reaction: &mut Reaction) -> bool {
+        let extended = self.local(bits::IEXTEN);
+        if self.is_key(byte, bits::VERASE) {
+            self.erase_character(reaction);
+        } else if self.is_key(byte, bits::VKILL) {
+            self.kill_line(byte, reaction);
+        } else if extended && self.is_key(byte, bits::VWERASE) {
+            self.erase_word(reaction);
+        } else if extended && self.is_key(byte, bits::VLNEXT) {
+            self.is_literal = true;
+            if self.local(bits::ECHO) && self.local(bits::ECHOCTL) {
+                reaction.echo.extend_from_slice(b"^\x08");
+            }
+        } else if extended && self.is_key(byte, bits::VREPRINT) {
+            self.echo(byte, reaction);
+            reaction.echo.extend_from_slice(b"\r\n");
+            for byte in self.edit.clone() {
+                self.echo(byte, reaction);
+            }
+        } else if self.is_key(byte, bits::VEOF) {
+            self.finish_line();
+        } else if byte == b'\n'
+            || self.is_key(byte, bits::VEOL)
+            || (extended && self.is_key(byte, bits::VEOL2))
+        {
+            if self.local(bits::ECHO) || (byte == b'\n' && self.local(bits::ECHONL)) {
+                self.echo_raw(byte, reaction);
+            }
+            self.edit.push(byte);
+            self.finish_line();
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn finish_line(&mut self) {
+        self.lines.push_back(self.edit.len());
+        self.ready.extend(self.edit.drain(..));
+    }
+
+    /// Takes an ordinary byte; what does not fit is dropped with a bell.
+    fn accept(&mut self, byte: u8, reaction: &mut Reaction) {
+        // One place is kept free for the end of the line.
+        if self.ready.len() + self.edit.len() + 1 >= INPUT_MAX {
+            reaction.echo.push(7);
+            return;
+        }
+        if self.is_canonical() {
+            self.edit.push(byte);
+        } else {
+            self.ready.push_back(byte);
+        }
+        self.echo(byte, reaction);
+    }
+
+    fn echo(&self, byte: u8, reaction: &mut Reaction) {
+        if !self.local(bits::ECHO) {
+            return;
+        }
+        if self.shows_as_two(byte) {
+            reaction.echo.extend_from_slice(&[b'^', byte ^ 0x40]);
+        } else {
+            self.echo_raw(byte, reaction);
+        }
+    }
+
+    fn echo_raw(&self, byte: u8, reaction: &mut Reaction) {
+        self.process_output(&[byte], &mut reaction.echo);
+    }
+
+    /// Whether a byte is echoed as `^X`.
+    fn shows_as_two(&self, byte: u8) -> bool {
+        self.local(bits::ECHOCTL) && (byte < 0x20 || byte == 0x7f) && byte != b'\t' && byte != b'\n'
+    }
+
+    fn erase_character(&mut self, reaction: &mut Reaction) {
+        let Some(byte) = self.edit.pop() else {
+            return;
+        };
+        if self.termios.iflag & bits::IUTF8 != 0 {
+            // The bytes that continue a character go with the one that begins it.
+            let mut last = byte;
+            while last & 0xc0 == 0x80 {
+                match self.edit.pop() {
+                    Some(previous) => last = previous,
+                    None => break,
+                }
+            }
+        }
+        self.echo_erased(byte, reaction);
+    }
+
+    fn echo_erased(&self, byte: u8, reaction: &mut Reaction) {
+        if !self.local(bits::ECHO) || !self.local(bits::ECHOE) {
+            return;
+        }
+        let width = if self.shows_as_two(byte) { 2 } else { 1 };
+        for _ in 0..width {
+            reaction.echo.extend_from_slice(b"\x08 \x08");
+        }
+    }
+
+    fn erase_word(&mut self, reaction: &mut Reaction) {
+        let is_word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80;
+        let mut seen_word = false;
+        while let Some(last) = self.edit.last() {
+            if seen_word && !is_word(last) {
+                break;
+            }
+            seen_word |= is_word(last);
+            self.erase_character(reaction);
+        }
+    }
+
+    fn kill_line(&mut self, key: u8, reaction: &mut Reaction) {
+        if self.local(bits::ECHOKE) && self.local(bits::ECHOE) {
+            while !self.edit.is_empty() {
+                self.erase_character(reaction);
+            }
+            return;
+        }
+        self.edit.clear();
+        self.echo(key, reaction);
+        if self.local(bits::ECHO) && self.local(bits::ECHOK) {
+            self.echo_raw(b'\n', reaction);
+        }
+    }
+
+    /// Appends `bytes` to `out` as the device is to get them: at most twice as many.
+    pub fn process_output(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        let oflag = self.termios.oflag;
+        if oflag & bits::OPOST == 0 {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        for &byte in bytes {
+            match byte {
+                b'\n' if oflag & bits::ONLCR != 0 => out.extend_from_slice(b"\r\n"),
+                b'\r' if oflag & bits::OCRNL != 0 => out.push(b'\n'),
+                b'\r' if oflag & bits::ONLRET != 0 => {}
+                other => out.push(other),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(d: &mut Discipline) -> Option<Vec<u8>> {
+        match d.read(1000) {
+            Input::NotYet => None,
+            Input::Bytes(bytes) => Some(bytes),
+        }
+    }
+
+    fn raw() -> Discipline {
+        let mut d = Discipline::new();
+        let mut t = d.termios();
+        t.lflag &= !(bits::ICANON | bits::ECHO | bits::ISIG | bits::IEXTEN);
+        t.iflag &= !bits::ICRNL;
+        t.oflag &= !bits::OPOST;
+        t.cc[bits::VMIN] = 1;
+        d.set_termios(t);
+        d
+    }
+
+    #[test]
+    fn a_line_is_read_when_it_is_complete_and_echoed() {
+        let mut d = Discipline::new();
+        let r = d.receive(b"hel");
+        assert_eq!((r.echo.as_slice(), r.is_readable), (&b"hel"[..], false));
+        assert_eq!(read(&mut d), None);
+        let r = d.receive(b"lo\rnext");
+        assert_eq!(r.echo, b"lo\r\nnext");
+        assert!(r.is_readable);
+        assert_eq!(d.unread(), 6);
+        assert_eq!(d.read(2), Input::Bytes(b"he".to_vec()));
+        assert_eq!(read(&mut d).unwrap(), b"llo\n");
+        assert_eq!(read(&mut d), None);
+    }
+
+    #[test]
+    fn editing_keys_change_the_line_and_the_screen() {
+        let mut d = Discipline::new();
+        let r = d.receive(b"ab\x7fc");
+        assert_eq!(r.echo, b"ab\x08 \x08c");
+        d.receive(b"\n");
+        assert_eq!(read(&mut d).unwrap(), b"ac\n");
+        d.receive(b"junk\x15one two\x17x\n");
+        assert_eq!(read(&mut d).unwrap(), b"one x\n");
+        let r = d.receive(b"\x01\x7f");
+        assert_eq!(r.echo, b"^A\x08 \x08\x08 \x08");
+        d.receive(b"\x16\x03\n");
+        assert_eq!(read(&mut d).unwrap(), b"\x03\n");
+        let r = d.receive(b"\x7f");
+        assert!(r.echo.is_empty(), "nothing to erase");
+    }
+
+    #[test]
+    fn multi_byte_characters_are_erased_whole() {
+        let mut d = Discipline::new();
+        let mut t = d.termios();
+        t.iflag |= bits::IUTF8;
+        d.set_termios(t);
+        d.receive("aé\u{7f}\n".as_bytes());
+        assert_eq!(read(&mut d).unwrap(), b"a\n");
+    }
+
+    #[test]
+    fn end_of_file_returns_what_there_is_then_nothing() {
+        let mut d = Discipline::new();
+        d.receive(b"ab\x04");
+        assert_eq!(read(&mut d).unwrap(), b"ab");
+        assert_eq!(read(&mut d), None);
+        d.receive(b"\x04");
+        assert_eq!(read(&mut d).unwrap(), b"");
+    }
+
+    #[test]
+    fn keys_send_signals_and_flush() {
+        let mut d = Discipline::new();
+        d.receive(b"line\npart");
+        let r = d.receive(b"\x03");
+        assert_eq!(r.signals, [KeySignal::Interrupt]);
+        assert_eq!(r.echo, b"^C");
+        assert_eq!(read(&mut d), None);
+        let r = d.receive(b"\x1c\x1a");
+        assert_eq!(r.signals, [KeySignal::Quit, KeySignal::Suspend]);
+        let numbers: Vec<u8> = r.signals.iter().map(|s| s.number()).collect();
+        assert_eq!(numbers, [3, 20]);
+    }
+
+    #[test]
+    fn raw_mode_passes_everything() {
+        let mut d = raw();
+        let r = d.receive(b"\x03\r\x7f\x04");
+        assert_eq!((r.echo.len(), r.signals.len()), (0, 0));
+        assert_eq!(read(&mut d).unwrap(), b"\x03\r\x7f\x04");
+        assert_eq!(read(&mut d), None);
+        let mut out = Vec::new();
+        d.process_output(b"a\nb", &mut out);
+        assert_eq!(out, b"a\nb");
+        let mut t = d.termios();
+        t.cc[bits::VMIN] = 0;
+        d.set_termios(t);
+        assert_eq!(read(&mut d).unwrap(), b"");
+        t.cc[bits::VMIN] = 3;
+        d.set_termios(t);
+        d.receive(b"ab");
+        assert!(!d.is_readable());
+        assert_eq!(d.read(10), Input::NotYet);
+        assert_eq!(d.read(2), Input::Bytes(b"ab".to_vec()));
+    }
+
+    #[test]
+    fn changing_mode_keeps_what_was_typed() {
+        let mut d = Discipline::new();
+        d.receive(b"half");
+        let canonical = d.termios();
+        d.set_termios(raw().termios());
+        assert_eq!(d.read(2), Input::Bytes(b"ha".to_vec()));
+        d.set_termios(canonical);
+        assert_eq!(read(&mut d).unwrap(), b"lf");
+    }
+
+    #[test]
+    fn new_lines_are_put_out_with_carriage_returns() {
+        let d = Discipline::new();
+        let mut out = Vec::new();
+        d.process_output(b"one\ntwo\r\n", &mut out);
+        assert_eq!(out, b"one\r\ntwo\r\r\n");
+    }
+
+    #[test]
+    fn input_beyond_the_limit_is_dropped_with_a_bell_but_the_line_can_end() {
+        let mut d = Discipline::new();
+        let r = d.receive(&[b'x'; 5000]);
+        assert_eq!(r.echo.last(), Some(&7));
+        d.receive(b"\n");
+        let Input::Bytes(line) = d.read(10_000) else {
+            panic!("a line");
+        };
+        assert_eq!((line.len(), line.last()), (4096, Some(&b'\n')));
+    }
+}
