@@ -107,7 +107,7 @@ pub(crate) fn forget(pid: Pid) {
 }
 
 /// Returns the CPU times of a process: of its threads so far. Time in the kernel is counted as the user's.
-fn times(process: &Process) -> Times {
+pub(crate) fn times(process: &Process) -> Times {
     Times {
         user: process.times.used(),
         ..Times::default()

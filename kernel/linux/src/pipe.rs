@@ -79,6 +79,26 @@ impl PipeEnd {
     }
 }
 
+impl PipeEnd {
+    /// Opens the pipe anew, with the end that the access mode in `flags` asks for (`/proc/self/fd/N`).
+    ///
+    /// # Errors
+    /// `ENXIO` for reading and writing: such an end there is not.
+    pub fn reopen(&self, flags: u32, name: &str) -> Result<Arc<OpenFile>, Errno> {
+        let end = match flags & flags::O_ACCMODE {
+            flags::O_RDONLY => End::Read,
+            flags::O_WRONLY => End::Write,
+            _ => return Err(Errno::ENXIO),
+        };
+        self.shared.pipe.lock().open(end);
+        let file = Self {
+            shared: Arc::clone(&self.shared),
+            end,
+        };
+        Ok(OpenFile::new(Arc::new(file), flags, name.into()))
+    }
+}
+
 impl File for PipeEnd {
     fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
         let moved = self.shared.pipe.lock().read(dst)?;

@@ -19,6 +19,7 @@ use crate::thread::Thread;
 use crate::wait::WaitQueue;
 
 pub use crate::exit::thread_exited;
+pub use crate::fs::FsContext;
 
 /// A process (thread group).
 #[derive(Debug)]
@@ -277,16 +278,4 @@ pub fn find_thread(tid: Tid) -> Result<Arc<Thread>, Errno> {
         .get(&tid)
         .cloned()
         .ok_or(Errno::ESRCH)
-}
-
-/// Working directory, root and umask (`CLONE_FS`).
-#[derive(Debug)]
-pub struct FsContext;
-
-impl FsContext {
-    /// Copies the context (`fork(2)`).
-    #[must_use]
-    pub fn duplicate(&self) -> Arc<Self> {
-        unimplemented!()
-    }
 }

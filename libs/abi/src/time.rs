@@ -44,7 +44,7 @@ impl Sub for Nanos {
 }
 
 /// `struct timespec` (`timespec(3type)`): 16 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Timespec {
     /// Seconds.
     pub sec: i64,

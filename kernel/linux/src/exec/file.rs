@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 use tyn_abi::Errno;
 use tyn_abi::fs::mode;
 
-use crate::file::OpenFile;
+use crate::file::{OpenFile, flags};
+use crate::fs;
 use crate::process::FsContext;
 
 /// Opens the file at `path` for running it.
@@ -13,8 +14,10 @@ use crate::process::FsContext;
 /// # Errors
 /// As `execve(2)`: `EACCES` when it is not a regular file or may not be executed, and those of path walks.
 pub(crate) fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
-    let _ = (context, path);
-    unimplemented!()
+    let how = fs::How::existing(flags::O_RDONLY);
+    let open = fs::open(&context.start(), path, how)?;
+    check_executable(&open)?;
+    Ok(open)
 }
 
 /// Checks that an open file may be run (`fexecve(3)`).

@@ -14,7 +14,7 @@ use crate::file::At;
 
 /// A frame as a page of a file.
 #[derive(Clone, Debug)]
-pub struct FilePage(Frame);
+pub(super) struct FilePage(Frame);
 
 impl Page for FilePage {
     fn zeroed() -> Result<Self, Errno> {
@@ -143,12 +143,7 @@ impl Body {
         result.map(|()| (0, start))
     }
 
-    fn write_pages(
-        &self,
-        start: u64,
-        src: &mut dyn Source,
-        done: &mut usize,
-    ) -> Result<(), Errno> {
+    fn write_pages(&self, start: u64, src: &mut dyn Source, done: &mut usize) -> Result<(), Errno> {
         let mut buffer = [0; PAGE_SIZE];
         while src.remaining() > 0 {
             let at = start.checked_add(*done as u64).ok_or(Errno::EFBIG)?;

@@ -8,28 +8,33 @@
 mod body;
 mod context;
 mod directory;
+mod facts;
 mod node;
 mod open;
 mod path_file;
 mod regular;
+mod text;
 
 pub use body::Body;
 pub use context::FsContext;
 pub use directory::DirectoryFile;
-pub use node::{Node, node_of};
+pub(crate) use facts::memory_facts;
+pub(crate) use node::stat_tree;
+pub use node::{AllFiles, Node, node_of};
 pub use open::{How, memfd, open, open_node};
 pub use path_file::PathFile;
 pub use regular::RegularFile;
+pub use text::TextFile;
 
 use alloc::sync::Arc;
 
+use tyn_abi::fs::{makedev, mode};
 use tyn_abi::time::Timespec;
 use tyn_abi::{Errno, PAGE_SIZE};
 use tyn_fs::content::Quota;
 use tyn_fs::load::{self, LoadError};
 use tyn_fs::name::Name;
 use tyn_fs::tree::{Ino, New, NewKind, Tree};
-use tyn_abi::fs::{makedev, mode};
 use tyn_hal::boot::{Archive, BootInfo};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_hal::time;
@@ -89,7 +94,8 @@ pub fn init(boot: &BootInfo) -> Result<(), LoadError> {
             Body::from_base(Arc::clone(&quota), base)
         })?;
     }
-    let places = mount_points(&mut tree, now).map_err(|errno| LoadError::Entry { offset: 0, errno })?;
+    let places =
+        mount_points(&mut tree, now).map_err(|errno| LoadError::Entry { offset: 0, errno })?;
     FILE_SYSTEM.set(FileSystem {
         tree: SpinLock::new(tree),
         archive: boot.archive,
@@ -103,8 +109,8 @@ pub fn init(boot: &BootInfo) -> Result<(), LoadError> {
 /// Makes the directories that every system has, and the devices; returns where `/proc` and `/sys` are.
 fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino), Errno> {
     let root = Tree::<Arc<Body>>::ROOT;
-    let directory = |tree: &mut Tree<Arc<Body>>, above, name, permissions| {
-        match tree.lookup(above, name) {
+    let directory =
+        |tree: &mut Tree<Arc<Body>>, above, name, permissions| match tree.lookup(above, name) {
             Err(Errno::ENOENT) => tree.create(
                 above,
                 Name::Static(name),
@@ -117,8 +123,7 @@ fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino),
                 now,
             ),
             found => found,
-        }
-    };
+        };
     directory(tree, root, b"tmp", 0o1777)?;
     let proc = directory(tree, root, b"proc", 0o555)?;
     let sys = directory(tree, root, b"sys", 0o555)?;

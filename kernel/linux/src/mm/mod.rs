@@ -242,6 +242,25 @@ impl Mm {
         Ok(())
     }
 
+    /// Copies out of the address space, whether it is active or not, without bringing pages in: pages that are not present
+    /// read as zeros. At most one page's worth of bytes for each page that is mapped there.
+    pub fn read(&self, va: UserVa, dst: &mut [u8]) {
+        let mut va = va;
+        let mut rest = dst;
+        while !rest.is_empty() {
+            let in_page = (va.0 - va.page().0) as usize;
+            let len = rest.len().min(tyn_abi::PAGE_SIZE - in_page);
+            let (head, tail) = rest.split_at_mut(len);
+            let mapping = self.inner.lock().table.get(va);
+            match mapping {
+                Some(mapping) => mapping.frame.read(in_page, head),
+                None => head.fill(0),
+            }
+            va = va.wrapping_add(len as u64);
+            rest = tail;
+        }
+    }
+
     fn fault_limits(&self) -> Limits {
         Limits {
             stack: self.stack_limit.load(Ordering::Relaxed),

@@ -1,0 +1,74 @@
+//! Open regular files.
+
+use alloc::sync::Arc;
+use core::any::Any;
+
+use tyn_abi::{Errno, Sink, Source};
+use tyn_fs::tree::Ino;
+use tyn_hal::mem::Frame;
+
+use super::node::stat_tree;
+use super::{Body, Pin};
+use crate::file::{At, File};
+
+/// A regular file, open: one for each description.
+#[derive(Debug)]
+pub struct RegularFile {
+    pin: Pin,
+    body: Arc<Body>,
+}
+
+impl RegularFile {
+    pub(super) fn new(pin: Pin, body: Arc<Body>) -> Self {
+        Self { pin, body }
+    }
+
+    /// Returns the inode.
+    #[must_use]
+    pub fn ino(&self) -> Ino {
+        self.pin.ino()
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn body(&self) -> &Arc<Body> {
+        &self.body
+    }
+}
+
+impl File for RegularFile {
+    fn read(&self, at: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        match at {
+            At::Offset(offset) => self.body.read(offset, dst),
+            At::Stream | At::End => Ok(0),
+        }
+    }
+
+    fn write(&self, at: At, src: &mut dyn Source) -> Result<usize, Errno> {
+        self.body.write(at, src).map(|(count, _)| count)
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn size(&self) -> u64 {
+        self.body.size()
+    }
+
+    fn stat(&self) -> Result<[u8; 144], Errno> {
+        Ok(stat_tree(self.ino())?.to_bytes())
+    }
+
+    fn frame(&self, index: u64, write: bool) -> Result<Frame, Errno> {
+        self.body.frame(index, write)
+    }
+
+    fn resident_frame(&self, index: u64) -> Option<Frame> {
+        self.body.resident_frame(index)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,449 @@
+//! The console as a terminal: `/dev/console`, and `/dev/tty` for the session that has it.
+//!
+//! The line discipline ([`tyn_fs::ldisc`]) decides, the driver ([`ConsoleDevice`]) moves bytes. A writer that the driver
+//! turns away waits for room; what was half taken (a newline becomes two bytes) and echo wait here, in order. Without a
+//! driver the console is a sink, as Linux's `ttynull`.
+//!
+//! Not supported: `VTIME`, flow control, SIGTTIN and SIGTTOU for background processes, hang-up.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+use tyn_abi::fs::makedev;
+use tyn_abi::fs::open::{O_LARGEFILE, O_RDWR};
+use tyn_abi::system::{Termios, Winsize};
+use tyn_abi::{Errno, Events, Pid, Sink, Source, UserVa};
+use tyn_fs::ldisc::{Discipline, Input};
+use tyn_hal::sync::{Once, SpinLock};
+use tyn_io::console::{ConsoleDevice, ConsoleListener};
+
+use crate::cx::{Cx, SysResult};
+use crate::exit::INIT;
+use crate::file::{At, File, OpenFile};
+use crate::fs::{Node, Pin, stat_tree};
+use crate::kernel::kernel;
+use crate::wait::WaitQueue;
+use crate::{signal, user_io};
+
+/// Device number of `/dev/tty`.
+const TTY: u64 = makedev(5, 0);
+/// Device number of `/dev/console`.
+const CONSOLE: u64 = makedev(5, 1);
+/// Echo is dropped while this many bytes wait for the device.
+const ECHO_MAX: usize = 4096;
+/// Bytes of a write that are processed at a time.
+const CHUNK: usize = 512;
+const SIGWINCH: u8 = 28;
+
+/// Requests of `ioctl_tty(2)`.
+mod request {
+    pub(super) const TCGETS: u32 = 0x5401;
+    pub(super) const TCSETS: u32 = 0x5402;
+    pub(super) const TCSETSW: u32 = 0x5403;
+    pub(super) const TCSETSF: u32 = 0x5404;
+    pub(super) const TCSBRK: u32 = 0x5409;
+    pub(super) const TCFLSH: u32 = 0x540b;
+    pub(super) const TIOCSCTTY: u32 = 0x540e;
+    pub(super) const TIOCGPGRP: u32 = 0x540f;
+    pub(super) const TIOCSPGRP: u32 = 0x5410;
+    pub(super) const TIOCOUTQ: u32 = 0x5411;
+    pub(super) const TIOCGWINSZ: u32 = 0x5413;
+    pub(super) const TIOCSWINSZ: u32 = 0x5414;
+    pub(super) const FIONREAD: u32 = 0x541b;
+    pub(super) const TIOCNOTTY: u32 = 0x5422;
+    pub(super) const TIOCGSID: u32 = 0x5429;
+}
+
+struct State {
+    discipline: Discipline,
+    /// Processed output that the device has not taken yet.
+    pending: Vec<u8>,
+    /// The session that the terminal controls.
+    session: Pid,
+    /// Its foreground process group.
+    foreground: Pid,
+}
+
+/// The console terminal.
+pub struct Tty {
+    device: Option<Arc<dyn ConsoleDevice>>,
+    state: SpinLock<State>,
+    queue: WaitQueue,
+}
+
+impl core::fmt::Debug for Tty {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Tty(console)")
+    }
+}
+
+static CONSOLE_TTY: Once<Arc<Tty>> = Once::new();
+
+/// Makes the console terminal over its driver, if there is one; called once. It belongs to the first process's session.
+pub fn init(device: Option<Arc<dyn ConsoleDevice>>) {
+    let tty = Arc::new(Tty {
+        device: device.clone(),
+        state: SpinLock::new(State {
+            discipline: Discipline::new(),
+            pending: Vec::new(),
+            session: INIT,
+            foreground: INIT,
+        }),
+        queue: WaitQueue::new(),
+    });
+    if let Some(device) = device {
+        device.set_listener(Arc::clone(&tty) as Arc<dyn ConsoleListener>);
+    }
+    CONSOLE_TTY.set(tty);
+}
+
+/// Returns the console terminal, after [`init`].
+#[must_use]
+pub fn console() -> Option<&'static Arc<Tty>> {
+    CONSOLE_TTY.get()
+}
+
+/// Opens `/dev/console` for the first process.
+///
+/// # Errors
+/// `ENXIO` before [`init`]; `ENOENT` when the node is missing.
+pub fn open_console() -> Result<Arc<OpenFile>, Errno> {
+    let tty = console().ok_or(Errno::ENXIO)?;
+    let dev = crate::fs::fs().with_tree(|t| t.lookup(root_ino(), b"dev"))?;
+    let ino = crate::fs::fs().with_tree(|t| t.lookup(dev, b"console"))?;
+    let file = TtyFile {
+        tty: Arc::clone(tty),
+        pin: Pin::new(ino)?,
+    };
+    let flags = O_RDWR | O_LARGEFILE;
+    Ok(OpenFile::new(
+        Arc::new(file),
+        flags,
+        String::from("/dev/console"),
+    ))
+}
+
+fn root_ino() -> tyn_fs::tree::Ino {
+    match Node::ROOT {
+        Node::Tree(ino) => ino,
+        Node::Proc(_) | Node::Sys(_) | Node::Open(_) => tyn_fs::tree::Ino(1),
+    }
+}
+
+/// Opens a terminal device; `None` when the number is no terminal's.
+pub(crate) fn open(rdev: u64, pin: &Pin) -> Option<Result<Arc<dyn File>, Errno>> {
+    if rdev != TTY && rdev != CONSOLE {
+        return None;
+    }
+    Some(open_terminal(rdev, pin))
+}
+
+fn open_terminal(rdev: u64, pin: &Pin) -> Result<Arc<dyn File>, Errno> {
+    let tty = console().ok_or(Errno::ENXIO)?;
+    if rdev == TTY && !tty.controls_caller() {
+        return Err(Errno::ENXIO);
+    }
+    Ok(Arc::new(TtyFile {
+        tty: Arc::clone(tty),
+        pin: Pin::new(pin.ino())?,
+    }))
+}
+
+impl Tty {
+    /// Returns the session that the terminal controls.
+    #[must_use]
+    pub fn session(&self) -> Pid {
+        self.state.lock().session
+    }
+
+    /// Returns the foreground process group.
+    #[must_use]
+    pub fn foreground(&self) -> Pid {
+        self.state.lock().foreground
+    }
+
+    fn controls_caller(&self) -> bool {
+        let Some(thread) = crate::sched::current() else {
+            return false;
+        };
+        let session = kernel().family.lock().session(thread.process().pid);
+        session == Ok(self.session())
+    }
+
+    /// Gives the device what waits for it; returns whether all went.
+    fn flush(&self, state: &mut State) -> bool {
+        let taken = match &self.device {
+            Some(device) if !state.pending.is_empty() => device.write(&state.pending),
+            Some(_) | None => state.pending.len(),
+        };
+        state.pending.drain(..taken.min(state.pending.len()));
+        state.pending.is_empty()
+    }
+
+    fn write(&self, src: &mut dyn Source) -> Result<usize, Errno> {
+        let mut done = 0;
+        while src.remaining() > 0 {
+            // Asked before the copy: bytes that were copied must be kept.
+            if !self.flush(&mut self.state.lock()) {
+                break;
+            }
+            let mut buffer = [0; CHUNK];
+            let len = src.remaining().min(CHUNK);
+            let chunk = buffer.get_mut(..len).ok_or(Errno::EINVAL)?;
+            match src.read_exact(chunk) {
+                Ok(()) => {}
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+            let mut state = self.state.lock();
+            let State {
+                discipline,
+                pending,
+                ..
+            } = &mut *state;
+            discipline.process_output(chunk, pending);
+            self.flush(&mut state);
+            done += len;
+        }
+        if done == 0 && src.remaining() > 0 {
+            return Err(Errno::EAGAIN);
+        }
+        Ok(done)
+    }
+
+    fn read(&self, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        if dst.remaining() == 0 {
+            return Ok(0);
+        }
+        let input = self.state.lock().discipline.read(dst.remaining());
+        match input {
+            Input::NotYet => Err(Errno::EAGAIN),
+            Input::Bytes(bytes) => {
+                dst.write_all(&bytes)?;
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn poll(&self) -> Events {
+        let state = self.state.lock();
+        let mut events = Events::empty();
+        if state.discipline.is_readable() {
+            events |= Events::IN | Events::RDNORM;
+        }
+        if state.pending.is_empty() {
+            events |= Events::OUT | Events::WRNORM;
+        }
+        events
+    }
+
+    fn set_termios(&self, termios: Termios, flush: bool) {
+        let mut state = self.state.lock();
+        if flush {
+            state.discipline.flush_input();
+        }
+        state.discipline.set_termios(termios);
+        let is_readable = state.discipline.is_readable();
+        drop(state);
+        if is_readable {
+            self.queue.notify(Events::IN | Events::RDNORM);
+        }
+    }
+
+    /// Sends the foreground process group a signal.
+    fn signal_foreground(&self, number: u8) {
+        let group = self.foreground();
+        let members = kernel().family.lock().group_members(group);
+        for pid in members {
+            let process = kernel().processes.lock().get(&pid).cloned();
+            if let Some(process) = process {
+                signal::send_from_kernel(&process, number);
+            }
+        }
+    }
+
+    fn set_winsize(&self, winsize: Winsize) {
+        let mut state = self.state.lock();
+        let is_changed = state.discipline.winsize != winsize;
+        state.discipline.winsize = winsize;
+        drop(state);
+        if is_changed {
+            self.signal_foreground(SIGWINCH);
+        }
+    }
+
+    fn set_foreground(&self, cx: &Cx<'_>, group: u32) -> SysResult {
+        if !self.controls_caller() {
+            return Err(Errno::ENOTTY);
+        }
+        let family = kernel().family.lock();
+        let session = family.session(cx.process.pid)?;
+        let members = family.group_members(Pid(group));
+        let first = members.first().ok_or(Errno::ESRCH)?;
+        if family.session(*first)? != session {
+            return Err(Errno::EPERM);
+        }
+        drop(family);
+        self.state.lock().foreground = Pid(group);
+        Ok(0)
+    }
+
+    fn make_controlling(&self, cx: &Cx<'_>) -> SysResult {
+        let family = kernel().family.lock();
+        let session = family.session(cx.process.pid)?;
+        let group = family.group(cx.process.pid)?;
+        drop(family);
+        let mut state = self.state.lock();
+        if state.session == session {
+            return Ok(0);
+        }
+        // Everybody is root, but only a session leader may, and stealing takes an explicit argument on Linux, too.
+        if session != cx.process.pid {
+            return Err(Errno::EPERM);
+        }
+        state.session = session;
+        state.foreground = group;
+        Ok(0)
+    }
+
+    fn ioctl(&self, cx: &Cx<'_>, number: u32, arg: UserVa) -> SysResult {
+        use request as r;
+        match number {
+            r::TCGETS => {
+                let termios = self.state.lock().discipline.termios();
+                user_io::write_bytes(arg, &termios.to_bytes())?;
+            }
+            r::TCSETS | r::TCSETSW | r::TCSETSF => {
+                let termios = Termios::from_bytes(&user_io::read_bytes(arg)?);
+                self.set_termios(termios, number == r::TCSETSF);
+            }
+            // `tcdrain(3)`: what was written is in the driver's hands, in order.
+            r::TCSBRK => {}
+            r::TCFLSH => match arg.0 {
+                0 | 2 => self.state.lock().discipline.flush_input(),
+                1 => {}
+                _ => return Err(Errno::EINVAL),
+            },
+            r::TIOCSCTTY => return self.make_controlling(cx),
+            r::TIOCGPGRP => {
+                self.check_controls()?;
+                user_io::write_bytes(arg, &self.foreground().0.to_le_bytes())?;
+            }
+            r::TIOCSPGRP => {
+                let group = user_io::read_u32(arg)?;
+                return self.set_foreground(cx, group);
+            }
+            r::TIOCGSID => {
+                self.check_controls()?;
+                user_io::write_bytes(arg, &self.session().0.to_le_bytes())?;
+            }
+            r::TIOCOUTQ => {
+                let count = self.state.lock().pending.len() as u32;
+                user_io::write_bytes(arg, &count.to_le_bytes())?;
+            }
+            r::TIOCGWINSZ => {
+                let winsize = self.state.lock().discipline.winsize;
+                user_io::write_bytes(arg, &winsize.to_bytes())?;
+            }
+            r::TIOCSWINSZ => {
+                self.set_winsize(Winsize::from_bytes(&user_io::read_bytes(arg)?));
+            }
+            r::FIONREAD => {
+                let count = self.state.lock().discipline.unread() as u32;
+                user_io::write_bytes(arg, &count.to_le_bytes())?;
+            }
+            r::TIOCNOTTY => {
+                self.check_controls()?;
+                cx.trace_unsupported("ioctl TIOCNOTTY", 0);
+                return Err(Errno::EINVAL);
+            }
+            _ => {
+                cx.trace_unsupported("tty ioctl", u64::from(number));
+                return Err(Errno::ENOTTY);
+            }
+        }
+        Ok(0)
+    }
+
+    fn check_controls(&self) -> Result<(), Errno> {
+        if self.controls_caller() {
+            Ok(())
+        } else {
+            Err(Errno::ENOTTY)
+        }
+    }
+}
+
+impl ConsoleListener for Tty {
+    fn received(&self, bytes: &[u8]) {
+        let reaction = {
+            let mut state = self.state.lock();
+            let mut reaction = state.discipline.receive(bytes);
+            if state.pending.len() + reaction.echo.len() <= ECHO_MAX {
+                state.pending.append(&mut reaction.echo);
+            }
+            self.flush(&mut state);
+            reaction
+        };
+        for key in &reaction.signals {
+            self.signal_foreground(key.number());
+        }
+        if reaction.is_readable {
+            self.queue.notify(Events::IN | Events::RDNORM);
+        }
+    }
+
+    fn writable(&self) {
+        let is_empty = self.flush(&mut self.state.lock());
+        if is_empty {
+            self.queue.notify(Events::OUT | Events::WRNORM);
+        }
+    }
+}
+
+/// An open terminal.
+#[derive(Debug)]
+pub struct TtyFile {
+    tty: Arc<Tty>,
+    pin: Pin,
+}
+
+impl TtyFile {
+    /// Returns the device's inode.
+    #[must_use]
+    pub fn ino(&self) -> tyn_fs::tree::Ino {
+        self.pin.ino()
+    }
+}
+
+impl File for TtyFile {
+    fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        self.tty.read(dst)
+    }
+
+    fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
+        self.tty.write(src)
+    }
+
+    fn poll(&self) -> Events {
+        self.tty.poll()
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.tty.queue)
+    }
+
+    fn stat(&self) -> Result<[u8; 144], Errno> {
+        Ok(stat_tree(self.pin.ino())?.to_bytes())
+    }
+
+    fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
+        self.tty.ioctl(cx, request, arg)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
