@@ -71,9 +71,12 @@ pub(crate) fn wait_until_online(count: usize) {
     }
 }
 
-/// Lets the CPUs go on to the kernel above.
+/// Lets the CPUs go on to the kernel above. All of them are online.
 pub(crate) fn release() {
     RELEASED.store(true, Ordering::Release);
+    for cpu in CpuLocal::others() {
+        apic::kick(cpu.apic_id());
+    }
 }
 
 /// Sets up what every CPU needs: descriptor tables, control registers, vector state, local APIC.
@@ -93,8 +96,9 @@ extern "C" fn tyn_ap_rust(index: u32) -> ! {
     apic::enable();
     block.set_apic_id(apic::id());
     ONLINE.fetch_add(1, Ordering::AcqRel);
+    // Halted, not spinning: the host's cores may be fewer, and the boot CPU needs them.
     while !RELEASED.load(Ordering::Acquire) {
-        core::hint::spin_loop();
+        cpu::wait_for_interrupt();
     }
     (boot::entry().ap)()
 }
