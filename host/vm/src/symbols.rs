@@ -1,15 +1,18 @@
 //! Names for the return addresses that a kernel panic reports.
 //!
-//! The kernel prints raw addresses (`panic frame 0xffffffff80201234`), so that its panic handler needs no tables and no
-//! memory. [`Symbols`] holds the kernel ELF's function symbols on the host and turns such lines into readable ones.
+//! The kernel prints raw addresses (`panic frame 0xffffffff80201234`, and `panic at` for where a trap happened), so that its
+//! panic handler needs no tables and no memory. [`Symbols`] holds the kernel ELF's function symbols on the host and turns such
+//! lines into readable ones.
 
 use std::borrow::Cow;
 
 use object::{Object, ObjectSymbol, SymbolKind};
 use rustc_demangle::demangle;
 
-/// What precedes the address in a line of a backtrace, without the line's `panic `.
-const FRAME: &str = "frame ";
+/// What precedes an address in a line of a backtrace (without the line's `panic `), and how far before the address to look. A
+/// frame has a return address: the call was the instruction before it, which belongs to another function when the call never
+/// returns and was the last of its function.
+const KINDS: [(&str, u64); 2] = [("frame 0x", 1), ("at 0x", 0)];
 
 /// Why a kernel file has no names to give.
 #[derive(Debug, thiserror::Error)]
@@ -80,18 +83,17 @@ impl Symbols {
         is_inside.then(|| format!("{:#}+{offset:#x}", demangle(&function.name)))
     }
 
-    /// Adds the name to the text of a panic line when it is `frame 0xADDRESS`; returns any other text as it is.
-    ///
-    /// The address is a return address: the call was the instruction before it, which belongs to another function when
-    /// the call never returns and was the last of its function.
+    /// Adds the name to the text of a panic line when it is `frame 0xADDRESS` or `at 0xADDRESS`; returns any other text as it
+    /// is.
     #[must_use]
     pub fn annotate<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let address = text
-            .strip_prefix(FRAME)
-            .and_then(|hex| hex.trim_end().strip_prefix("0x"))
-            .and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        match address.and_then(|a| self.name(a.checked_sub(1)?)) {
-            Some(name) => Cow::Owned(format!("{} {name}", text.trim_end())),
+        let text = text.trim_end();
+        let address = KINDS.iter().find_map(|(kind, back)| {
+            let hex = text.strip_prefix(kind)?;
+            u64::from_str_radix(hex, 16).ok()?.checked_sub(*back)
+        });
+        match address.and_then(|a| self.name(a)) {
+            Some(name) => Cow::Owned(format!("{text} {name}")),
             None => Cow::Borrowed(text),
         }
     }
@@ -150,6 +152,7 @@ mod tests {
         let symbols = table(&[(0x1000, 0x10, "caller"), (0x1010, 0x10, "next")]);
         // A call that never returns is the last instruction of its function.
         assert_eq!(symbols.annotate("frame 0x1010"), "frame 0x1010 caller+0xf");
+        assert_eq!(symbols.annotate("at 0x1010\n"), "at 0x1010 next+0x0");
         for text in [
             "frame 0x0",
             "frame 0x",

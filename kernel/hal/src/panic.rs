@@ -1,7 +1,7 @@
 //! The end by a broken invariant: what a panic reports. It needs no memory and takes no lock, since it may come with any held.
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::sync::Once;
 #[cfg(feature = "entry")]
@@ -17,6 +17,18 @@ pub(crate) static EPITAPH: Once<fn()> = Once::new();
 /// The CPU that panics (as lock owner), or [`NOBODY`].
 static PANICKING: AtomicU32 = AtomicU32::new(NOBODY);
 const NOBODY: u32 = u32::MAX;
+
+/// Where the trap in ring 0 happened that is about to panic, and the frame pointer there; 0 for a panic of Rust code.
+static TRAP_RIP: AtomicU64 = AtomicU64::new(0);
+static TRAP_RBP: AtomicU64 = AtomicU64::new(0);
+
+/// Makes the backtrace of the panic that follows start at interrupted code.
+pub(crate) fn start_backtrace_at(rip: u64, rbp: u64) {
+    if !is_panicking() {
+        TRAP_RBP.store(rbp, Ordering::Relaxed);
+        TRAP_RIP.store(rip, Ordering::Relaxed);
+    }
+}
 
 /// Returns whether some CPU panics.
 pub(crate) fn is_panicking() -> bool {
@@ -68,6 +80,15 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     unsafe {
         core::arch::asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags));
     };
+    let (rip, rbp) = (
+        TRAP_RIP.load(Ordering::Relaxed),
+        TRAP_RBP.load(Ordering::Relaxed),
+    );
+    if rip != 0 {
+        // The trap's own frames say nothing: the interrupted code is what went wrong.
+        report(format_args!("panic at {rip:#x}"));
+        frame = rbp;
+    }
     // The chain ends with 0, or wherever a broken stack leads out of mapped memory.
     for _ in 0..32 {
         let Some([next, return_address]) = kernel_map::read_pair(frame) else {

@@ -62,6 +62,7 @@ unsafe extern "C" {
     static tyn_text_end: u8;
     static tyn_rodata_end: u8;
     static tyn_kernel_end: u8;
+    static tyn_boot_stack_guard: u8;
 }
 
 fn image_layout() -> ImageLayout {
@@ -70,6 +71,7 @@ fn image_layout() -> ImageLayout {
         text_end: &raw const tyn_text_end as u64,
         rodata_end: &raw const tyn_rodata_end as u64,
         end: &raw const tyn_kernel_end as u64,
+        stack_guard: &raw const tyn_boot_stack_guard as u64,
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) struct ImageLayout {
     pub(crate) text_end: u64,
     pub(crate) rodata_end: u64,
     pub(crate) end: u64,
+    /// The page below the boot stack, which stays unmapped.
+    pub(crate) stack_guard: u64,
 }
 
 /// Builds the kernel's table and loads it. `allocate` gives frames that the boot page tables map in the direct map.
@@ -127,7 +129,8 @@ pub(crate) fn build(
         );
         phys += step;
     }
-    for va in (image.start..image.end).step_by(4096) {
+    let pages = (image.start..image.end).step_by(4096);
+    for va in pages.filter(|&va| va != image.stack_guard) {
         let rights = match va {
             v if v < image.text_end => 0,
             v if v < image.rodata_end => NO_EXECUTE,

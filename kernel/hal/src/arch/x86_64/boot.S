@@ -99,8 +99,8 @@ tyn_boot_pml4:      .skip 4096
 tyn_boot_pdpt_low:  .skip 4096
 tyn_boot_pdpt_high: .skip 4096
 tyn_boot_pd:        .skip 4 * 4096
-.globl tyn_boot_stack_bottom
-tyn_boot_stack_bottom:
+.globl tyn_boot_stack_guard
+tyn_boot_stack_guard: .skip 4096            # left out of the kernel's own page table
     .skip 65536
 .globl tyn_boot_stack_top
 tyn_boot_stack_top:

@@ -7,7 +7,7 @@ use super::{apic, gdt, msr, read_cr2, write_msr};
 use crate::cpu_local::{self, CpuLocal};
 use crate::sync::SpinLock;
 use crate::trap::UserContext;
-use crate::{irq, user};
+use crate::{irq, panic, user};
 
 /// What `tyn_run_user` returns for a system call.
 pub(crate) const TRAP_SYSCALL: u64 = 0x100;
@@ -158,6 +158,7 @@ fn fatal(frame: &KernelFrame) -> ! {
         18 => "machine check",
         _ => "exception",
     };
+    panic::start_backtrace_at(frame.rip, frame.rbp);
     panic!(
         "{name} in ring 0: vector {} error {:#x} rip {:#x} rsp {:#x} cr2 {:#x} rflags {:#x} rax {:#x} rdi {:#x} rsi {:#x} rbp {:#x}",
         frame.vector,
