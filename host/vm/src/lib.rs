@@ -1,4 +1,16 @@
-//! Placeholder.
+//! Virtual machines that run Tyn: a typed QEMU command line ([`Config`]), starting, watching and stopping ([`Vm`]), what the
+//! kernel reports ([`Report`]) and how it ended ([`Outcome`]). Used by the command-line tool and by tests alike.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod http;
+pub mod memory;
+pub mod qmp;
+pub mod report;
 pub mod symbols;
+pub mod vm;
+
+pub use config::{Accel, Config, Forward, Machine, MemorySize, Ram};
+pub use report::{ExitCode, Outcome, Report};
+pub use symbols::Symbols;
+pub use vm::{Console, Control, OnLine, Vm, VmError};

@@ -1,0 +1,444 @@
+//! What a machine is like, and the QEMU command line that makes it.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The QEMU machine type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Machine {
+    /// PCI Express, as in machines of today.
+    #[default]
+    Q35,
+    /// PCI, as in machines of the nineties.
+    Pc,
+    /// No PCI: virtio over MMIO.
+    Microvm,
+}
+
+/// How guest instructions are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Accel {
+    /// KVM where the processor and the machine offer it, else TCG.
+    #[default]
+    Auto,
+    /// By the processor itself.
+    Kvm,
+    /// By translation, one host thread a CPU.
+    Tcg,
+}
+
+/// An amount of memory in bytes; its text is a number with `K`, `M` or `G` behind it, or of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct MemorySize(pub u64);
+
+/// A TCP port of this machine that leads to one of the guest's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// Port on 127.0.0.1 of this machine.
+    pub host: u16,
+    /// Port of the guest.
+    pub guest: u16,
+}
+
+/// Where the guest's memory comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ram {
+    /// Anonymous memory: fastest, the host may use huge pages.
+    #[default]
+    Anonymous,
+    /// A memfd: what the guest touched can be told to the page ([`crate::Vm::guest_ram_touched`]).
+    Memfd,
+}
+
+/// A word that is none of the values.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("'{text}' is not {expected}")]
+pub struct BadValue {
+    text: String,
+    expected: &'static str,
+}
+
+/// A virtual machine to be started.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Machine type.
+    pub machine: Machine,
+    /// Accelerator.
+    pub accel: Accel,
+    /// Number of virtual CPUs.
+    pub cpus: u32,
+    /// Memory.
+    pub memory: MemorySize,
+    /// Where the memory comes from.
+    pub ram: Ram,
+    /// The kernel's ELF file.
+    pub kernel: PathBuf,
+    /// The root archive.
+    pub initrd: PathBuf,
+    /// Kernel options.
+    pub append: String,
+    /// Forwarded ports.
+    pub forwards: Vec<Forward>,
+}
+
+impl Config {
+    /// Returns a machine with one CPU and 512 MiB, without forwarded ports.
+    #[must_use]
+    pub fn new(kernel: &Path, initrd: &Path) -> Self {
+        Self {
+            machine: Machine::default(),
+            accel: Accel::default(),
+            cpus: 1,
+            memory: MemorySize(512 << 20),
+            ram: Ram::default(),
+            kernel: kernel.to_path_buf(),
+            initrd: initrd.to_path_buf(),
+            append: String::new(),
+            forwards: Vec::new(),
+        }
+    }
+
+    /// Returns QEMU's arguments. `dir` is a private folder where [`qmp_socket`] and [`report_socket`] are listened on.
+    #[must_use]
+    pub fn qemu_args(&self, dir: &Path) -> Vec<String> {
+        let mut args = Args::default();
+        args.flag("-nodefaults")
+            .flag("-no-user-config")
+            .flag("-no-reboot");
+        args.pair("-display", "none");
+        args.pair("-name", "tyn");
+        args.pair("-machine", self.machine.option());
+        args.pair("-accel", self.accel.resolved().option());
+        args.pair("-cpu", "max");
+        args.pair("-smp", self.cpus.to_string());
+        args.pair("-m", format!("{}B", self.memory.0));
+        if self.ram == Ram::Memfd {
+            args.pair(
+                "-object",
+                format!("memory-backend-memfd,id=ram,size={}", self.memory.0),
+            );
+            args.pair("-machine", "memory-backend=ram");
+        }
+        args.pair("-kernel", file(&self.kernel));
+        args.pair("-initrd", file(&self.initrd));
+        args.pair("-append", self.append.clone());
+        // `signal=off` only leaves the terminal's keys alone; input is not the guest's yet.
+        args.pair("-chardev", "stdio,id=console,signal=off");
+        args.pair("-serial", "chardev:console");
+        args.pair("-chardev", socket("report", &report_socket(dir)));
+        args.pair("-device", "isa-debugcon,iobase=0xe9,chardev=report");
+        args.pair("-device", "isa-debug-exit,iobase=0x501,iosize=1");
+        args.pair("-chardev", socket("qmp", &qmp_socket(dir)));
+        args.pair("-mon", "chardev=qmp,mode=control");
+        let mut net = String::from("user,id=net");
+        for Forward { host, guest } in &self.forwards {
+            net += &format!(",hostfwd=tcp:{}:{host}-:{guest}", Ipv4Addr::LOCALHOST);
+        }
+        args.pair("-netdev", net);
+        match self.machine {
+            // Without its ROM the firmware does not look for a boot server.
+            Machine::Q35 | Machine::Pc => args
+                .pair("-device", "virtio-net-pci,netdev=net,romfile=")
+                .pair("-device", "virtio-rng-pci"),
+            Machine::Microvm => args
+                .pair("-device", "virtio-net-device,netdev=net")
+                .pair("-device", "virtio-rng-device"),
+        };
+        args.0
+    }
+}
+
+/// Returns where the machine protocol's socket is.
+#[must_use]
+pub fn qmp_socket(dir: &Path) -> PathBuf {
+    dir.join("qmp")
+}
+
+/// Returns where the report channel's socket is.
+#[must_use]
+pub fn report_socket(dir: &Path) -> PathBuf {
+    dir.join("report")
+}
+
+#[derive(Default)]
+struct Args(Vec<String>);
+
+impl Args {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.to_owned());
+        self
+    }
+
+    fn pair(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.0.extend([name.to_owned(), value.into()]);
+        self
+    }
+}
+
+fn socket(id: &str, path: &Path) -> String {
+    format!("socket,id={id},path={}", escaped(path))
+}
+
+/// In QEMU's option lists a comma within a value is written twice.
+fn escaped(path: &Path) -> String {
+    file(path).replace(',', ",,")
+}
+
+/// QEMU takes paths as text; those that are none are refused before ([`crate::VmError::Path`]).
+fn file(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+impl Machine {
+    /// All machine types.
+    pub const ALL: [Self; 3] = [Self::Q35, Self::Pc, Self::Microvm];
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+            Self::Microvm => "microvm,acpi=on,rtc=on",
+        }
+    }
+}
+
+impl Accel {
+    /// Replaces `Auto` by what this machine can do.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        match self {
+            Self::Auto if kvm_problem().is_none() => Self::Kvm,
+            Self::Auto => Self::Tcg,
+            other => other,
+        }
+    }
+
+    fn option(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Auto | Self::Tcg => "tcg,thread=multi",
+        }
+    }
+}
+
+/// Returns why KVM can't be used here, or `None` when it can. A `/dev/kvm` alone is no proof: the processor must say that
+/// it has the extension.
+#[must_use]
+pub fn kvm_problem() -> Option<&'static str> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has_extension = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .is_some_and(|line| line.split_whitespace().any(|f| f == "vmx" || f == "svm"));
+    if !has_extension {
+        return Some("the processor offers no virtualisation (no vmx or svm in /proc/cpuinfo)");
+    }
+    let device = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm");
+    device
+        .is_err()
+        .then_some("/dev/kvm can't be opened; add yourself to the group kvm")
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Q35 => "q35",
+            Self::Pc => "pc",
+            Self::Microvm => "microvm",
+        })
+    }
+}
+
+impl FromStr for Machine {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|m| m.to_string() == text).ok_or(BadValue {
+            text: text.into(),
+            expected: "a machine type: use q35, pc or microvm",
+        })
+    }
+}
+
+impl FromStr for Accel {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "kvm" => Ok(Self::Kvm),
+            "tcg" => Ok(Self::Tcg),
+            _ => Err(BadValue {
+                text: text.into(),
+                expected: "an accelerator: use auto, kvm or tcg",
+            }),
+        }
+    }
+}
+
+impl fmt::Display for MemorySize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) => {
+                write!(f, "{}G", bytes >> 30)
+            }
+            bytes if bytes.is_multiple_of(1 << 20) => write!(f, "{}M", bytes >> 20),
+            bytes => write!(f, "{bytes}"),
+        }
+    }
+}
+
+impl FromStr for MemorySize {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let bad = || BadValue {
+            text: text.into(),
+            expected: "an amount of memory: use e.g. 512M or 2G",
+        };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+            "" => 0,
+            "K" | "KB" | "KIB" => 10,
+            "M" | "MB" | "MIB" => 20,
+            "G" | "GB" | "GIB" => 30,
+            _ => return Err(bad()),
+        };
+        let number: u64 = digits.parse().map_err(|_| bad())?;
+        // QEMU takes whole pages only.
+        let bytes = number.checked_mul(1 << shift).ok_or_else(bad)?;
+        if bytes == 0 || bytes % 4096 != 0 {
+            return Err(bad());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl FromStr for Forward {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let port = |t: &str| t.parse::<u16>().ok().filter(|&p| p != 0);
+        text.split_once(':')
+            .and_then(|(host, guest)| {
+                Some(Self {
+                    host: port(host)?,
+                    guest: port(guest)?,
+                })
+            })
+            .ok_or_else(|| BadValue {
+                text: text.into(),
+                expected: "a pair of ports HOST:GUEST, e.g. 8080:8080",
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(config: &Config) -> String {
+        config.qemu_args(Path::new("/run/a,b")).join(" ")
+    }
+
+    fn config(machine: Machine) -> Config {
+        Config {
+            machine,
+            accel: Accel::Tcg,
+            cpus: 4,
+            forwards: vec![Forward { host: 1, guest: 2 }, Forward { host: 3, guest: 4 }],
+            append: "trace ip=dhcp".into(),
+            ..Config::new(Path::new("/k"), Path::new("/i"))
+        }
+    }
+
+    #[test]
+    fn machines_differ_in_their_devices() {
+        for (machine, has, has_not) in [
+            (Machine::Q35, "-machine q35 ", "-device virtio-net-device"),
+            (
+                Machine::Pc,
+                "virtio-net-pci,netdev=net,romfile= ",
+                "microvm",
+            ),
+            (Machine::Microvm, "-device virtio-rng-device", "pci"),
+        ] {
+            let line = line(&config(machine));
+            assert!(line.contains(has) && !line.contains(has_not), "{line}");
+            for common in [
+                "-accel tcg,thread=multi -cpu max -smp 4 -m 536870912B",
+                "-kernel /k -initrd /i -append trace ip=dhcp",
+                "isa-debugcon,iobase=0xe9",
+                "user,id=net,hostfwd=tcp:127.0.0.1:1-:2,hostfwd=tcp:127.0.0.1:3-:4",
+                "socket,id=qmp,path=/run/a,,b/qmp",
+            ] {
+                assert!(line.contains(common), "{common} in {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_a_backend_on_request() {
+        let mut config = config(Machine::Q35);
+        config.ram = Ram::Memfd;
+        assert!(line(&config).contains("memory-backend-memfd,id=ram,size=536870912 "));
+    }
+
+    #[test]
+    fn values_are_parsed_and_written_back() {
+        for (text, bytes, back) in [
+            ("512M", 512 << 20, "512M"),
+            ("2g", 2 << 30, "2G"),
+            ("1536MiB", 1536 << 20, "1536M"),
+            ("4096", 4096, "4096"),
+            ("72MB", 72 << 20, "72M"),
+        ] {
+            let size: MemorySize = text.parse().unwrap();
+            assert_eq!((size.0, size.to_string().as_str()), (bytes, back));
+        }
+        for machine in Machine::ALL {
+            assert_eq!(machine.to_string().parse(), Ok(machine));
+        }
+        assert_eq!(
+            "80:8080".parse(),
+            Ok(Forward {
+                host: 80,
+                guest: 8080
+            })
+        );
+        assert_eq!("kvm".parse(), Ok(Accel::Kvm));
+    }
+
+    #[test]
+    fn bad_values_are_named_with_what_would_be_right() {
+        for text in ["", "M", "0", "1.5G", "12T", "99999999999G", "100"] {
+            let error = text.parse::<MemorySize>().unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("'{text}'")) && error.contains("512M"),
+                "{error}"
+            );
+        }
+        for text in ["8080", "0:1", "1:", "70000:1", "a:b"] {
+            assert!(text.parse::<Forward>().is_err(), "{text}");
+        }
+        assert!("isapc".parse::<Machine>().is_err());
+        assert!("hvf".parse::<Accel>().is_err());
+    }
+
+    #[test]
+    fn accelerator_follows_the_processor() {
+        let expected = if kvm_problem().is_none() {
+            Accel::Kvm
+        } else {
+            Accel::Tcg
+        };
+        assert_eq!(Accel::Auto.resolved(), expected);
+        assert_eq!(Accel::Tcg.resolved(), Accel::Tcg);
+    }
+}

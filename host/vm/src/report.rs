@@ -1,0 +1,172 @@
+//! Collects what a guest's kernel reports (`tyn_trace::report`), and says how the guest ended.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, BufRead, Read};
+
+use tyn_trace::Line;
+
+/// Trace and log lines that are kept.
+const KEPT_LINES: usize = 2000;
+/// Longest line taken as one, in bytes.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// What was reported so far.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Exit status of process 1.
+    pub exit: Option<u8>,
+    /// Lines of a kernel panic.
+    pub panic: Vec<String>,
+    /// Why the kernel refused to boot.
+    pub errors: Vec<String>,
+    /// Measurements, by name.
+    pub metrics: BTreeMap<String, u64>,
+    /// The last trace and log lines.
+    pub lines: VecDeque<String>,
+}
+
+impl Report {
+    /// Adds one line.
+    pub fn add(&mut self, line: &Line<'_>) {
+        match line {
+            Line::Exit(code) => self.exit = Some(*code),
+            Line::Panic(text) => self.panic.push((*text).to_owned()),
+            Line::Error(text) => self.errors.push((*text).to_owned()),
+            Line::Metric { name, value } => {
+                self.metrics.insert((*name).to_owned(), *value);
+            }
+            Line::Trace(_) | Line::Log(_) => {
+                if self.lines.len() == KEPT_LINES {
+                    self.lines.pop_front();
+                }
+                self.lines.push_back(line.to_string());
+            }
+        }
+    }
+
+    /// Returns how the guest ended, once its machine has stopped.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if !self.panic.is_empty() {
+            return Outcome::Panicked(self.panic.clone());
+        }
+        if !self.errors.is_empty() {
+            return Outcome::Refused(self.errors.join("; "));
+        }
+        self.exit.map_or(Outcome::Vanished, Outcome::Exited)
+    }
+}
+
+/// How a guest ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Process 1 ended with this exit status.
+    Exited(u8),
+    /// The kernel panicked; its lines.
+    Panicked(Vec<String>),
+    /// The kernel refused to boot; why, and what mends it.
+    Refused(String),
+    /// The machine stopped and the kernel said nothing: a reset, or QEMU was ended.
+    Vanished,
+}
+
+/// The exit codes of `tyn run` that are not the guest's own. A guest's exit status may be any; these follow the
+/// convention of container tools.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// The kernel panicked.
+    Panic = 124,
+    /// The guest was not started, or refused to boot: bad input, and one sentence says which.
+    NotStarted = 125,
+    /// The machine stopped without saying why.
+    Vanished = 126,
+    /// Killed on request, before it had stopped by itself (128 + SIGKILL).
+    Killed = 137,
+}
+
+impl Outcome {
+    /// Returns the exit code of `tyn run`.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Exited(code) => *code,
+            Self::Panicked(_) => ExitCode::Panic as u8,
+            Self::Refused(_) => ExitCode::NotStarted as u8,
+            Self::Vanished => ExitCode::Vanished as u8,
+        }
+    }
+}
+
+/// Calls `on_line` for each line of `reader` until it ends. Bytes that are no UTF-8 are replaced; what exceeds the
+/// longest line becomes lines of its own.
+///
+/// # Errors
+/// When reading fails.
+pub fn read_lines(reader: &mut dyn BufRead, mut on_line: impl FnMut(&Line<'_>)) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        if reader.take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(());
+        }
+        on_line(&Line::parse(&String::from_utf8_lossy(&bytes)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(text: &str) -> Report {
+        let mut report = Report::default();
+        read_lines(&mut text.as_bytes(), |line| report.add(line)).unwrap();
+        report
+    }
+
+    #[test]
+    fn lines_are_sorted_by_kind() {
+        let report = report(
+            "metric boot_to_user_ns 12\ntrace 1 0 2 text\nhello\nmetric boot_to_user_ns 13\nexit 3\n",
+        );
+        assert_eq!(report.metrics["boot_to_user_ns"], 13);
+        assert_eq!(report.lines, ["trace 1 0 2 text", "hello"]);
+        assert_eq!(report.outcome(), Outcome::Exited(3));
+    }
+
+    #[test]
+    fn outcome_tells_panic_refusal_exit_and_silence_apart() {
+        for (text, outcome, code) in [
+            ("exit 124", Outcome::Exited(124), 124),
+            (
+                "exit 0\npanic a\npanic frame 0x1",
+                Outcome::Panicked(vec!["a".into(), "frame 0x1".into()]),
+                124,
+            ),
+            (
+                "error no archive; use tyn run",
+                Outcome::Refused("no archive; use tyn run".into()),
+                125,
+            ),
+            ("log", Outcome::Vanished, 126),
+            ("", Outcome::Vanished, 126),
+        ] {
+            let found = report(text).outcome();
+            assert_eq!((found.exit_code(), found), (code, outcome));
+        }
+    }
+
+    #[test]
+    fn memory_of_a_chatty_guest_is_bounded() {
+        let report = report(&"x\n".repeat(KEPT_LINES + 5));
+        assert_eq!(report.lines.len(), KEPT_LINES);
+        let mut lines = 0;
+        let long = vec![b'y'; 3 * MAX_LINE as usize];
+        read_lines(&mut long.as_slice(), |_| lines += 1).unwrap();
+        assert_eq!(lines, 3);
+        read_lines(&mut &b"\xff\xfe\n"[..], |line| {
+            assert!(matches!(line, Line::Log(_)));
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,478 @@
+//! A running virtual machine: QEMU, its console, its report channel and its machine protocol.
+//!
+//! Who runs when: QEMU is a child process in a process group of its own, so that Ctrl-C reaches us alone. One thread reads
+//! the report channel until QEMU closes it, which it does when it ends, however it ends; another collects the console
+//! when asked to. [`Vm::wait`] waits for the first and then for the process. [`Control`] may be used from any thread
+//! meanwhile. Whatever happens, dropping the [`Vm`] ends QEMU.
+
+use std::fs;
+use std::io::{self, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tyn_trace::Line;
+
+use crate::config::{self, Accel, Config, kvm_problem};
+use crate::http::{self, Response};
+use crate::memory;
+use crate::qmp::Qmp;
+use crate::report::{self, Outcome, Report};
+
+/// QEMU's program.
+const QEMU: &str = "qemu-system-x86_64";
+/// The most CPUs that are offered: what the kernel is built for.
+pub const MAX_CPUS: u32 = 64;
+/// How long QEMU may take to open its sockets.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// What becomes of the guest's console output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Console {
+    /// It goes to our own standard output.
+    #[default]
+    Inherit,
+    /// It is kept for [`Vm::console`].
+    Keep,
+}
+
+/// Called for each line of the report channel, as it comes.
+pub type OnLine = Box<dyn FnMut(&Line<'_>) + Send>;
+
+/// Why a machine can't be started or used.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// QEMU isn't installed.
+    #[error("{QEMU} is missing; install it (Debian package qemu-system-x86)")]
+    NoQemu,
+    /// KVM was asked for and can't be used.
+    #[error("--accel kvm can't be used: {0}; use --accel tcg")]
+    NoKvm(&'static str),
+    /// A number of CPUs that can't be.
+    #[error("{0} CPUs can't be had; use 1 to {MAX_CPUS}")]
+    Cpus(u32),
+    /// A forwarded port belongs to somebody else.
+    #[error(
+        "port {port} of this machine can't be used: {error}; stop what uses it, or forward another one"
+    )]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why.
+        error: io::Error,
+    },
+    /// The image does not fit.
+    #[error(
+        "{memory} of memory is too little for an image of {image_mib} MiB; use --memory {least_mib}M or more"
+    )]
+    Memory {
+        /// What was asked for.
+        memory: config::MemorySize,
+        /// Size of the image in MiB.
+        image_mib: u64,
+        /// What would do, in MiB.
+        least_mib: u64,
+    },
+    /// QEMU would misread this path.
+    #[error("{} can't be given to QEMU; move it to a path of plain letters", .0.display())]
+    Path(PathBuf),
+    /// QEMU ended before the machine ran.
+    #[error("QEMU did not start the machine: {0}")]
+    Qemu(String),
+    /// The machine ended while something was expected of it.
+    #[error("the guest {0}")]
+    Ended(String),
+    /// Nothing within the time limit.
+    #[error("the guest did not answer on port {port} within {limit:?}")]
+    NoAnswer {
+        /// Port of this machine.
+        port: u16,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Something else failed.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was done.
+        what: &'static str,
+        /// Why it failed.
+        error: io::Error,
+    },
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> VmError {
+    move |error| VmError::Io { what, error }
+}
+
+/// Takes a lock; a thread that panicked with it has left the plain data in it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running machine; ends when it is dropped.
+#[derive(Debug)]
+pub struct Vm {
+    control: Control,
+    report: Arc<Mutex<Report>>,
+    report_reader: Option<JoinHandle<()>>,
+    console: Arc<Mutex<Vec<u8>>>,
+    console_reader: Option<JoinHandle<()>>,
+    ram_bytes: u64,
+    started: Instant,
+    /// Holds the sockets; removed with the machine.
+    _dir: TempDir,
+}
+
+/// Stops a machine; may be used from any thread while another waits for it.
+#[derive(Clone, Debug)]
+pub struct Control {
+    child: Arc<Mutex<Child>>,
+    qmp: Arc<Mutex<Qmp>>,
+    pid: u32,
+}
+
+impl Control {
+    /// Presses the power button.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn power_down(&self) -> io::Result<()> {
+        lock(&self.qmp).execute("system_powerdown").map(drop)
+    }
+
+    /// Ends QEMU at once.
+    pub fn kill(&self) {
+        // An error says that it has ended already.
+        let _ = lock(&self.child).kill();
+    }
+
+    /// Returns QEMU's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl Vm {
+    /// Starts a machine. `on_line` is called for each line that the kernel reports.
+    ///
+    /// QEMU ends with the calling thread at the latest, where util-linux's `setpriv` is installed.
+    ///
+    /// # Errors
+    /// [`VmError`]: what is wrong with the configuration or this machine.
+    pub fn start(config: &Config, console: Console, mut on_line: OnLine) -> Result<Self, VmError> {
+        check(config)?;
+        let dir = tempfile::Builder::new()
+            .prefix("tyn-")
+            .tempdir()
+            .map_err(failed("a private folder can't be made"))?;
+        let listen = |path: &Path| {
+            let listener = UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let sockets = [
+            config::qmp_socket(dir.path()),
+            config::report_socket(dir.path()),
+        ];
+        let [qmp, reports] = sockets.map(|path| listen(&path));
+        let qmp = qmp.map_err(failed("a socket can't be made"))?;
+        let reports = reports.map_err(failed("a socket can't be made"))?;
+        let stderr = dir.path().join("stderr");
+        let started = Instant::now();
+        let mut child = spawn(config, dir.path(), console, &stderr)?;
+        let connected = connect(&mut child, &qmp, &reports, &stderr);
+        let (qmp, reports) = connected.inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let console_reader = child
+            .stdout
+            .take()
+            .map(|stdout| collect(stdout, Arc::clone(&output)));
+        let report = Arc::new(Mutex::new(Report::default()));
+        let shared = Arc::clone(&report);
+        let report_reader = std::thread::spawn(move || {
+            // An error ends the report as its end does; how QEMU ended is seen by waiting for it.
+            let _ = report::read_lines(&mut BufReader::new(reports), |line| {
+                lock(&shared).add(line);
+                on_line(line);
+            });
+        });
+        let pid = child.id();
+        Ok(Self {
+            control: Control {
+                child: Arc::new(Mutex::new(child)),
+                qmp: Arc::new(Mutex::new(qmp)),
+                pid,
+            },
+            report,
+            report_reader: Some(report_reader),
+            console: output,
+            console_reader,
+            ram_bytes: config.memory.0,
+            started,
+            _dir: dir,
+        })
+    }
+
+    /// Returns a handle for stopping the machine.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Returns how long ago QEMU was started.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns what the kernel reported so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        lock(&self.report).clone()
+    }
+
+    /// Returns the console output so far, with [`Console::Keep`].
+    #[must_use]
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.console)).into_owned()
+    }
+
+    /// Returns whether the machine has stopped by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.report_reader
+            .as_ref()
+            .is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the machine stops by itself, and says how.
+    ///
+    /// # Errors
+    /// When QEMU can't be waited for.
+    pub fn wait(&mut self) -> Result<Outcome, VmError> {
+        for reader in [self.report_reader.take(), self.console_reader.take()]
+            .into_iter()
+            .flatten()
+        {
+            // A panic in there would be one of `on_line`; the report is whole up to it.
+            let _ = reader.join();
+        }
+        lock(&self.control.child)
+            .wait()
+            .map_err(failed("QEMU can't be waited for"))?;
+        Ok(self.report().outcome())
+    }
+
+    /// Waits like [`Vm::wait`], but at most for `limit`; `None` when the machine still runs then.
+    ///
+    /// # Errors
+    /// When QEMU can't be waited for.
+    pub fn wait_for(&mut self, limit: Duration) -> Result<Option<Outcome>, VmError> {
+        let start = Instant::now();
+        while !self.has_ended() {
+            if start.elapsed() > limit {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.wait().map(Some)
+    }
+
+    /// Waits until the guest answers `GET path` on the forwarded `port` of this machine, at most for `limit`.
+    ///
+    /// # Errors
+    /// When it doesn't, or ends before.
+    pub fn wait_http(&self, port: u16, path: &str, limit: Duration) -> Result<Response, VmError> {
+        if let Some(response) = http::wait(port, path, limit, || self.has_ended()) {
+            return Ok(response);
+        }
+        if !self.has_ended() {
+            return Err(VmError::NoAnswer { port, limit });
+        }
+        Err(VmError::Ended(match self.report().outcome() {
+            Outcome::Exited(code) => format!("ended with exit status {code} before it answered"),
+            Outcome::Panicked(lines) => format!("panicked: {}", lines.join("; ")),
+            Outcome::Refused(why) => format!("refused to boot: {why}"),
+            Outcome::Vanished => "stopped without saying why".into(),
+        }))
+    }
+
+    /// Returns how many bytes of the guest's memory the host has had to provide; `None` when that can't be told.
+    #[must_use]
+    pub fn guest_ram_touched(&self) -> Option<u64> {
+        let smaps = fs::read_to_string(format!("/proc/{}/smaps", self.control.pid)).ok()?;
+        memory::touched(&smaps, self.ram_bytes)
+    }
+
+    /// Returns the resident memory of QEMU in bytes, its own and the guest's; `None` when that can't be told.
+    #[must_use]
+    pub fn host_rss(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.control.pid)).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kib << 10)
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.control.kill();
+        let _ = lock(&self.control.child).wait();
+    }
+}
+
+/// Returns whether QEMU is installed.
+#[must_use]
+pub fn is_qemu_installed() -> bool {
+    find_program(QEMU).is_some()
+}
+
+/// Finds a program in the PATH.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Refuses what can be known to fail before QEMU is started.
+fn check(config: &Config) -> Result<(), VmError> {
+    if !is_qemu_installed() {
+        return Err(VmError::NoQemu);
+    }
+    if config.accel == Accel::Kvm
+        && let Some(problem) = kvm_problem()
+    {
+        return Err(VmError::NoKvm(problem));
+    }
+    if !(1..=MAX_CPUS).contains(&config.cpus) {
+        return Err(VmError::Cpus(config.cpus));
+    }
+    for path in [&config.kernel, &config.initrd] {
+        if path.to_str().is_none_or(|text| text.contains(',')) {
+            return Err(VmError::Path(path.clone()));
+        }
+    }
+    let image = fs::metadata(&config.initrd)
+        .map_err(failed("the image can't be read"))?
+        .len();
+    // What the kernel and the firmware need besides the image; with less, QEMU can't even load it.
+    let least_mib = (image >> 20) + 24;
+    if config.memory.0 >> 20 < least_mib {
+        return Err(VmError::Memory {
+            memory: config.memory,
+            image_mib: image >> 20,
+            least_mib,
+        });
+    }
+    for forward in &config.forwards {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host)).map_err(|error| VmError::Port {
+            port: forward.host,
+            error,
+        })?;
+    }
+    Ok(())
+}
+
+fn spawn(config: &Config, dir: &Path, console: Console, stderr: &Path) -> Result<Child, VmError> {
+    let errors = fs::File::create(stderr).map_err(failed("a private file can't be made"))?;
+    // `setpriv` executes QEMU in its own place, with the wish to be killed when we die.
+    let mut command = match find_program("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--", QEMU]);
+            command
+        }
+        None => Command::new(QEMU),
+    };
+    command
+        .args(config.qemu_args(dir))
+        .stdin(Stdio::null())
+        .stdout(match console {
+            Console::Inherit => Stdio::inherit(),
+            Console::Keep => Stdio::piped(),
+        })
+        .stderr(errors)
+        .process_group(0)
+        .spawn()
+        .map_err(failed("QEMU can't be started"))
+}
+
+/// Waits until QEMU has connected to both sockets, which it does before the machine runs.
+fn connect(
+    child: &mut Child,
+    qmp: &UnixListener,
+    reports: &UnixListener,
+    stderr: &Path,
+) -> Result<(Qmp, UnixStream), VmError> {
+    let start = Instant::now();
+    let (mut control, mut report) = (None, None);
+    loop {
+        accept(qmp, &mut control)?;
+        accept(reports, &mut report)?;
+        if control.is_some() && report.is_some() {
+            break;
+        }
+        let ended = child
+            .try_wait()
+            .map_err(failed("QEMU can't be waited for"))?;
+        if ended.is_some() || start.elapsed() > START_LIMIT {
+            let text = fs::read_to_string(stderr).unwrap_or_default();
+            let text = text.trim().trim_start_matches("qemu-system-x86_64: ");
+            return Err(VmError::Qemu(match text {
+                "" => "it said nothing".into(),
+                text => text.replace('\n', "; "),
+            }));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    match (control, report) {
+        (Some(control), Some(report)) => {
+            Qmp::new(control).map(|qmp| (qmp, report)).map_err(|error| {
+                // It connected, and ended before it spoke: its own words say more.
+                let text = fs::read_to_string(stderr).unwrap_or_default();
+                VmError::Qemu(format!("{error}; {}", text.trim().replace('\n', "; ")))
+            })
+        }
+        _ => Err(VmError::Qemu("it did not connect".into())),
+    }
+}
+
+fn accept(listener: &UnixListener, slot: &mut Option<UnixStream>) -> Result<(), VmError> {
+    if slot.is_some() {
+        return Ok(());
+    }
+    let wrong = failed("QEMU's connection can't be accepted");
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false).map_err(wrong)?;
+            *slot = Some(stream);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+/// Keeps all that comes from `stdout`.
+fn collect(mut stdout: ChildStdout, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = stdout.read(&mut chunk) {
+            lock(&into).extend_from_slice(&chunk[..length]);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
