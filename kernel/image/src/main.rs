@@ -1,25 +1,57 @@
-//! The kernel image: initialisation order and wiring, nothing else.
+//! The kernel image: finds the devices and starts the personality, nothing else.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use tyn_drivers::uart::Uart;
+use tyn_drivers::virtio_net::VirtioNet;
+use tyn_drivers::{discover, virtio};
 use tyn_hal::boot::{BootInfo, Entry};
+use tyn_hal::power::{self, report};
+use tyn_io::ConsoleDevice;
+use tyn_linux::boot::{self, Machine};
+use tyn_net::device::NetDevice;
 
 tyn_hal::entry!(Entry {
     bsp: main,
     ap: tyn_linux::sched::run_cpu
 });
 
-fn main(boot: BootInfo) -> ! {
-    tyn_hal::power::report(format_args!(
-        "hello cpus {} ram {} cmdline {}",
-        boot.cpus, boot.ram_bytes, boot.cmdline
-    ));
-    tyn_hal::power::report(format_args!(
-        "now {:?} wall {:?}",
-        tyn_hal::time::now(),
-        tyn_hal::time::wall_at_boot()
-    ));
-    tyn_hal::power::report(format_args!("mem {:?}", tyn_hal::mem::stats()));
-    tyn_hal::power::off()
+fn main(info: BootInfo) -> ! {
+    boot::start(&info, probe)
+}
+
+/// Virtio device type of network cards (virtio 1.2 §5).
+const NETWORK: u32 = 1;
+
+fn probe(info: &BootInfo) -> Machine {
+    let console = match Uart::probe() {
+        Ok(uart) => uart.map(|u| u as Arc<dyn ConsoleDevice>),
+        Err(e) => {
+            report(format_args!("log the serial port cannot be used: {e:?}"));
+            None
+        }
+    };
+    let mut network = None;
+    for device in discover::virtio_devices(&info.cmdline, power::dsdt()) {
+        match device {
+            Ok(virtio::Found {
+                device_type: NETWORK,
+                transport,
+            }) if network.is_none() => match VirtioNet::new(transport, Box::new(|| {})) {
+                Ok(card) => network = Some(Box::new(card) as Box<dyn NetDevice>),
+                Err(e) => report(format_args!("log the network card cannot be used: {e:?}")),
+            },
+            Ok(_) => {}
+            Err((kind, e)) => report(format_args!(
+                "log virtio device of type {kind} cannot be used: {e:?}"
+            )),
+        }
+    }
+    Machine { console, network }
 }

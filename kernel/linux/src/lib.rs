@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod anon;
+pub mod boot;
 pub mod cx;
 pub mod device;
 pub mod epoll;

@@ -1,0 +1,167 @@
+//! Start-up: from the hardware's facts to the first process.
+//!
+//! Order: options, trace, kernel state, scheduler, file system, console, network, first process, power button, the other CPUs.
+//! What cannot be started ends in [`tyn_hal::boot::refuse`] with one sentence that says why and what to do.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tyn_abi::{Errno, Tid};
+use tyn_bootfmt::options::{Options, Trace};
+use tyn_bootfmt::{INIT_PATH, Init, RUN_PATH, Run};
+use tyn_hal::boot::{self, BootInfo, refuse};
+use tyn_hal::{power, time};
+use tyn_io::ConsoleDevice;
+use tyn_net::device::NetDevice;
+use tyn_trace::Event;
+
+use crate::exec;
+use crate::exit::INIT;
+use crate::file::{At, flags};
+use crate::fs::{self, FsContext, How};
+use crate::{kernel, mm, sched, signal, trace, tty};
+
+/// `open(2)`: fail unless it is a directory.
+const O_DIRECTORY: u32 = 0o200_000;
+
+/// The devices that were found.
+pub struct Machine {
+    /// The console.
+    pub console: Option<Arc<dyn ConsoleDevice>>,
+    /// The network card.
+    pub network: Option<Box<dyn NetDevice>>,
+}
+
+impl core::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (console, network) = (self.console.is_some(), self.network.is_some());
+        write!(f, "Machine {{ console: {console}, network: {network} }}")
+    }
+}
+
+/// Starts the personality; `probe` finds the devices, after the kernel's state and scheduler exist (interrupts may come from
+/// then on). Ends in the scheduler.
+pub fn start(boot: &BootInfo, probe: impl FnOnce(&BootInfo) -> Machine) -> ! {
+    let options = match Options::parse(&boot.cmdline) {
+        Ok(options) => options,
+        Err(e) => refuse(format_args!("{e}")),
+    };
+    trace::init(match options.trace {
+        Trace::Off => trace::Verbosity::Quiet,
+        Trace::Events => trace::Verbosity::Events,
+        Trace::Calls => trace::Verbosity::Calls,
+    });
+    if boot.archive.is_none() {
+        refuse(format_args!(
+            "the machine has no root archive: start it with 'tyn run IMAGE' (QEMU: -initrd IMAGE)"
+        ));
+    }
+    kernel::init(boot);
+    if let Err(e) = mm::init() {
+        refuse(format_args!(
+            "too little memory for the kernel's own state ({e}): give the machine more (--memory)"
+        ));
+    }
+    sched::init();
+    milestone("kernel state is ready");
+    if let Err(e) = fs::init(boot) {
+        refuse(format_args!(
+            "the root archive cannot be read: {e:?}: build the image again with 'tyn build'"
+        ));
+    }
+    milestone("root file system is ready");
+    let machine = probe(boot);
+    tty::init(machine.console);
+    milestone("devices are ready");
+    start_first_process();
+    power::on_power_button(on_power_button);
+    power::report(format_args!("metric boot_to_init_ns {}", time::now().0));
+    boot::release_aps();
+    sched::run_cpu()
+}
+
+fn milestone(name: &'static str) {
+    trace::event(Tid(0), Event::Milestone { name });
+}
+
+/// Reads a file of the root file system as a whole; `None` when it cannot be read or has more than a megabyte.
+fn read_file(context: &FsContext, path: &str) -> Option<Vec<u8>> {
+    const LARGEST: u64 = 1 << 20;
+    let open = fs::open(
+        &context.start(),
+        path.as_bytes(),
+        How::existing(flags::O_RDONLY),
+    )
+    .ok()?;
+    let size = open.file.size();
+    let mut bytes = alloc::vec![0; usize::try_from(size).ok().filter(|_| size <= LARGEST)?];
+    let mut rest: &mut [u8] = &mut bytes;
+    let count = open.file.read(At::Offset(0), &mut rest).ok()?;
+    bytes.truncate(count);
+    Some(bytes)
+}
+
+/// Makes the directory at `path` the working directory.
+fn change_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {
+    let how = How::existing(flags::O_PATH | O_DIRECTORY);
+    let open = fs::open(&context.start(), path, how)?;
+    context.set_cwd(fs::node_of(&open).ok_or(Errno::ENOTDIR)?)
+}
+
+fn start_first_process() {
+    let context = match FsContext::new() {
+        Ok(context) => context,
+        Err(e) => refuse(format_args!("the root directory cannot be opened: {e}")),
+    };
+    let Some(description) = read_file(&context, INIT_PATH) else {
+        refuse(format_args!(
+            "the image has no init program ({INIT_PATH} is missing): build it with 'tyn build RELEASE'"
+        ));
+    };
+    let run = read_file(&context, RUN_PATH);
+    let mut init = match Init::parse(&description) {
+        Ok(init) => init,
+        Err(e) => refuse(format_args!(
+            "{INIT_PATH} in the image is damaged: {e}: build the image again"
+        )),
+    };
+    if let Some(run) = &run {
+        match Run::parse(run) {
+            Ok(run) => init.apply(&run),
+            Err(e) => refuse(format_args!("the run-time configuration is damaged: {e}")),
+        }
+    }
+    let owned = |list: &[&[u8]]| list.iter().map(|s| s.to_vec()).collect::<Vec<_>>();
+    let (argv, envp) = (owned(&init.args), owned(&init.env));
+    if !init.hostname.is_empty() {
+        *crate::kernel().hostname.lock() = String::from_utf8_lossy(init.hostname).into_owned();
+    }
+    let program =
+        String::from_utf8_lossy(init.args.first().copied().unwrap_or_default()).into_owned();
+    if !init.cwd.is_empty() {
+        let cwd = String::from_utf8_lossy(init.cwd);
+        if let Err(e) = change_directory(&context, init.cwd) {
+            refuse(format_args!(
+                "the working directory {cwd} of the image cannot be entered: {e}"
+            ));
+        }
+    }
+    // Without a console the first process starts with no open descriptors.
+    let console = tty::open_console().ok();
+    if let Err(e) = exec::start_init(&argv, &envp, context, console) {
+        refuse(format_args!(
+            "the init program {program} cannot be started: {e}: is it, with its interpreter, in the image?"
+        ));
+    }
+}
+
+/// The power button asks the first process to stop, as `init(1)` of a Linux system would be asked.
+fn on_power_button() {
+    const SIGTERM: u8 = 15;
+    let process = crate::kernel().processes.lock().get(&INIT).cloned();
+    if let Some(process) = process {
+        signal::send_from_kernel(&process, SIGTERM);
+    }
+}
