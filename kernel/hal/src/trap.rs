@@ -46,8 +46,6 @@ pub struct UserContext {
     pub regs: Regs,
     pub(crate) xmm: [[u64; 2]; 16],
     pub(crate) mxcsr: u32,
-    /// Whether the last trap was a system call, so that RCX and R11 are free.
-    after_syscall: bool,
 }
 
 /// Why ring 3 was left.
@@ -105,7 +103,6 @@ impl UserContext {
             regs,
             xmm: [[0; 2]; 16],
             mxcsr: DEFAULT_MXCSR,
-            after_syscall: false,
         }
     }
 
@@ -123,21 +120,19 @@ impl UserContext {
                 error_code: 0,
             };
         }
-        // SYSRET loads RIP and RFLAGS from RCX and R11, which a system call may clobber. TF must go by IRET: SYSRET would trap
-        // one instruction late.
+        // SYSRET loads RIP and RFLAGS from RCX and R11: right only if these say the same, as after a system call that returns
+        // in the plain way, but not after one that restored a signal's registers. TF must go by IRET: SYSRET would trap one
+        // instruction late.
         const TF: u64 = 0x100;
-        let by_sysret =
-            self.after_syscall && self.regs.rip < tyn_abi::USER_END && self.regs.rflags & TF == 0;
-        if by_sysret {
-            self.regs.rcx = self.regs.rip;
-            self.regs.r11 = self.regs.rflags;
-        }
+        let by_sysret = self.regs.rcx == self.regs.rip
+            && self.regs.r11 == self.regs.rflags
+            && self.regs.rip < tyn_abi::USER_END
+            && self.regs.rflags & TF == 0;
         mem::publish_ring3();
         // SAFETY: the context is exclusively ours and outlives the stay in ring 3; interrupts are off; MXCSR has only valid bits
         // (it was stored by the CPU or checked by `Task::load_extended`); RIP is canonical and flags are sanitised.
         let vector = unsafe { tyn_run_user(self, u32::from(by_sysret)) };
         mem::withdraw();
-        self.after_syscall = vector == TRAP_SYSCALL;
         let cpu = CpuLocal::current();
         match vector {
             TRAP_SYSCALL => Trap::Syscall,

@@ -185,6 +185,10 @@ tyn_trap:
     mov gs:[{FAULT_ADDRESS}], rax
     save_vectors rdi
     mov eax, [rsp]
+    # Unlike SYSCALL, an interrupt gate leaves AC as user code had it, and AC switches SMAP off. POPF clears it on CPUs without
+    # CLAC too.
+    push 2
+    popfq
     leave_user
 .size tyn_trap, . - tyn_trap
 

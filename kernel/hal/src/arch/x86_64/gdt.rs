@@ -12,7 +12,8 @@ use crate::cpu_local::CpuLocal;
 pub(crate) const KERNEL_CODE: u16 = 0x10;
 /// Selector of kernel data.
 const KERNEL_DATA: u16 = 0x18;
-/// Selector of 32-bit user code, which nobody uses; SYSRET counts from it.
+/// Selector that SYSRET counts from. There is no descriptor: code that could enter compatibility mode could take SYSCALL to
+/// CSTAR, which leads nowhere.
 const USER_CODE_32: u16 = 0x20;
 /// Selector of user data, with RPL 3.
 pub(crate) const USER_DATA: u16 = 0x28 | 3;
@@ -73,19 +74,7 @@ impl Gdt {
         let code = 0x00af_9b00_0000_ffff;
         let data = 0x00cf_9300_0000_ffff;
         let dpl3 = 3 << 45;
-        let code_32 = 0x00cf_9b00_0000_ffff;
-        Self([
-            0,
-            0,
-            code,
-            data,
-            code_32 | dpl3,
-            data | dpl3,
-            code | dpl3,
-            0,
-            0,
-            0,
-        ])
+        Self([0, 0, code, data, 0, data | dpl3, code | dpl3, 0, 0, 0])
     }
 
     /// Points the TSS descriptor at `tss`.
