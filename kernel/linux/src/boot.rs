@@ -21,7 +21,8 @@ use crate::exec;
 use crate::exit::INIT;
 use crate::file::{At, flags};
 use crate::fs::{self, FsContext, How};
-use crate::{kernel, mm, sched, signal, trace, tty};
+use crate::kernel::{self, kernel};
+use crate::{mm, sched, signal, trace, tty};
 
 /// `open(2)`: fail unless it is a directory.
 const O_DIRECTORY: u32 = 0o200_000;
@@ -136,7 +137,7 @@ fn start_first_process() {
     let owned = |list: &[&[u8]]| list.iter().map(|s| s.to_vec()).collect::<Vec<_>>();
     let (argv, envp) = (owned(&init.args), owned(&init.env));
     if !init.hostname.is_empty() {
-        *crate::kernel().hostname.lock() = String::from_utf8_lossy(init.hostname).into_owned();
+        *kernel().hostname.lock() = String::from_utf8_lossy(init.hostname).into_owned();
     }
     let program =
         String::from_utf8_lossy(init.args.first().copied().unwrap_or_default()).into_owned();
@@ -160,7 +161,7 @@ fn start_first_process() {
 /// The power button asks the first process to stop, as `init(1)` of a Linux system would be asked.
 fn on_power_button() {
     const SIGTERM: u8 = 15;
-    let process = crate::kernel().processes.lock().get(&INIT).cloned();
+    let process = kernel().processes.lock().get(&INIT).cloned();
     if let Some(process) = process {
         signal::send_from_kernel(&process, SIGTERM);
     }

@@ -33,6 +33,7 @@ macro_rules! syscalls {
 }
 
 syscalls! {
+    3 close => fd::sys_close : full;
     7 poll => poll::sys_poll : full;
     9 mmap => mmap::sys_mmap : partial;
     10 mprotect => mmap::sys_mprotect : partial;
@@ -41,6 +42,7 @@ syscalls! {
     13 rt_sigaction => signal::sys_rt_sigaction : full;
     14 rt_sigprocmask => signal::sys_rt_sigprocmask : full;
     15 rt_sigreturn => signal::sys_rt_sigreturn : full;
+    16 ioctl => ioctl::sys_ioctl : partial;
     22 pipe => pipe::sys_pipe : full;
     23 select => poll::sys_select : full;
     24 sched_yield => sched::sys_sched_yield : full;
@@ -48,6 +50,8 @@ syscalls! {
     26 msync => mmap::sys_msync : full;
     27 mincore => mmap::sys_mincore : partial;
     28 madvise => mmap::sys_madvise : partial;
+    32 dup => fd::sys_dup : full;
+    33 dup2 => fd::sys_dup2 : full;
     34 pause => signal::sys_pause : full;
     35 nanosleep => time::sys_nanosleep : full;
     36 getitimer => signal::sys_getitimer : partial;
@@ -76,9 +80,16 @@ syscalls! {
     60 exit => wait::sys_exit : full;
     61 wait4 => wait::sys_wait4 : partial;
     62 kill => signal::sys_kill : full;
+    63 uname => ident::sys_uname : full;
+    72 fcntl => fd::sys_fcntl : partial;
+    79 getcwd => ident::sys_getcwd : full;
+    80 chdir => ident::sys_chdir : full;
+    81 fchdir => ident::sys_fchdir : full;
+    95 umask => ident::sys_umask : full;
     96 gettimeofday => time::sys_gettimeofday : full;
     97 getrlimit => process::sys_getrlimit : full;
     98 getrusage => time::sys_getrusage : partial;
+    99 sysinfo => ident::sys_sysinfo : partial;
     100 times => time::sys_times : partial;
     102 getuid => process::sys_getuid : full;
     104 getgid => process::sys_getuid : full;
@@ -124,6 +135,8 @@ syscalls! {
     157 prctl => process::sys_prctl : partial;
     158 arch_prctl => process::sys_arch_prctl : partial;
     160 setrlimit => process::sys_setrlimit : partial;
+    161 chroot => ident::sys_chroot : full;
+    170 sethostname => ident::sys_sethostname : full;
     186 gettid => process::sys_gettid : full;
     200 tkill => signal::sys_tkill : full;
     201 time => time::sys_time : full;
@@ -154,6 +167,7 @@ syscalls! {
     288 accept4 => socket::sys_accept4 : full;
     290 eventfd2 => eventfd::sys_eventfd2 : full;
     291 epoll_create1 => epoll::sys_epoll_create1 : full;
+    292 dup3 => fd::sys_dup3 : full;
     293 pipe2 => pipe::sys_pipe2 : partial;
     297 rt_tgsigqueueinfo => signal::sys_rt_tgsigqueueinfo : full;
     299 recvmmsg => message::sys_recvmmsg : full;
@@ -165,6 +179,7 @@ syscalls! {
     322 execveat => exec::sys_execveat : partial;
     325 mlock2 => mmap::sys_mlock2 : full;
     435 clone3 => clone::sys_clone3 : partial;
+    436 close_range => fd::sys_close_range : full;
     441 epoll_pwait2 => epoll::sys_epoll_pwait2 : full;
 }
 
