@@ -90,6 +90,7 @@ impl Search<'_> {
             let libraries = needs
                 .libraries
                 .iter()
+                .filter(|name| !is_loader(name))
                 .map(|name| candidates(name, &path, &needs));
             for candidates in interpreter.chain(libraries) {
                 todo.extend(self.first(&path, &candidates)?);
@@ -139,6 +140,14 @@ impl Search<'_> {
             sysroot: self.sysroot.dir().to_path_buf(),
         }))
     }
+}
+
+/// Returns whether this is the name of a dynamic loader: it is there already when it loads what needs it, so nobody looks
+/// for it. (musl's loader is its C library, too.)
+fn is_loader(name: &str) -> bool {
+    ["ld-linux", "ld-musl", "libc.musl"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns where the loader looks for the library `name` on behalf of the file at `path`.

@@ -110,6 +110,10 @@ fn image_holds_what_the_release_needs_and_no_more() {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     assert!(names.iter().any(|n| n.ends_with("/libc.so.6")));
+    let loaders = names
+        .iter()
+        .filter(|n| n.ends_with("/ld-linux-x86-64.so.2"));
+    assert_eq!(loaders.count(), 1);
     for name in [
         "epmd",
         "bin/my_app",

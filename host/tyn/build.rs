@@ -1,0 +1,23 @@
+//! Puts the kernel into the tool: the ELF file that the environment variable `TYN_KERNEL` names when the tool is built
+//! (`cargo xtask build` sets it). Without it the tool asks for `--kernel`.
+
+use std::path::Path;
+use std::{env, fs};
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=TYN_KERNEL");
+    let expression = match env::var("TYN_KERNEL") {
+        Ok(path) if Path::new(&path).is_absolute() && Path::new(&path).is_file() => {
+            println!("cargo::rerun-if-changed={path}");
+            format!("Some(include_bytes!({path:?}))")
+        }
+        Ok(path) => {
+            println!("cargo::error=TYN_KERNEL={path} is not the absolute path of a file");
+            return;
+        }
+        Err(_) => "None".to_owned(),
+    };
+    let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+    let file = Path::new(&out).join("embedded.rs");
+    fs::write(file, expression).expect("OUT_DIR can be written");
+}

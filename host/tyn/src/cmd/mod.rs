@@ -1,0 +1,4 @@
+//! The tool's commands, one file each.
+
+pub(crate) mod build;
+pub(crate) mod run;
