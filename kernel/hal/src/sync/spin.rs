@@ -79,7 +79,8 @@ impl<T: ?Sized> SpinLock<T> {
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        let serving = self.serving.load(Ordering::Relaxed);
+        // The holder before us released `serving`, not `next`.
+        let serving = self.serving.load(Ordering::Acquire);
         self.next
             .compare_exchange(
                 serving,
