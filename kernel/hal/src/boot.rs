@@ -76,7 +76,9 @@ impl Archive {
     #[must_use]
     pub fn frame(&self, index: usize) -> Option<Frame> {
         let offset = index.checked_mul(4096).filter(|&o| o < self.len)?;
-        Frame::of_permanent(PhysAddr(self.phys.0 + offset as u64))
+        let phys = PhysAddr(self.phys.0 + offset as u64);
+        // SAFETY: the page lies in the boot module.
+        unsafe { Frame::of_permanent(phys) }
     }
 }
 

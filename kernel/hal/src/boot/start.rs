@@ -172,14 +172,15 @@ fn start_memory(loaded: &Loaded) {
         let phys = free
             .take(bytes as u64, u64::MAX)
             .unwrap_or_else(|| too_little());
-        // SAFETY: RAM that nobody uses yet.
-        unsafe { core::ptr::write_bytes(direct(PhysAddr(phys)), 0, bytes) };
         direct(PhysAddr(phys))
     };
     let counts = take(&mut free, counts_bytes).cast::<AtomicU32>();
-    // SAFETY: zeroed, page-aligned, ours for ever.
+    // Counts are written when frames are allocated: zeroing all of them would touch a thousandth of the machine's memory.
+    // SAFETY: page-aligned RAM, ours for ever; any bytes make integers.
     let counts: &'static [AtomicU32] = unsafe { core::slice::from_raw_parts(counts, frames) };
     let storage = take(&mut free, words * 8).cast::<u64>();
+    // SAFETY: RAM that nobody else uses.
+    unsafe { core::ptr::write_bytes(storage, 0, words) };
     // SAFETY: zeroed, page-aligned, ours for ever.
     let storage: &'static mut [u64] = unsafe { core::slice::from_raw_parts_mut(storage, words) };
     let mut buddy = Buddy::new(frames, storage);

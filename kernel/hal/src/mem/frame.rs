@@ -1,7 +1,7 @@
 //! Physical page frames with shared ownership.
 //!
 //! The frame table has one reference count for each frame below the end of RAM. Free frames are found by [`super::buddy`].
-//! Frames of the boot module and of the kernel image start with a count that never reaches zero.
+//! Frames of the boot module start with a count of 1 that is never given back.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -41,7 +41,8 @@ pub(crate) enum Purpose {
     Kernel,
 }
 
-/// Hands the frames over: `counts` for all frames, with 1 for those that are never free; `buddy` knows the free ones.
+/// Hands the frames over: `counts` for all frames, with 1 for those of the boot module and anything for the others; `buddy`
+/// knows the free ones.
 pub(crate) fn init(counts: &'static [AtomicU32], buddy: Buddy<'static>) {
     let total = buddy.free_frames() as u64;
     TOTAL.store(total, Ordering::Relaxed);
@@ -148,15 +149,16 @@ impl Frame {
         count(self.number).load(Ordering::Acquire) == 1
     }
 
-    /// Makes a handle for a frame that is never free (kernel image, boot module), or `None` for another.
-    pub(crate) fn of_permanent(phys: PhysAddr) -> Option<Self> {
+    /// Makes a handle for a frame of the boot module, or `None` past the end of RAM.
+    ///
+    /// # Safety
+    /// The frame belongs to the boot module: its count started at 1, for its own owner.
+    pub(crate) unsafe fn of_permanent(phys: PhysAddr) -> Option<Self> {
         let number = phys.0 >> 12;
         let counts = COUNTS.get()?;
         let count = counts.get(number as usize)?;
-        (count.load(Ordering::Relaxed) > 0).then(|| {
-            count.fetch_add(1, Ordering::Relaxed);
-            Self { number }
-        })
+        count.fetch_add(1, Ordering::Relaxed);
+        Some(Self { number })
     }
 
     /// Gives the handle to a page-table entry.
