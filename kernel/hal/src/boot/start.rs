@@ -157,11 +157,10 @@ fn start_memory(loaded: &Loaded) {
         too_little();
     }
     let has_1g_pages = cpuid(0x8000_0001, 0).edx & 1 << 26 != 0;
-    let mut allocate = || {
-        free.take(4096, BOOT_MAP_END)
-            .map_or_else(|| too_little(), PhysAddr)
-    };
-    kernel_map::build(image, loaded.ram.end(), has_1g_pages, &mut allocate);
+    let mut allocate = || free.take(4096, BOOT_MAP_END).map(PhysAddr);
+    if kernel_map::build(image, loaded.ram.end(), has_1g_pages, &mut allocate).is_none() {
+        too_little();
+    }
     // SAFETY: the table maps image and direct map as the boot tables do; the boot stack is in the image.
     unsafe { write_cr3(kernel_map::kernel_root().0) };
 

@@ -13,6 +13,8 @@ use crate::sync::SpinLock;
 /// Where the kernel image is linked: its physical address plus this.
 pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 const DEVICE_BASE: u64 = 0xffff_a000_0000_0000;
+/// Device windows share one top-level entry, since user page tables copied those that exist.
+const DEVICE_END: u64 = DEVICE_BASE + (1 << 39);
 const STACK_BASE: u64 = 0xffff_b000_0000_0000;
 /// Size of a kernel stack.
 const STACK_BYTES: u64 = 32 * 1024;
@@ -39,25 +41,29 @@ fn table(phys: PhysAddr) -> &'static [AtomicU64; 512] {
     unsafe { &*direct(phys).cast() }
 }
 
-fn new_table(allocate: &mut dyn FnMut() -> PhysAddr) -> PhysAddr {
-    let phys = allocate();
+/// Gives frames for page tables, `None` when there are no more.
+type Allocate<'a> = &'a mut dyn FnMut() -> Option<PhysAddr>;
+
+fn new_table(allocate: Allocate<'_>) -> Option<PhysAddr> {
+    let phys = allocate()?;
     for entry in table(phys) {
         entry.store(0, Ordering::Relaxed);
     }
-    phys
+    Some(phys)
 }
 
-/// Returns the entry of `va` at `level` (1: 4 KiB pages, 2: 2 MiB, 3: 1 GiB), making tables on the way.
-fn entry(va: u64, level: u32, allocate: &mut dyn FnMut() -> PhysAddr) -> &'static AtomicU64 {
+/// Returns the entry of `va` at `level` (1: 4 KiB pages, 2: 2 MiB, 3: 1 GiB), making tables on the way; `None` when there is
+/// no frame for one.
+fn entry(va: u64, level: u32, allocate: Allocate<'_>) -> Option<&'static AtomicU64> {
     let mut at = kernel_root();
     let mut depth = 4;
     loop {
         let slot = &table(at)[(va >> (12 + 9 * (depth - 1)) & 511) as usize];
         if depth == level {
-            return slot;
+            return Some(slot);
         }
         if slot.load(Ordering::Relaxed) & PRESENT == 0 {
-            slot.store(new_table(allocate).0 | PRESENT | WRITE, Ordering::Release);
+            slot.store(new_table(allocate)?.0 | PRESENT | WRITE, Ordering::Release);
         }
         at = PhysAddr(slot.load(Ordering::Relaxed) & ADDRESS);
         depth -= 1;
@@ -105,14 +111,15 @@ pub(crate) struct ImageLayout {
     pub(crate) stack_guard: u64,
 }
 
-/// Builds the kernel's table and loads it. `allocate` gives frames that the boot page tables map in the direct map.
+/// Builds the kernel's table. `allocate` gives frames that the boot page tables map in the direct map; `None` when there were
+/// too few.
 pub(crate) fn build(
     image: ImageLayout,
     ram_end: u64,
     has_1g_pages: bool,
-    allocate: &mut dyn FnMut() -> PhysAddr,
-) {
-    let root = new_table(allocate);
+    allocate: Allocate<'_>,
+) -> Option<()> {
+    let root = new_table(allocate)?;
     ROOT.store(root.0, Ordering::Relaxed);
     // At least 4 GiB, for tables and devices below it.
     let end = ram_end.max(4 << 30);
@@ -123,10 +130,8 @@ pub(crate) fn build(
     };
     let mut phys = 0;
     while phys < end {
-        entry(DIRECT_MAP + phys, level, allocate).store(
-            phys | PRESENT | WRITE | HUGE | GLOBAL | NO_EXECUTE,
-            Ordering::Relaxed,
-        );
+        let rights = PRESENT | WRITE | HUGE | GLOBAL | NO_EXECUTE;
+        entry(DIRECT_MAP + phys, level, allocate)?.store(phys | rights, Ordering::Relaxed);
         phys += step;
     }
     let pages = (image.start..image.end).step_by(4096);
@@ -136,23 +141,22 @@ pub(crate) fn build(
             v if v < image.rodata_end => NO_EXECUTE,
             _ => WRITE | NO_EXECUTE,
         };
-        entry(va, 1, allocate).store(
-            (va - KERNEL_BASE) | PRESENT | GLOBAL | rights,
-            Ordering::Relaxed,
-        );
+        let phys = va - KERNEL_BASE;
+        entry(va, 1, allocate)?.store(phys | PRESENT | GLOBAL | rights, Ordering::Relaxed);
     }
     // Top-level entries for what comes later.
     for base in [DEVICE_BASE, STACK_BASE] {
-        let _ = entry(base, 3, allocate);
+        let _ = entry(base, 3, allocate)?;
     }
+    Some(())
 }
 
-fn runtime_frame() -> PhysAddr {
-    frame::allocate_block(0, Purpose::Kernel)
-        .expect("out of memory for the kernel's own page tables")
+fn runtime_frame() -> Option<PhysAddr> {
+    frame::allocate_block(0, Purpose::Kernel).ok()
 }
 
-/// Maps device memory uncached; returns its virtual address.
+/// Maps device memory uncached; returns its virtual address, or `None` when the addresses or the memory for page tables do not
+/// suffice.
 pub(crate) fn map_device(phys: PhysAddr, len: usize) -> Option<u64> {
     let first = phys.0 & !0xfff;
     let end = phys
@@ -164,9 +168,14 @@ pub(crate) fn map_device(phys: PhysAddr, len: usize) -> Option<u64> {
     }
     let mut next = DEVICES.lock();
     let base = *next;
-    *next += end - first + 4096;
+    let after = base.checked_add(end - first + 4096)?;
+    if after > DEVICE_END {
+        return None;
+    }
+    // Taken even if mapping fails: entries are never changed once they are made, so no TLB holds an old one.
+    *next = after;
     for (i, page) in (first..end).step_by(4096).enumerate() {
-        entry(base + 4096 * i as u64, 1, &mut runtime_frame).store(
+        entry(base + 4096 * i as u64, 1, &mut runtime_frame)?.store(
             page | PRESENT | WRITE | UNCACHED | GLOBAL | NO_EXECUTE,
             Ordering::Release,
         );
@@ -203,6 +212,10 @@ impl KernelStack {
         let total = ((pool.next - STACK_BASE) / (STACK_BYTES + 4096)) as usize + 1;
         let extra = total.saturating_sub(pool.free.len());
         pool.free.try_reserve(extra).map_err(|_| OutOfMemory)?;
+        // The page tables first, so that nothing fails once frames are mapped.
+        for va in [base, base + STACK_BYTES - 4096] {
+            let _ = entry(va, 1, &mut runtime_frame).ok_or(OutOfMemory)?;
+        }
         let mut frames = [PhysAddr(0); (STACK_BYTES / 4096) as usize];
         for i in 0..frames.len() {
             match frame::allocate_block(0, Purpose::User) {
@@ -217,7 +230,8 @@ impl KernelStack {
             }
         }
         for (i, block) in frames.iter().enumerate() {
-            entry(base + 4096 * i as u64, 1, &mut runtime_frame).store(
+            let slot = entry(base + 4096 * i as u64, 1, &mut || None);
+            slot.expect("invariant: its page table exists").store(
                 block.0 | PRESENT | WRITE | GLOBAL | NO_EXECUTE,
                 Ordering::Release,
             );

@@ -30,8 +30,10 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Levels of the table; level 1 holds pages.
 const LEVELS: u32 = 4;
 const ENTRIES: u64 = 512;
-/// Frames that are gathered before a shoot-down, when memory for more cannot be had.
+/// Most frames and tables that are gathered for one shoot-down.
 const BATCH: usize = 4096;
+/// How many are gathered where the heap has no room for more.
+const SPARE: usize = 32;
 
 /// Rights of a user mapping; user and read are implied. Write and execute may be combined (the JIT without dual
 /// mapping asks for it).
@@ -89,16 +91,31 @@ fn bits(perms: Perms) -> u64 {
 }
 
 /// What was taken out of a table: it may be reused once no TLB refers to it.
-#[derive(Default)]
 struct Removed {
-    frames: Vec<PhysAddr>,
-    tables: Vec<PhysAddr>,
+    /// Physical addresses of frames and, with [`IS_TABLE`], of page tables.
+    items: Vec<u64>,
+    /// Where items go when the heap has no room: freeing memory must work when there is none.
+    spare: [u64; SPARE],
+    spares: usize,
     low: u64,
     high: u64,
 }
 
+/// Marks a page table in [`Removed`]; addresses are page-aligned.
+const IS_TABLE: u64 = 1;
+
 impl Removed {
-    /// Notes the page at `va`, whose stale translation is to be forgotten.
+    const fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            spare: [0; SPARE],
+            spares: 0,
+            low: 0,
+            high: 0,
+        }
+    }
+
+    /// Notes the page at `va`, whose stale translation is to be forgotten. Its entry was changed already.
     fn touch(&mut self, va: u64) {
         if self.high == 0 {
             self.low = va;
@@ -107,29 +124,36 @@ impl Removed {
         self.high = self.high.max(va + PAGE_SIZE as u64);
     }
 
+    /// Adds an item whose entry was cleared and touched; frees those before it when there is no room for more.
+    fn push(&mut self, item: u64, space: &Space) {
+        if self.items.len() >= BATCH || self.spares == SPARE {
+            self.finish(space);
+        }
+        if self.items.try_reserve(1).is_ok() {
+            self.items.push(item);
+        } else {
+            self.spare[self.spares] = item;
+            self.spares += 1;
+        }
+    }
+
     /// Shoots down what was touched and frees what was removed.
     fn finish(&mut self, space: &Space) {
         if self.high != 0 {
             space.shoot_down(self.low, self.high);
             self.high = 0;
         }
-        for phys in self.frames.drain(..) {
-            // SAFETY: the entry that held this handle was cleared, and its translation shot down.
-            drop(unsafe { Frame::from_phys(phys) });
-        }
-        for phys in self.tables.drain(..) {
-            // SAFETY: the entry that led to this table was cleared, and the paging-structure caches were flushed with the TLBs.
-            unsafe { frame::free_block(phys, 0) };
-        }
-    }
-
-    /// Makes room for one more; shoots down early when there is none.
-    fn make_room(&mut self, space: &Space) {
-        if self.frames.len() >= BATCH
-            || self.frames.try_reserve(1).is_err()
-            || self.tables.try_reserve(1).is_err()
-        {
-            self.finish(space);
+        let spares = self.spare.iter().take(core::mem::take(&mut self.spares));
+        for item in self.items.drain(..).chain(spares.copied()) {
+            let phys = PhysAddr(item & !IS_TABLE);
+            if item & IS_TABLE != 0 {
+                // SAFETY: the entry that led to this table was cleared, and the paging-structure caches were flushed with the
+                // TLBs.
+                unsafe { frame::free_block(phys, 0) };
+            } else {
+                // SAFETY: the entry that held this handle was cleared, and its translation shot down.
+                drop(unsafe { Frame::from_phys(phys) });
+            }
         }
     }
 }
@@ -281,7 +305,7 @@ impl PageTable {
     /// Removes every mapping in `[start, end)` (page-aligned), shoots the TLBs down once, then frees the frames.
     /// Skips empty table ranges, so its cost follows what is mapped, not the length.
     pub fn unmap(&mut self, start: UserVa, end: UserVa) {
-        let mut removed = Removed::default();
+        let mut removed = Removed::new();
         let before = self.resident;
         let mut count = 0;
         clear(
@@ -290,20 +314,17 @@ impl PageTable {
             0,
             start.0,
             end.0.min(USER_END),
-            &mut |item| {
-                removed.make_room(&self.space);
-                match item {
-                    Item::Page(va, entry) => {
-                        count += 1;
-                        if entry & PRESENT != 0 {
-                            removed.touch(va);
-                        }
-                        removed.frames.push(PhysAddr(entry & ADDRESS));
-                    }
-                    Item::Table(va, phys) => {
+            &mut |item| match item {
+                Item::Page(va, entry) => {
+                    count += 1;
+                    if entry & PRESENT != 0 {
                         removed.touch(va);
-                        removed.tables.push(phys);
                     }
+                    removed.push(entry & ADDRESS, &self.space);
+                }
+                Item::Table(va, phys) => {
+                    removed.touch(va);
+                    removed.push(phys.0 | IS_TABLE, &self.space);
                 }
             },
         );
@@ -313,7 +334,7 @@ impl PageTable {
 
     /// Changes entries that own a frame by `change`, with one shoot-down over those that lost something.
     fn change(&mut self, start: UserVa, end: UserVa, change: impl Fn(u64) -> u64) {
-        let mut lost = Removed::default();
+        let mut lost = Removed::new();
         self.for_each(start, end, |va, slot| {
             // The walker may set accessed and dirty bits meanwhile: update atomically.
             let old = slot
@@ -380,7 +401,7 @@ impl PageTable {
         for va in &pages {
             self.entry_or_new(va - from.0 + to.0)?;
         }
-        let mut moved = Removed::default();
+        let mut moved = Removed::new();
         for va in pages {
             let (Some(source), Some(target)) = (self.entry(va), self.entry(va - from.0 + to.0))
             else {
@@ -390,9 +411,8 @@ impl PageTable {
             let replaced = target.swap(entry, Ordering::AcqRel);
             if owns_frame(replaced) {
                 self.resident -= 1;
-                moved.make_room(&self.space);
                 moved.touch(va - from.0 + to.0);
-                moved.frames.push(PhysAddr(replaced & ADDRESS));
+                moved.push(replaced & ADDRESS, &self.space);
             }
             moved.touch(va);
         }
@@ -413,7 +433,7 @@ impl PageTable {
         copy_on_write: bool,
     ) -> Result<(), OutOfMemory> {
         let mut result = Ok(());
-        let mut lost = Removed::default();
+        let mut lost = Removed::new();
         self.for_each(start, end, |va, slot| {
             if result.is_err() {
                 return;
