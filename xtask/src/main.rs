@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod abi_docs;
+mod bench;
 mod check;
 mod command;
 mod debian;
@@ -37,6 +38,21 @@ enum Task {
     Check,
     /// Write docs/abi/README.md from the system-call table
     AbiDocs,
+    /// Compare boot time and memory with Linux guests
+    Bench {
+        /// Boots of each guest
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Virtual CPUs
+        #[arg(long, default_value_t = 2)]
+        cpus: u32,
+        /// Memory in MiB
+        #[arg(long, default_value_t = 512)]
+        memory: u64,
+        /// Look for the least memory that each guest serves with, too
+        #[arg(long)]
+        least_memory: bool,
+    },
     /// Run every test, or the named suites
     Test {
         /// Suites to run (default: all)
@@ -74,6 +90,17 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Check => check::check(),
         Task::AbiDocs => abi_docs::write(),
+        Task::Bench {
+            runs,
+            cpus,
+            memory,
+            least_memory,
+        } => bench::boot(bench::Options {
+            runs,
+            cpus,
+            memory_mib: memory,
+            least_memory,
+        }),
         Task::Test { suites } => test::test(&suites),
     }
 }

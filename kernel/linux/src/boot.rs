@@ -78,8 +78,8 @@ pub fn start(boot: &BootInfo, probe: impl FnOnce(&BootInfo) -> Machine) -> ! {
     milestone("devices are ready");
     start_first_process();
     power::on_power_button(on_power_button);
-    power::report(format_args!("metric boot_to_init_ns {}", time::now().0));
     boot::release_aps();
+    power::report(format_args!("metric boot_to_user_ns {}", time::now().0));
     sched::run_cpu()
 }
 
