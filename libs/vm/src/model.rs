@@ -314,7 +314,7 @@ fn run_remap(
         new_len: new_len * PAGE,
         may_move,
         fixed: to.map(va),
-        keep_old: false,
+        keep_old: None,
     };
     if to.is_some_and(|to| !in_window(to, new_len)) {
         return;

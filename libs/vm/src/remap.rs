@@ -19,8 +19,8 @@ pub struct RemapRequest {
     pub may_move: bool,
     /// `MREMAP_FIXED`: the new address.
     pub fixed: Option<u64>,
-    /// `MREMAP_DONTUNMAP`.
-    pub keep_old: bool,
+    /// `MREMAP_DONTUNMAP`: the old mapping stays; the new address is this one if it is free (0: anywhere).
+    pub keep_old: Option<u64>,
 }
 
 /// What `mremap(2)` comes to. Lengths are in bytes, rounded to pages.
@@ -73,15 +73,18 @@ impl<F: Clone + PartialEq> Space<F> {
         let resizes = old_len != new_len;
         if !is_aligned(from)
             || request.fixed.is_some() && !request.may_move
-            || request.keep_old && (!request.may_move || resizes)
+            || request.keep_old.is_some() && (!request.may_move || resizes)
         {
             return Err(Errno::EINVAL);
         }
-        if let Some(to) = request.fixed {
-            self.check_target(from, old_len, to, new_len)?;
+        if let Some(to) = request.fixed.or(request.keep_old) {
+            Self::check_target(from, old_len, to, new_len)?;
+        }
+        if request.fixed.is_some_and(|to| to < crate::MMAP_MIN_ADDR) {
+            return Err(Errno::EPERM);
         }
         let vma = self.find(from).ok_or(Errno::EFAULT)?.clone();
-        if request.fixed.is_none() && !request.keep_old && old_len >= new_len {
+        if request.fixed.is_none() && request.keep_old.is_none() && old_len >= new_len {
             return Ok(RemapPlan::InPlace {
                 start: from + new_len,
                 end: from + old_len,
@@ -100,7 +103,7 @@ impl<F: Clone + PartialEq> Space<F> {
                 .filter(|&last| last <= u64::MAX / PAGE)
                 .ok_or(Errno::EINVAL)?;
         }
-        let growth = if request.keep_old {
+        let growth = if request.keep_old.is_some() {
             new_len
         } else {
             new_len.saturating_sub(old_len)
@@ -108,7 +111,7 @@ impl<F: Clone + PartialEq> Space<F> {
         self.check_growth(growth, vma.flags, vma.prot, limits)?;
 
         if request.fixed.is_none()
-            && !request.keep_old
+            && request.keep_old.is_none()
             && old_len != 0
             && self.grow_in_place(&vma, from, old_len, new_len)?
         {
@@ -123,7 +126,9 @@ impl<F: Clone + PartialEq> Space<F> {
         self.check_split(4)?;
         let to = match request.fixed {
             Some(to) => to,
-            None => self.find_room(0, new_len).ok_or(Errno::ENOMEM)?,
+            None => self
+                .find_room(request.keep_old.unwrap_or(0), new_len)
+                .ok_or(Errno::ENOMEM)?,
         };
         Ok(RemapPlan::Move {
             from,
@@ -131,7 +136,7 @@ impl<F: Clone + PartialEq> Space<F> {
             to,
             new_len,
             clear_target: request.fixed.is_some(),
-            keep_old: request.keep_old || old_len == 0,
+            keep_old: request.keep_old.is_some() || old_len == 0,
         })
     }
 
@@ -155,7 +160,7 @@ impl<F: Clone + PartialEq> Space<F> {
         Ok(())
     }
 
-    fn check_target(&self, from: u64, old_len: u64, to: u64, new_len: u64) -> Result<(), Errno> {
+    fn check_target(from: u64, old_len: u64, to: u64, new_len: u64) -> Result<(), Errno> {
         let in_user_space = new_len <= USER_END && to <= USER_END - new_len;
         if !is_aligned(to) || !in_user_space {
             return Err(Errno::EINVAL);
@@ -165,11 +170,7 @@ impl<F: Clone + PartialEq> Space<F> {
         if old_end > to && to + new_len > from {
             return Err(Errno::EINVAL);
         }
-        if to < crate::MMAP_MIN_ADDR {
-            Err(Errno::EPERM)
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     fn check_source(vma: &Vma<F>, from: u64, old_len: u64) -> Result<(), Errno> {

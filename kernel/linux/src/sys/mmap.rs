@@ -209,7 +209,7 @@ pub(crate) fn sys_mremap(
         new_len,
         may_move: flags & mremap::MREMAP_MAYMOVE != 0,
         fixed: (flags & mremap::MREMAP_FIXED != 0).then_some(new_addr),
-        keep_old: flags & mremap::MREMAP_DONTUNMAP != 0,
+        keep_old: (flags & mremap::MREMAP_DONTUNMAP != 0).then_some(new_addr),
     };
     let limits = cx.process.limits.memory();
     cx.process.mm().remap(&request, &limits)

@@ -339,7 +339,7 @@ fn remap(old: u64, old_len: u64, new_len: u64) -> RemapRequest {
         new_len: new_len * PAGE,
         may_move: false,
         fixed: None,
-        keep_old: false,
+        keep_old: None,
     }
 }
 
@@ -396,7 +396,7 @@ fn mremap_errors_are_those_of_the_man_page() {
     );
     assert_eq!(
         plan(RemapRequest {
-            keep_old: true,
+            keep_old: Some(0),
             ..moving
         }),
         Err(Errno::EINVAL)
@@ -453,7 +453,7 @@ fn mremap_can_duplicate_shared_pages_and_keep_the_old_mapping() {
     assert_eq!(s.count(), 2);
     let keep = RemapRequest {
         may_move: true,
-        keep_old: true,
+        keep_old: Some(0),
         ..remap(0x10000, 4, 4)
     };
     assert!(matches!(
