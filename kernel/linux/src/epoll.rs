@@ -255,6 +255,10 @@ impl File for Epoll {
         Some(&self.core.queue)
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Anonymous, self.inode))
     }

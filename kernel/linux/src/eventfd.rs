@@ -53,6 +53,10 @@ impl File for EventFile {
         Some(&self.queue)
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Anonymous, self.inode))
     }

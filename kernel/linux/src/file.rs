@@ -62,6 +62,11 @@ pub trait File: Any + Send + Sync {
         false
     }
 
+    /// Returns whether `lseek(2)` succeeds without effect although the file has no position (`anon_inode:[...]`).
+    fn ignores_seek(&self) -> bool {
+        false
+    }
+
     /// Returns the size in bytes (for `SEEK_END`).
     fn size(&self) -> u64 {
         0

@@ -114,6 +114,10 @@ impl File for TimerFile {
         Some(&self.queue)
     }
 
+    fn ignores_seek(&self) -> bool {
+        true
+    }
+
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Anonymous, self.inode))
     }

@@ -3,6 +3,7 @@
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
+use tyn_abi::socket::SOCK_DGRAM;
 use tyn_abi::{Errno, Events, Sink, Source};
 use tyn_hal::sync::SpinLock;
 use tyn_io::unix::{Address, Datagram, Inbox, Shutdown, Take};
@@ -166,7 +167,7 @@ pub(super) fn connect_pair(a: &UnixSocket, b: &UnixSocket) {
 
 /// Returns the box of the datagram socket at `address`.
 fn find_box(cx: &Cx<'_>, address: &Address) -> Result<Arc<DatagramBox>, Errno> {
-    let target = names::find(cx, address)?;
+    let target = names::find(cx, SOCK_DGRAM, address)?;
     match &*target.role.lock() {
         Role::Datagram { inbox, .. } => Ok(Arc::clone(inbox)),
         _ => Err(Errno::EPROTOTYPE),

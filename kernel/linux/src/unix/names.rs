@@ -6,23 +6,29 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use tyn_abi::Errno;
+use tyn_abi::fs::mode;
+use tyn_fs::name::Name as FileName;
+use tyn_fs::tree::{New, NewKind};
+use tyn_fs::walk::{self, Last};
 use tyn_hal::sync::SpinLock;
 use tyn_io::unix::Address;
 
 use super::UnixSocket;
 use crate::cx::Cx;
+use crate::fs::{self, AllFiles};
 
 /// What a socket is found by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Place {
-    Abstract(Vec<u8>),
+    /// Type of the socket (each has names of its own) and name.
+    Abstract(u32, Vec<u8>),
     /// Device and inode.
     Inode(u64, u64),
 }
 
 static PLACES: SpinLock<BTreeMap<Place, Weak<UnixSocket>>> = SpinLock::new(BTreeMap::new());
 
-/// A socket's name. While it exists, the socket is found by it.
+/// A socket's name in its namespace. While it exists, the socket is found by it.
 #[derive(Debug)]
 pub(super) struct Name {
     address: Address,
@@ -64,7 +70,7 @@ impl Name {
         match address {
             Address::Unnamed => Self::claim_any(socket),
             Address::Abstract(name) => {
-                let place = Place::Abstract(name.clone());
+                let place = Place::Abstract(socket.kind, name.clone());
                 Self::insert(place, Address::Abstract(name), socket)
             }
             Address::Path(path) => {
@@ -94,7 +100,7 @@ impl Name {
             let Address::Abstract(name) = &address else {
                 break;
             };
-            let place = Place::Abstract(name.clone());
+            let place = Place::Abstract(socket.kind, name.clone());
             if let Ok(name) = Self::insert(place, address, socket) {
                 return Ok(name);
             }
@@ -103,14 +109,14 @@ impl Name {
     }
 }
 
-/// Returns the socket with this name.
+/// Returns the socket with this name; a path may name one of another type than `kind`.
 ///
 /// # Errors
 /// `ECONNREFUSED` when nothing (or nothing but a left-over node in the file system) has it; those of a path walk.
-pub(super) fn find(cx: &Cx<'_>, address: &Address) -> Result<Arc<UnixSocket>, Errno> {
+pub(super) fn find(cx: &Cx<'_>, kind: u32, address: &Address) -> Result<Arc<UnixSocket>, Errno> {
     let place = match address {
         Address::Unnamed => return Err(Errno::EINVAL),
-        Address::Abstract(name) => Place::Abstract(name.clone()),
+        Address::Abstract(name) => Place::Abstract(kind, name.clone()),
         Address::Path(path) => {
             let (dev, inode) = find_node(cx, path)?;
             Place::Inode(dev, inode)
@@ -122,12 +128,37 @@ pub(super) fn find(cx: &Cx<'_>, address: &Address) -> Result<Arc<UnixSocket>, Er
 
 /// Makes a socket node in the file system and returns its device and inode.
 fn make_node(cx: &Cx<'_>, path: &[u8]) -> Result<(u64, u64), Errno> {
-    cx.trace_unsupported("bind to a path of this length", path.len() as u64);
-    Err(Errno::EROFS)
+    let context = cx.process.fs();
+    let found = walk::resolve(&AllFiles, &context.start(), path, Last::Keep)?;
+    if found.node.is_some() {
+        return Err(Errno::EADDRINUSE);
+    }
+    let name = found.ordinary_name(Errno::EADDRINUSE)?;
+    let parent = found.parent.tree_ino()?;
+    let new = New {
+        kind: NewKind::Special(0),
+        mode: mode::S_IFSOCK | 0o777 & !context.umask(),
+        uid: 0,
+        gid: 0,
+    };
+    let now = fs::now();
+    let made = fs::fs().with_tree(|tree| {
+        let ino = tree.create(parent, FileName::copied(name), new, now)?;
+        Ok((tree.dev(ino)?, ino.0))
+    });
+    made.map_err(|e| match e {
+        Errno::EEXIST => Errno::EADDRINUSE,
+        e => e,
+    })
 }
 
 /// Finds a socket node in the file system and returns its device and inode.
 fn find_node(cx: &Cx<'_>, path: &[u8]) -> Result<(u64, u64), Errno> {
-    cx.trace_unsupported("connect to a path of this length", path.len() as u64);
-    Err(Errno::ENOENT)
+    let start = cx.process.fs().start();
+    let node = walk::resolve(&AllFiles, &start, path, Last::Follow)?.existing()?;
+    let stat = node.stat()?;
+    if stat.mode & mode::S_IFMT != mode::S_IFSOCK {
+        return Err(Errno::ECONNREFUSED);
+    }
+    Ok((stat.dev, stat.ino))
 }

@@ -272,7 +272,7 @@ impl UnixSocket {
         address: &Address,
         blocking: Blocking,
     ) -> Result<(), Errno> {
-        let target = names::find(cx, address)?;
+        let target = names::find(cx, self.kind, address)?;
         if target.kind != self.kind || connection_kind(self.kind).is_none() {
             return Err(Errno::EPROTOTYPE);
         }
