@@ -220,20 +220,21 @@ extern "C" fn tyn_boot_rust(start_info: u64) -> ! {
     RAM.set(loaded.ram);
     start_memory(&loaded);
 
-    let block = CpuLocal::create(0);
-    idt::init();
-    smp::init_this_cpu(block);
-    cpu::set_ready(1);
+    // First what the clock is measured with: the measurement takes milliseconds, in which the rest comes up.
     apic::init();
     apic::enable();
-    block.set_apic_id(apic::id());
     acpi::init(loaded.rsdp, apic::id());
-    let info = acpi::info();
-    power::init();
-    apic::init_io(&info.io_apics);
     let calibration = time::start_calibration();
+
+    let block = CpuLocal::create(0);
+    block.set_apic_id(apic::id());
+    idt::init();
+    smp::init_this_cpu(block);
+    let info = acpi::info();
     let cpus = info.cpus.len().min(MAX_CPUS);
     cpu::set_ready(cpus);
+    power::init();
+    apic::init_io(&info.io_apics);
     smp::start(&info.cpus, apic::id());
     let archive = loaded.module.map(archive);
     let cmdline = String::from_utf8_lossy(&loaded.cmdline[..loaded.cmdline_len]).into_owned();
