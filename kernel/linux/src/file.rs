@@ -10,9 +10,9 @@ use tyn_hal::mem::Frame;
 use tyn_hal::sync::SpinLock;
 
 use crate::cx::{Cx, SysResult};
-use crate::epoll;
 use crate::socket::Socket;
 use crate::wait::WaitQueue;
+use crate::{epoll, lock};
 
 /// Where a read or write takes place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -221,6 +221,7 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.watchers.forget();
+        lock::description_closed(self);
         self.file.release();
     }
 }
@@ -263,6 +264,12 @@ impl OnExec {
         } else {
             Self::Close
         }
+    }
+}
+
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        lock::table_dropped(lock::owner_of_table(self));
     }
 }
 

@@ -10,6 +10,7 @@ pub mod content;
 pub mod cpio;
 pub mod ldisc;
 pub mod load;
+pub mod locks;
 pub mod name;
 pub mod proc_text;
 pub mod procfs;

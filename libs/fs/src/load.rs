@@ -1,7 +1,7 @@
 //! Fills the tree from the archive: one pass, names and data stay where they are.
 
 use alloc::collections::BTreeMap;
-use core::mem;
+use core::{fmt, mem};
 
 use tyn_abi::Errno;
 use tyn_abi::fs::{makedev, mode};
@@ -25,6 +25,20 @@ pub enum LoadError {
         /// `ENOSPC`.
         errno: Errno,
     },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Archive(error) => error.fmt(f),
+            Self::Entry { offset, errno } => {
+                write!(
+                    f,
+                    "the entry with data at byte {offset} has no place: {errno}"
+                )
+            }
+        }
+    }
 }
 
 /// State of a load.

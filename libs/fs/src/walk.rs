@@ -70,8 +70,10 @@ pub trait Namespace {
 pub enum Last {
     /// Follow it.
     Follow,
-    /// It is the result (`AT_SYMLINK_NOFOLLOW`, `unlink`, ...).
+    /// It is the result, unless a slash follows (`AT_SYMLINK_NOFOLLOW`, `lstat`).
     Keep,
+    /// It is the result, and the caller judges slashes: for calls that make, remove or move the name itself.
+    Name,
 }
 
 bitflags::bitflags! {
@@ -216,7 +218,12 @@ impl<S: Namespace> Walk<'_, S> {
                 Some(node) => self.names.kind(node)? == NodeKind::Symlink,
                 None => false,
             };
-            if is_link && (!is_last || wants_directory || last == Last::Follow) {
+            let follows = match last {
+                Last::Follow => true,
+                Last::Keep => !is_last || wants_directory,
+                Last::Name => !is_last,
+            };
+            if is_link && follows {
                 let link = step.existing()?;
                 match self.follow(&link)? {
                     Target::Path(target) => {
@@ -242,7 +249,12 @@ impl<S: Namespace> Walk<'_, S> {
                 });
             }
             if is_last {
-                return self.finish(arrived.ok_or(Errno::ENOENT)?);
+                let found = arrived.ok_or(Errno::ENOENT)?;
+                return if last == Last::Name {
+                    Ok(found)
+                } else {
+                    self.finish(found)
+                };
             }
             let next = arrived.clone().ok_or(Errno::ENOENT)?.existing()?;
             if self.names.kind(&next)? != NodeKind::Directory {
@@ -501,6 +513,11 @@ mod tests {
         assert_eq!(keep("link"), Ok(b"/link".to_vec()));
         assert_eq!(keep("link/"), Ok(b"/a/b/".to_vec()));
         assert_eq!(keep("abs/passwd"), Ok(b"/etc/passwd".to_vec()));
+        let name = walk_with("/", "abs/", Last::Name, Resolve::empty()).unwrap();
+        assert_eq!(name.node, Some(b"/abs".to_vec()));
+        assert!(name.wants_directory);
+        let name = walk_with("/", "a/f/", Last::Name, Resolve::empty()).unwrap();
+        assert!(name.node.is_some() && name.wants_directory);
     }
 
     #[test]

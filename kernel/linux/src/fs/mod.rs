@@ -5,6 +5,7 @@
 //! one question or change at a time, never while copying from or to user memory, and inodes that end under it are dropped
 //! after it is released.
 
+pub(crate) mod at;
 mod body;
 mod context;
 mod directory;
@@ -194,6 +195,12 @@ impl FileSystem {
     #[must_use]
     pub fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// Returns the quota as new files hold it.
+    #[must_use]
+    pub fn shared_quota(&self) -> Arc<Quota> {
+        Arc::clone(&self.quota)
     }
 
     /// Asks or changes the tree. What `work` returns is dropped after the lock is released.

@@ -129,8 +129,14 @@ fn status_flags(how: How) -> u32 {
     if how.has(o::O_PATH) {
         return how.flags & (o::O_PATH | o::O_DIRECTORY | o::O_NOFOLLOW);
     }
+    // `O_TMPFILE` with `O_EXCL` is a file that never gets a name.
+    let hidden = if how.has(o::O_TMPFILE_BIT | o::O_EXCL) {
+        o::O_TMPFILE_BIT
+    } else {
+        0
+    };
     // Linux reports O_LARGEFILE for every file of a 64-bit program.
-    how.flags & !(o::O_CREAT | o::O_EXCL | o::O_NOCTTY | o::O_TRUNC) | o::O_LARGEFILE
+    how.flags & !(o::O_CREAT | o::O_EXCL | o::O_NOCTTY | o::O_TRUNC | hidden) | o::O_LARGEFILE
 }
 
 /// Opens a node under the name that it was found by.

@@ -1,134 +1,123 @@
-//! `close(2)`, `close_range(2)`, `dup(2)` and relatives, `fcntl(2)`.
+//! Descriptors: `close(2)`, `close_range(2)`, `dup(2)`, `fcntl(2)`, `flock(2)`.
+
+use alloc::sync::Arc;
 
 use tyn_abi::fs::fcntl as f;
-use tyn_abi::fs::open as o;
-use tyn_abi::{Errno, Fd};
+use tyn_abi::fs::{Flock, open as o};
+use tyn_abi::{Errno, Fd, UserVa};
+use tyn_fs::locks::{Lock, LockKind, Owner};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::OnExec;
+use crate::file::{FdTable, OnExec, OpenFile};
 use crate::fs::RegularFile;
+use crate::lock::{self, Family};
 use crate::pipe::PipeEnd;
+use crate::user_io;
+
+fn number(fd: Fd) -> u64 {
+    u64::from(fd.0.cast_unsigned())
+}
 
 /// `close(2)`.
 pub(crate) fn sys_close(cx: &mut Cx<'_>, fd: Fd) -> SysResult {
-    let open = cx.process.files().remove(fd)?;
-    drop(open);
+    let files = cx.process.files();
+    let open = files.remove(fd)?;
+    lock::descriptor_closed(lock::table_owner(&files), &open);
     Ok(0)
 }
 
-/// `close_range(2)`: flags `CLOSE_RANGE_CLOEXEC` and `CLOSE_RANGE_UNSHARE`.
+/// `close_range(2)`: `CLOSE_RANGE_UNSHARE`, `CLOSE_RANGE_CLOEXEC`.
 pub(crate) fn sys_close_range(cx: &mut Cx<'_>, first: u32, last: u32, flags: u32) -> SysResult {
     const UNSHARE: u32 = 2;
     const CLOEXEC: u32 = 4;
-    if flags & !(UNSHARE | CLOEXEC) != 0 || first > last {
+    if first > last || flags & !(UNSHARE | CLOEXEC) != 0 {
         return Err(Errno::EINVAL);
     }
     if flags & UNSHARE != 0 {
-        let own = alloc::sync::Arc::new(cx.process.files().duplicate());
+        let own = Arc::new(cx.process.files().duplicate());
         let shared = core::mem::replace(&mut *cx.process.files.lock(), own);
         drop(shared);
     }
     let files = cx.process.files();
-    let is_in_range = |index: usize| (first as usize..=last as usize).contains(&index);
+    let in_range = |index: usize| (first as usize..=last as usize).contains(&index);
     if flags & CLOEXEC != 0 {
         for (fd, _) in files.list() {
-            if usize::try_from(fd.0).is_ok_and(is_in_range) {
-                // Another thread may have closed it meanwhile, which is as good.
+            if in_range(fd.0.cast_unsigned() as usize) {
+                // Another thread may have closed it meanwhile.
                 let _ = files.set_on_exec(fd, OnExec::Close);
             }
         }
-    } else {
-        drop(files.remove_where(|index, _| is_in_range(index)));
+        return Ok(0);
+    }
+    let owner = lock::table_owner(&files);
+    for open in files.remove_where(|index, _| in_range(index)) {
+        lock::descriptor_closed(owner, &open);
     }
     Ok(0)
 }
 
 /// `dup(2)`.
 pub(crate) fn sys_dup(cx: &mut Cx<'_>, fd: Fd) -> SysResult {
-    duplicate(cx, fd, 0, OnExec::Keep)
-}
-
-/// Gives the description behind `fd` the lowest free descriptor at or above `from`.
-fn duplicate(cx: &Cx<'_>, fd: Fd, from: usize, on_exec: OnExec) -> SysResult {
     let open = cx.open_file(fd)?;
-    let limit = cx.process.limits.descriptors();
-    let new = cx.process.files().install(open, from, limit, on_exec)?;
-    Ok(u64::from(new.0.cast_unsigned()))
+    cx.install(open, OnExec::Keep).map(number)
 }
 
 /// `dup2(2)`.
 pub(crate) fn sys_dup2(cx: &mut Cx<'_>, old: Fd, new: Fd) -> SysResult {
     if old == new {
         cx.open_file(old)?;
-        return Ok(u64::from(new.0.cast_unsigned()));
+        return Ok(number(new));
     }
-    sys_dup3(cx, old, new, 0)
+    replace(cx, old, new, OnExec::Keep)
 }
 
-/// `dup3(2)`: flag `O_CLOEXEC`.
+/// `dup3(2)`.
 pub(crate) fn sys_dup3(cx: &mut Cx<'_>, old: Fd, new: Fd, flags: u32) -> SysResult {
     if flags & !o::O_CLOEXEC != 0 || old == new {
         return Err(Errno::EINVAL);
     }
-    let open = cx.open_file(old)?;
-    let limit = cx.process.limits.descriptors();
-    let replaced = cx
-        .process
-        .files()
-        .replace(new, open, limit, OnExec::from_flags(flags))?;
-    drop(replaced);
-    Ok(u64::from(new.0.cast_unsigned()))
+    replace(cx, old, new, OnExec::from_flags(flags))
 }
 
-/// `fcntl(2)`: `F_DUPFD`, `F_DUPFD_CLOEXEC`, `F_GETFD`, `F_SETFD`, `F_GETFL`, `F_SETFL` (`O_APPEND`, `O_NONBLOCK`, `O_DIRECT`,
-/// `O_NOATIME`; `O_ASYNC` is refused), pipe sizes, memfd seals. Deviation: record locks, owners and leases are refused with
-/// `EINVAL`.
-pub(crate) fn sys_fcntl(cx: &mut Cx<'_>, fd: Fd, command: u32, arg: u64) -> SysResult {
-    let open = cx.open_file(fd)?;
-    let allowed_on_path = [
-        f::F_DUPFD,
-        f::F_DUPFD_CLOEXEC,
-        f::F_GETFD,
-        f::F_SETFD,
-        f::F_GETFL,
-    ];
-    if open.is_path_only() && !allowed_on_path.contains(&command) {
-        return Err(Errno::EBADF);
+fn replace(cx: &Cx<'_>, old: Fd, new: Fd, on_exec: OnExec) -> SysResult {
+    let files = cx.process.files();
+    let open = files.get(old)?;
+    let limit = cx.process.limits.descriptors();
+    if let Some(closed) = files.replace(new, open, limit, on_exec)? {
+        lock::descriptor_closed(lock::table_owner(&files), &closed);
     }
+    Ok(number(new))
+}
+
+/// `fcntl(2)`: duplicates, descriptor and status flags, locks, pipe sizes, seals. `F_SETFL` changes `O_APPEND` and
+/// `O_NONBLOCK`, and takes `O_DIRECT` and `O_NOATIME`, which mean nothing here. Deviations: `F_SEAL_WRITE` and
+/// `F_SEAL_FUTURE_WRITE` are refused (`EINVAL`), as is signal-driven I/O (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`), leases and
+/// notifications.
+pub(crate) fn sys_fcntl(cx: &mut Cx<'_>, fd: Fd, command: u32, arg: u64) -> SysResult {
+    let files = cx.process.files();
+    let open = files.get(fd)?;
     match command {
-        f::F_DUPFD | f::F_DUPFD_CLOEXEC => {
-            let from = usize::try_from(arg).map_err(|_| Errno::EINVAL)?;
-            if from >= cx.process.limits.descriptors() {
-                return Err(Errno::EINVAL);
-            }
-            let on_exec = if command == f::F_DUPFD {
-                OnExec::Keep
-            } else {
-                OnExec::Close
-            };
-            duplicate(cx, fd, from, on_exec)
-        }
-        f::F_GETFD => Ok(u64::from(cx.process.files().on_exec(fd)? == OnExec::Close)),
+        f::F_DUPFD => duplicate(cx, &files, open, arg, OnExec::Keep),
+        f::F_DUPFD_CLOEXEC => duplicate(cx, &files, open, arg, OnExec::Close),
+        f::F_GETFD => Ok(match files.on_exec(fd)? {
+            OnExec::Close => f::FD_CLOEXEC,
+            OnExec::Keep => 0,
+        }),
         f::F_SETFD => {
             let on_exec = if arg & f::FD_CLOEXEC == 0 {
                 OnExec::Keep
             } else {
                 OnExec::Close
             };
-            cx.process.files().set_on_exec(fd, on_exec)?;
+            files.set_on_exec(fd, on_exec)?;
             Ok(0)
         }
-        // A 64-bit kernel reports O_LARGEFILE only where the program asked for it.
         f::F_GETFL => Ok(u64::from(open.flags())),
-        f::F_SETFL => {
-            const O_ASYNC: u64 = 0o20_000;
-            if arg & O_ASYNC != 0 {
-                cx.trace_unsupported("fcntl F_SETFL O_ASYNC", arg);
-                return Err(Errno::EINVAL);
-            }
-            let mask = o::O_APPEND | o::O_NONBLOCK | o::O_DIRECT | o::O_NOATIME;
-            open.set_flags(mask, arg as u32);
-            Ok(0)
+        _ if open.is_path_only() => Err(Errno::EBADF),
+        f::F_SETFL => set_status(cx, &open, arg as u32),
+        f::F_GETLK | f::F_OFD_GETLK => get_lock(&files, &open, command, UserVa(arg)),
+        f::F_SETLK | f::F_SETLKW | f::F_OFD_SETLK | f::F_OFD_SETLKW => {
+            set_lock(cx, &files, &open, command, UserVa(arg))
         }
         f::F_GETPIPE_SZ => {
             let pipe = open.downcast::<PipeEnd>().ok_or(Errno::EBADF)?;
@@ -136,24 +125,196 @@ pub(crate) fn sys_fcntl(cx: &mut Cx<'_>, fd: Fd, command: u32, arg: u64) -> SysR
         }
         f::F_SETPIPE_SZ => {
             let pipe = open.downcast::<PipeEnd>().ok_or(Errno::EBADF)?;
-            let bytes = usize::try_from(arg as u32).map_err(|_| Errno::EINVAL)?;
-            Ok(pipe.set_capacity(bytes)? as u64)
+            pipe.set_capacity(arg as u32 as usize).map(|c| c as u64)
         }
         f::F_GET_SEALS => {
             let file = open.downcast::<RegularFile>().ok_or(Errno::EINVAL)?;
             Ok(u64::from(file.body().seals()))
         }
-        f::F_ADD_SEALS => {
-            let file = open.downcast::<RegularFile>().ok_or(Errno::EINVAL)?;
-            if !open.is_writable() {
-                return Err(Errno::EPERM);
-            }
-            file.body().add_seals(arg as u32)?;
-            Ok(0)
-        }
+        f::F_ADD_SEALS => add_seals(cx, &open, arg as u32),
+        f::F_GETOWN | f::F_GETSIG => Ok(0),
         _ => {
-            cx.trace_unsupported("fcntl command", u64::from(command));
+            cx.trace_unsupported("fcntl", u64::from(command));
             Err(Errno::EINVAL)
         }
     }
+}
+
+fn duplicate(
+    cx: &Cx<'_>,
+    files: &FdTable,
+    open: Arc<OpenFile>,
+    from: u64,
+    on_exec: OnExec,
+) -> SysResult {
+    let limit = cx.process.limits.descriptors();
+    let from = usize::try_from(from as u32)
+        .ok()
+        .filter(|&from| from < limit)
+        .ok_or(Errno::EINVAL)?;
+    files.install(open, from, limit, on_exec).map(number)
+}
+
+fn set_status(cx: &Cx<'_>, open: &OpenFile, flags: u32) -> SysResult {
+    const SETTABLE: u32 = o::O_APPEND | o::O_NONBLOCK | o::O_DIRECT | o::O_NOATIME;
+    if flags & o::O_ASYNC != 0 {
+        cx.trace_unsupported("fcntl O_ASYNC", u64::from(flags));
+        return Err(Errno::EINVAL);
+    }
+    open.set_flags(SETTABLE, flags);
+    Ok(0)
+}
+
+fn add_seals(cx: &Cx<'_>, open: &OpenFile, seals: u32) -> SysResult {
+    const KNOWN: u32 = f::F_SEAL_SEAL | f::F_SEAL_SHRINK | f::F_SEAL_GROW | f::F_SEAL_EXEC;
+    let file = open.downcast::<RegularFile>().ok_or(Errno::EINVAL)?;
+    if !open.is_writable() {
+        return Err(Errno::EPERM);
+    }
+    if seals & !KNOWN != 0 {
+        // Whether a writable mapping exists is not known here.
+        cx.trace_unsupported("F_ADD_SEALS", u64::from(seals));
+        return Err(Errno::EINVAL);
+    }
+    file.body().add_seals(seals)?;
+    Ok(0)
+}
+
+/// Reads `struct flock` and returns the range and, unless it is `F_UNLCK`, the kind.
+fn read_range(open: &OpenFile, at: UserVa) -> Result<(Flock, Option<LockKind>, u64, u64), Errno> {
+    let flock = Flock::from_bytes(&user_io::read_bytes(at)?);
+    let kind = match flock.kind {
+        f::F_RDLCK => Some(LockKind::Read),
+        f::F_WRLCK => Some(LockKind::Write),
+        f::F_UNLCK => None,
+        _ => return Err(Errno::EINVAL),
+    };
+    let base = match u32::try_from(flock.whence).map_err(|_| Errno::EINVAL)? {
+        f::SEEK_SET => 0,
+        f::SEEK_CUR => *open.offset.lock(),
+        f::SEEK_END => open.file.size(),
+        _ => return Err(Errno::EINVAL),
+    };
+    let from = base.checked_add_signed(flock.start).ok_or(Errno::EINVAL)?;
+    let other = from.checked_add_signed(flock.len).ok_or(Errno::EINVAL)?;
+    let (start, end) = match flock.len {
+        0 => (from, u64::MAX),
+        1.. => (from, other),
+        _ => (other, from),
+    };
+    Ok((flock, kind, start, end))
+}
+
+/// Returns owner and process id for a command; an OFD command demands a process id of 0.
+fn owner_for(
+    files: &Arc<FdTable>,
+    open: &OpenFile,
+    command: u32,
+    flock: &Flock,
+) -> Result<Owner, Errno> {
+    if command < f::F_OFD_GETLK {
+        return Ok(lock::table_owner(files));
+    }
+    if flock.pid != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(lock::description_owner(open))
+}
+
+fn get_lock(files: &Arc<FdTable>, open: &OpenFile, command: u32, at: UserVa) -> SysResult {
+    let (flock, kind, start, end) = read_range(open, at)?;
+    let owner = owner_for(files, open, command, &flock)?;
+    let wanted = Lock {
+        owner,
+        pid: 0,
+        kind: kind.ok_or(Errno::EINVAL)?,
+        start,
+        end,
+    };
+    let answer = match lock::conflict(open, &wanted)? {
+        None => Flock {
+            kind: f::F_UNLCK,
+            ..flock
+        },
+        Some(other) => Flock {
+            kind: match other.kind {
+                LockKind::Read => f::F_RDLCK,
+                LockKind::Write => f::F_WRLCK,
+            },
+            whence: 0,
+            start: other.start.cast_signed(),
+            len: if other.end == u64::MAX {
+                0
+            } else {
+                (other.end - other.start).cast_signed()
+            },
+            pid: other.pid,
+        },
+    };
+    user_io::write_bytes(at, &answer.to_bytes())?;
+    Ok(0)
+}
+
+fn set_lock(
+    cx: &Cx<'_>,
+    files: &Arc<FdTable>,
+    open: &OpenFile,
+    command: u32,
+    at: UserVa,
+) -> SysResult {
+    let (flock, kind, start, end) = read_range(open, at)?;
+    let owner = owner_for(files, open, command, &flock)?;
+    let Some(kind) = kind else {
+        lock::clear(Family::Record, open, owner, start, end)?;
+        return Ok(0);
+    };
+    let is_allowed = match kind {
+        LockKind::Read => open.is_readable(),
+        LockKind::Write => open.is_writable(),
+    };
+    if !is_allowed {
+        return Err(Errno::EBADF);
+    }
+    let pid = match owner {
+        Owner::Table(_) => cx.process.pid.0.cast_signed(),
+        Owner::Description(_) => -1,
+    };
+    let wanted = Lock {
+        owner,
+        pid,
+        kind,
+        start,
+        end,
+    };
+    let waits = matches!(command, f::F_SETLKW | f::F_OFD_SETLKW);
+    lock::set(cx, Family::Record, open, wanted, waits)?;
+    Ok(0)
+}
+
+/// `flock(2)`.
+pub(crate) fn sys_flock(cx: &mut Cx<'_>, fd: Fd, operation: u32) -> SysResult {
+    let open = cx.open_file(fd)?;
+    if open.is_path_only() {
+        return Err(Errno::EBADF);
+    }
+    let owner = lock::description_owner(&open);
+    let kind = match operation & !f::LOCK_NB {
+        f::LOCK_SH => LockKind::Read,
+        f::LOCK_EX => LockKind::Write,
+        f::LOCK_UN => {
+            lock::clear(Family::Whole, &open, owner, 0, u64::MAX)?;
+            return Ok(0);
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    let wanted = Lock {
+        owner,
+        pid: -1,
+        kind,
+        start: 0,
+        end: u64::MAX,
+    };
+    let waits = operation & f::LOCK_NB == 0;
+    lock::set(cx, Family::Whole, &open, wanted, waits)?;
+    Ok(0)
 }

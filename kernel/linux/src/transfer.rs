@@ -1,0 +1,178 @@
+//! Reading and writing through a descriptor: positions, waiting, whole writes. The same for every kind of file and every
+//! call of the family, vectored or not.
+
+use tyn_abi::{Errno, Events, Nanos, Sink, Source};
+use tyn_hal::time;
+
+use crate::cx::Cx;
+use crate::file::{At, OpenFile, flags};
+use crate::socket::Direction;
+use crate::wait::WaitQueue;
+
+const SIGPIPE: u8 = 13;
+
+/// Where a transfer takes place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Position {
+    /// At the description's own position, which moves along (`read`, `write`).
+    Current,
+    /// At this offset (`pread`, `pwrite`).
+    Offset(u64),
+    /// At the end (`RWF_APPEND`); the description's own position stays.
+    End,
+}
+
+/// Whether a transfer may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Unless the description is non-blocking.
+    Allowed,
+    /// Never (`RWF_NOWAIT`).
+    Never,
+}
+
+/// Reads into `dst` what there is, waiting for the first byte.
+///
+/// # Errors
+/// As `read(2)` and `pread(2)`.
+pub(crate) fn read(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    position: Position,
+    dst: &mut dyn Sink,
+    wait: Wait,
+) -> Result<usize, Errno> {
+    let is_seekable = open.file.is_seekable();
+    if !is_seekable && position != Position::Current {
+        return Err(Errno::ESPIPE);
+    }
+    if !open.is_readable() {
+        return Err(Errno::EBADF);
+    }
+    if is_seekable {
+        let Position::Offset(offset) = position else {
+            let mut offset = open.offset.lock();
+            let count = open.file.read(At::Offset(*offset), dst)?;
+            *offset += count as u64;
+            return Ok(count);
+        };
+        return open.file.read(At::Offset(offset), dst);
+    }
+    if dst.remaining() == 0 && open.file.as_socket().is_none() {
+        return Ok(0);
+    }
+    waiting(cx, open, Direction::Receive, wait, || {
+        open.file.read(At::Stream, dst)
+    })
+}
+
+/// Writes all of `src`, waiting for room; the count is short when waiting is not allowed, or on an error after a part.
+///
+/// # Errors
+/// As `write(2)` and `pwrite(2)`. `EPIPE` has raised SIGPIPE.
+pub(crate) fn write(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    position: Position,
+    src: &mut dyn Source,
+    wait: Wait,
+) -> Result<usize, Errno> {
+    let is_seekable = open.file.is_seekable();
+    if !is_seekable && matches!(position, Position::Offset(_)) {
+        return Err(Errno::ESPIPE);
+    }
+    if !open.is_writable() {
+        return Err(Errno::EBADF);
+    }
+    if is_seekable {
+        return write_seekable(open, position, src);
+    }
+    if src.remaining() == 0 && open.file.as_socket().is_none() {
+        return Ok(0);
+    }
+    let mut done = 0;
+    loop {
+        let written = waiting(cx, open, Direction::Send, wait, || {
+            open.file.write(At::Stream, src)
+        });
+        match written {
+            Ok(count) => {
+                done += count;
+                if src.remaining() == 0 || count == 0 {
+                    return Ok(done);
+                }
+            }
+            Err(_) if done > 0 => return Ok(done),
+            Err(errno) => {
+                if errno == Errno::EPIPE {
+                    cx.raise(SIGPIPE);
+                }
+                return Err(errno);
+            }
+        }
+    }
+}
+
+fn write_seekable(
+    open: &OpenFile,
+    position: Position,
+    src: &mut dyn Source,
+) -> Result<usize, Errno> {
+    let appends = open.flags() & flags::O_APPEND != 0;
+    match position {
+        Position::Current => {
+            let mut offset = open.offset.lock();
+            let at = if appends {
+                At::End
+            } else {
+                At::Offset(*offset)
+            };
+            let count = open.file.write(at, src)?;
+            *offset = if appends {
+                open.file.size()
+            } else {
+                *offset + count as u64
+            };
+            Ok(count)
+        }
+        // As on Linux, O_APPEND wins over the offset of pwrite.
+        Position::Offset(_) | Position::End if appends => open.file.write(At::End, src),
+        Position::Offset(offset) => open.file.write(At::Offset(offset), src),
+        Position::End => open.file.write(At::End, src),
+    }
+}
+
+/// Tries until something else than `EAGAIN` comes of it.
+fn waiting(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    direction: Direction,
+    wait: Wait,
+    mut attempt: impl FnMut() -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    let may_wait = wait == Wait::Allowed && !open.is_nonblocking();
+    let Some(queue) = open.file.wait_queue().filter(|_| may_wait) else {
+        return attempt();
+    };
+    let deadline = time_out(open, direction);
+    let queues: [&WaitQueue; 1] = [queue];
+    let interest = match direction {
+        Direction::Receive => Events::IN | Events::RDNORM | Events::RDHUP,
+        Direction::Send => Events::OUT | Events::WRNORM,
+    };
+    cx.block_on(&queues, interest, deadline, || match attempt() {
+        Err(Errno::EAGAIN) => None,
+        other => Some(other),
+    })
+    .map_err(|interrupted| match deadline {
+        // A call with a time-out is not restarted.
+        Some(_) => interrupted.or_eintr(),
+        None => interrupted.or_restart(),
+    })?
+}
+
+/// The deadline that a socket's `SO_RCVTIMEO` or `SO_SNDTIMEO` gives.
+fn time_out(open: &OpenFile, direction: Direction) -> Option<Nanos> {
+    let limit = open.file.as_socket()?.timeout(direction)?;
+    Some(time::now() + limit)
+}
