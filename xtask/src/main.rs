@@ -53,6 +53,11 @@ enum Task {
         #[arg(long)]
         least_memory: bool,
     },
+    /// Run ABI cases on this Linux and in a guest, and compare their transcripts
+    Abi {
+        /// Beginnings of the names of the cases to run (default: all)
+        cases: Vec<String>,
+    },
     /// Run every test, or the named suites
     Test {
         /// Suites to run (default: all)
@@ -101,6 +106,12 @@ fn perform(task: Task) -> Result<()> {
             memory_mib: memory,
             least_memory,
         }),
+        Task::Abi { cases } => {
+            let tally = test::abi::run_cases(&cases)?;
+            println!("{} passed, {} failed", tally.passed, tally.failed);
+            anyhow::ensure!(tally.failed == 0, "transcripts differ");
+            Ok(())
+        }
         Task::Test { suites } => test::test(&suites),
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, one suite after the other, and a tally at the end.
 
+pub(crate) mod abi;
 mod host;
 
 use std::time::Instant;
@@ -40,7 +41,7 @@ impl Tally {
 type Suite = (&'static str, fn() -> Result<Tally>);
 
 /// All suites, the quick ones first.
-const SUITES: &[Suite] = &[("host", host::run)];
+const SUITES: &[Suite] = &[("host", host::run), ("abi", abi::run)];
 
 /// Runs the suites whose names are given, or all.
 ///
