@@ -14,6 +14,7 @@ use crate::cx::{Cx, SysResult};
 use crate::futex::{self, FutexWait};
 use crate::process::{self, Process};
 use crate::sched::{self, RunState};
+use crate::signal::fault::PageFault;
 use crate::signal::{self, ThreadSignals};
 use crate::wait::Observer;
 use crate::{table, trace};
@@ -217,14 +218,23 @@ fn serve(thread: &Arc<Thread>, user: &mut UserContext, trap: Trap) -> Option<sig
     match trap {
         Trap::Syscall => return system_call(&mut cx),
         Trap::Interrupt => sched::on_interrupt(),
-        Trap::PageFault { addr, access, .. } => {
+        Trap::PageFault {
+            addr,
+            access,
+            present,
+        } => {
             let mm = Arc::clone(&process.mm.lock());
             if let Err(bad) = mm.handle_fault(addr, access) {
-                signal::fault::page_fault(&mut cx, addr, bad);
+                let fault = PageFault {
+                    addr,
+                    access,
+                    is_present: present,
+                };
+                signal::fault::page_fault(&cx, fault, bad);
             }
         }
         Trap::Exception { vector, error_code } => {
-            signal::fault::exception(&mut cx, vector, error_code);
+            signal::fault::exception(&cx, vector, error_code);
         }
     }
     None

@@ -1,7 +1,7 @@
 //! Exceptions of ring 3 that become signals (Linux `arch/x86/kernel/traps.c`).
 
-use tyn_abi::UserVa;
 use tyn_abi::signal::{SigInfo, Signal, code};
+use tyn_abi::{Access, USER_END, UserVa};
 use tyn_trace::Event;
 
 use super::deliver;
@@ -9,7 +9,7 @@ use crate::cx::Cx;
 use crate::mm::BadAccess;
 use crate::trace;
 
-/// What `struct sigcontext` says about a fault.
+/// What `struct sigcontext` says of the last fault of a thread that became a signal; later frames repeat it, as on Linux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Details {
     pub(super) vector: u64,
@@ -19,34 +19,43 @@ pub(super) struct Details {
 
 /// Vector of the page fault.
 const PAGE_FAULT: u64 = 14;
-/// Error code bits of a page fault: present, from ring 3.
+/// Error code bits of a page fault: present, write, from ring 3, instruction fetch.
 const PF_PRESENT: u64 = 1;
-const PF_USER: u64 = 4;
+const PF_WRITE: u64 = 1 << 1;
+const PF_USER: u64 = 1 << 2;
+const PF_FETCH: u64 = 1 << 4;
 
-/// Returns the details for a frame, as far as the signal itself tells them.
-pub(super) fn details(info: &SigInfo) -> Details {
-    match (info.signal(), info.code()) {
-        (Signal::SIGSEGV, segv @ (code::SEGV_MAPERR | code::SEGV_ACCERR)) => Details {
+/// A page fault of ring 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageFault {
+    /// Where.
+    pub addr: UserVa,
+    /// What was attempted.
+    pub access: Access,
+    /// Whether a translation was present.
+    pub is_present: bool,
+}
+
+impl PageFault {
+    const fn details(self) -> Details {
+        // Linux does not tell user code what is mapped in the kernel's half.
+        let is_present = self.is_present || self.addr.0 >= USER_END;
+        let present = if is_present { PF_PRESENT } else { 0 };
+        let access = match self.access {
+            Access::Read => 0,
+            Access::Write => PF_WRITE,
+            Access::Execute => PF_FETCH,
+        };
+        Details {
             vector: PAGE_FAULT,
-            error_code: PF_USER
-                | if segv == code::SEGV_ACCERR {
-                    PF_PRESENT
-                } else {
-                    0
-                },
-            addr: info.addr().0,
-        },
-        (Signal::SIGBUS, code::BUS_ADRERR) => Details {
-            vector: PAGE_FAULT,
-            error_code: PF_USER,
-            addr: info.addr().0,
-        },
-        _ => Details::default(),
+            error_code: PF_USER | present | access,
+            addr: self.addr.0,
+        }
     }
 }
 
 /// Posts the signal of a page fault that cannot be resolved.
-pub fn page_fault(cx: &mut Cx<'_>, addr: UserVa, bad: BadAccess) {
+pub fn page_fault(cx: &Cx<'_>, fault: PageFault, bad: BadAccess) {
     let (signal, code) = match bad {
         BadAccess::NotMapped => (Signal::SIGSEGV, code::SEGV_MAPERR),
         BadAccess::Forbidden => (Signal::SIGSEGV, code::SEGV_ACCERR),
@@ -58,12 +67,17 @@ pub fn page_fault(cx: &mut Cx<'_>, addr: UserVa, bad: BadAccess) {
             return;
         }
     };
-    post(cx, SigInfo::from_fault(signal, code, addr));
+    cx.thread.signals.own.lock().fault = fault.details();
+    post(cx, SigInfo::from_fault(signal, code, fault.addr));
 }
 
 /// Posts the signal of an exception other than a page fault.
-pub fn exception(cx: &mut Cx<'_>, vector: u8, error_code: u64) {
-    let _ = error_code;
+pub fn exception(cx: &Cx<'_>, vector: u8, error_code: u64) {
+    {
+        let mut own = cx.thread.signals.own.lock();
+        own.fault.vector = u64::from(vector);
+        own.fault.error_code = error_code;
+    }
     let ip = UserVa(cx.user.regs.rip);
     let info = match vector {
         0 => SigInfo::from_fault(Signal::SIGFPE, code::FPE_INTDIV, ip),

@@ -12,7 +12,7 @@ use tyn_hal::trap::Regs;
 use tyn_hal::{cpu, user};
 use tyn_sched::signal::MaskChange;
 
-use super::{deliver, fault};
+use super::deliver;
 use crate::cx::{Cx, SysResult};
 use crate::user_io;
 
@@ -58,7 +58,7 @@ pub(super) fn push(
     seal_extended(&mut image, cpu::extended_components());
     user::copy_to(UserVa(fpstate_va), &image)?;
 
-    let fault = fault::details(info);
+    let fault = cx.thread.signals.own.lock().fault;
     let frame = SignalFrame {
         restorer: action.restorer,
         stack,

@@ -68,6 +68,7 @@ struct Own {
     saved_mask: Option<SignalSet>,
     alt_stack: AltStack,
     rest: Option<Rest>,
+    fault: fault::Details,
 }
 
 /// What `restart_syscall(2)` continues.
@@ -130,6 +131,7 @@ impl ThreadSignals {
                 saved_mask: None,
                 alt_stack: AltStack::DISABLED,
                 rest: None,
+                fault: fault::Details::default(),
             }),
         }
     }

@@ -43,6 +43,11 @@ pub(crate) fn sys_futex(
     };
     let is_realtime = op & FUTEX_CLOCK_REALTIME != 0;
     let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+    // As on Linux, a bad time-out is found before a bad operation.
+    let timeout_of_wait = match command {
+        FUTEX_WAIT | FUTEX_WAIT_BITSET => read_timeout(timeout)?,
+        _ => None,
+    };
     if is_realtime && command != FUTEX_WAIT_BITSET {
         cx.trace_unsupported("futex operation", u64::from(op));
         return Err(Errno::ENOSYS);
@@ -54,7 +59,7 @@ pub(crate) fn sys_futex(
     let key = |va| futex::key(cx.process, va, scope);
     match command {
         FUTEX_WAIT => {
-            let deadline = read_timeout(timeout)?.map(|t| time::now() + t);
+            let deadline = timeout_of_wait.map(|t| time::now() + t);
             futex::wait_restartable(cx, word, scope, value, MATCH_ANY, deadline)
         }
         FUTEX_WAIT_BITSET if value3 == 0 => Err(Errno::EINVAL),
@@ -64,7 +69,7 @@ pub(crate) fn sys_futex(
             } else {
                 Nanos::ZERO
             };
-            let deadline = read_timeout(timeout)?.map(|t| t - wall);
+            let deadline = timeout_of_wait.map(|t| t - wall);
             futex::wait_restartable(cx, word, scope, value, value3, deadline)
         }
         FUTEX_WAKE => Ok(u64::from(futex::wake(key(word)?, limit, MATCH_ANY))),

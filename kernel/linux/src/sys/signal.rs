@@ -1,7 +1,5 @@
 //! Signals: `kill(2)`, `sigaction(2)`, `sigprocmask(2)`, `sigsuspend(2)`, `sigwaitinfo(2)`, `sigaltstack(2)`, ...
 
-use core::sync::atomic::Ordering;
-
 use tyn_abi::signal::{AltStack, SigAction, SigInfo, Signal, SignalSet, code};
 use tyn_abi::time::Timespec;
 use tyn_abi::{Errno, Pid, Tid, UserVa};
