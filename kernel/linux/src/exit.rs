@@ -11,9 +11,9 @@
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
-use tyn_abi::{Events, Pid, Tid};
+use tyn_abi::{Events, Pid};
 use tyn_hal::power;
-use tyn_proc::{ExitStatus, Exited, Times};
+use tyn_proc::{ChildEvent, ExitStatus, Exited, Times};
 
 use crate::file::FdTable;
 use crate::kernel::kernel;
@@ -26,7 +26,7 @@ use crate::thread::Thread;
 pub const INIT: Pid = Pid(1);
 
 /// Takes the current thread, which is about to end, out of its process; the last one ends the process (zombie, SIGCHLD to
-/// the parent, orphans to init). `wait_status` counts when nothing else set one. The caller holds nothing of the
+/// the parent, orphans to init). `wait_status` counts when it is the last one and nothing else set one. The caller holds nothing of the
 /// process but `thread`.
 pub fn thread_exited(thread: &Arc<Thread>, wait_status: u32) {
     let process = thread.process();
@@ -35,21 +35,18 @@ pub fn thread_exited(thread: &Arc<Thread>, wait_status: u32) {
     let is_last = {
         let mut threads = process.threads.lock();
         threads.retain(|other| !core::ptr::eq(Weak::as_ptr(other), Arc::as_ptr(thread)));
-        if thread.tid() == Tid(process.pid.0) {
-            process.leader_exit.store(wait_status, Ordering::Relaxed);
-        }
         threads.is_empty()
     };
     process.thread_events.notify(Events::IN);
     if is_last {
-        end(process);
+        end(process, wait_status);
     }
 }
 
-/// Ends a process whose last thread is leaving.
-fn end(process: &Arc<Process>) {
+/// Ends a process whose last thread is leaving with `wait_status`.
+fn end(process: &Arc<Process>, wait_status: u32) {
     let word = match process.exit.load(Ordering::SeqCst) {
-        0 => process.leader_exit.load(Ordering::Relaxed),
+        0 => wait_status,
         exit => (exit & !EXITING) as u32,
     };
     let status = ExitStatus::from_wait_word(word);
@@ -66,6 +63,15 @@ fn end(process: &Arc<Process>) {
             parent.is_some_and(|p| p.signals.ignores_children())
         });
     tell(&exited);
+}
+
+/// Makes known to the parent's `wait` calls that a process stopped or went on.
+pub(crate) fn report_change(process: &Process, event: ChildEvent) {
+    let parent = kernel().family.lock().set_news(process.pid, event);
+    let parent = parent.and_then(|pid| kernel().processes.lock().get(&pid).cloned());
+    if let Some(parent) = parent {
+        parent.child_events.notify(Events::IN);
+    }
 }
 
 /// Gives back what a zombie does not need. Nothing here runs under a lock: files may take any on their way out.

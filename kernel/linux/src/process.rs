@@ -50,8 +50,6 @@ pub struct Process {
     pub attributes: Attributes,
     /// How it is to end: 0 while it lives, else [`EXITING`] and the wait status. The first to set it decides.
     pub(crate) exit: AtomicU64,
-    /// Wait status of the first thread, when that ended alone.
-    pub(crate) leader_exit: AtomicU32,
     /// One of its threads is ending the others for `execve(2)`.
     in_exec: AtomicBool,
     /// The parent of a vfork, which waits until this process has another address space or none.
@@ -143,7 +141,6 @@ impl Process {
             started: time::now(),
             attributes,
             exit: AtomicU64::new(0),
-            leader_exit: AtomicU32::new(0),
             in_exec: AtomicBool::new(false),
             vfork_parent: SpinLock::new(None),
         })

@@ -1,6 +1,6 @@
 //! The relations.
 
-use crate::{ExitStatus, SIGCHLD, Times};
+use crate::{ChildEvent, ExitStatus, SIGCHLD, Times};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use tyn_abi::{Errno, Pid};
@@ -30,6 +30,8 @@ pub(crate) struct Member {
     /// Orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
     pub(crate) is_reaper: bool,
     pub(crate) zombie: Option<(ExitStatus, Times)>,
+    /// That it stopped or went on, until the parent has waited for it.
+    pub(crate) news: Option<ChildEvent>,
     /// Times of children that it waited for, with theirs.
     pub(crate) children_times: Times,
 }
@@ -48,6 +50,7 @@ impl Family {
             has_execed: true,
             is_reaper: true,
             zombie: None,
+            news: None,
             children_times: Times::default(),
         };
         Self {
@@ -73,6 +76,7 @@ impl Family {
             has_execed: false,
             is_reaper: false,
             zombie: None,
+            news: None,
             children_times: Times::default(),
         };
         self.members.insert(child, member);
@@ -85,6 +89,13 @@ impl Family {
             member.has_execed = true;
             member.exit_signal = SIGCHLD;
         }
+    }
+
+    /// Notes that a process stopped or went on; returns the parent, whose `wait` calls are to look again.
+    pub fn set_news(&mut self, pid: Pid, event: ChildEvent) -> Option<Pid> {
+        let member = self.alive_mut(pid).ok()?;
+        member.news = Some(event);
+        member.parent
     }
 
     /// Returns the parent, `None` for init and unknown processes (`getppid(2)` gives 0).

@@ -18,8 +18,8 @@ mod tests;
 
 pub use exit::{DeathSignal, ExitNotice, Exited};
 pub use family::Family;
-pub use status::{ExitStatus, Times};
-pub use wait::{Selector, WaitOptions, Waited, Zombie};
+pub use status::{ChildEvent, ExitStatus, Times};
+pub use wait::{Report, Selector, WaitOptions, Waited};
 
 /// Signal number of SIGCHLD.
 pub const SIGCHLD: u8 = 17;

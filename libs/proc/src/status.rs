@@ -52,6 +52,42 @@ impl ExitStatus {
     }
 }
 
+/// What a parent can be told of a child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChildEvent {
+    /// It ended.
+    Ended(ExitStatus),
+    /// This signal stopped it.
+    Stopped(u8),
+    /// SIGCONT made it go on.
+    Continued,
+}
+
+impl ChildEvent {
+    /// Returns the status word of `wait4(2)`.
+    #[must_use]
+    pub const fn to_wait_word(self) -> u32 {
+        match self {
+            Self::Ended(status) => status.to_wait_word(),
+            Self::Stopped(signal) => (signal as u32) << 8 | 0x7f,
+            Self::Continued => 0xffff,
+        }
+    }
+
+    /// Returns `si_code` and `si_status` of `waitid(2)`.
+    #[must_use]
+    pub const fn to_siginfo(self) -> (i32, i32) {
+        const CLD_STOPPED: i32 = 5;
+        const CLD_CONTINUED: i32 = 6;
+        const SIGCONT: i32 = 18;
+        match self {
+            Self::Ended(status) => status.to_siginfo(),
+            Self::Stopped(signal) => (CLD_STOPPED, signal as i32),
+            Self::Continued => (CLD_CONTINUED, SIGCONT),
+        }
+    }
+}
+
 /// CPU time used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Times {

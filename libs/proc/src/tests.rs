@@ -1,7 +1,8 @@
 //! Dialogues with a family, and random histories against its invariants.
 
 use crate::{
-    DeathSignal, ExitStatus, Family, SIGCHLD, Selector, Times, WaitOptions, Waited, Zombie,
+    ChildEvent, DeathSignal, ExitStatus, Family, Report, SIGCHLD, Selector, Times, WaitOptions,
+    Waited,
 };
 use alloc::vec::Vec;
 use proptest::prelude::*;
@@ -9,6 +10,9 @@ use tyn_abi::{Errno, Nanos, Pid};
 
 const INIT: Pid = Pid(1);
 const PLAIN: WaitOptions = WaitOptions {
+    ended: true,
+    stopped: false,
+    continued: false,
     leave: false,
     all: false,
     clones_only: false,
@@ -30,12 +34,12 @@ fn end(f: &mut Family, pid: u32, code: u8) -> crate::Exited {
 
 fn wait(f: &mut Family, parent: u32, selector: Selector) -> Result<Option<(u32, u8)>, Errno> {
     f.wait(Pid(parent), selector, PLAIN).map(|w| match w {
-        Waited::Found(Zombie {
+        Waited::Found(Report {
             pid,
-            status: ExitStatus::Exited(code),
+            event: ChildEvent::Ended(ExitStatus::Exited(code)),
             ..
         }) => Some((pid.0, code)),
-        Waited::Found(zombie) => panic!("{zombie:?}"),
+        Waited::Found(report) => panic!("{report:?}"),
         Waited::NotYet => None,
     })
 }
@@ -109,7 +113,7 @@ fn children_without_sigchld_need_the_clone_options() {
     let leave_all = WaitOptions {
         leave: true,
         all: true,
-        clones_only: false,
+        ..PLAIN
     };
     assert!(matches!(
         f.wait(INIT, Selector::Any, leave_all),
@@ -136,6 +140,45 @@ fn ignored_sigchld_leaves_no_zombie() {
     assert_eq!(wait(&mut f, 1, Selector::Any), Ok(None));
     let _ = f.exit(Pid(3), ExitStatus::Exited(0), Times::default(), |_| true);
     assert_eq!(wait(&mut f, 1, Selector::Any), Err(Errno::ECHILD));
+}
+
+#[test]
+fn stops_are_told_once_to_those_who_ask() {
+    let mut f = family(&[(1, 2)]);
+    assert_eq!(f.set_news(Pid(2), ChildEvent::Stopped(19)), Some(INIT));
+    assert_eq!(wait(&mut f, 1, Selector::Any), Ok(None));
+    let options = WaitOptions {
+        stopped: true,
+        continued: true,
+        ..PLAIN
+    };
+    let mut told = || match f.wait(INIT, Selector::Any, options) {
+        Ok(Waited::Found(report)) => Some(report.event),
+        _ => None,
+    };
+    assert_eq!(told(), Some(ChildEvent::Stopped(19)));
+    assert_eq!(told(), None);
+    f.set_news(Pid(2), ChildEvent::Continued);
+    let ended_only = WaitOptions {
+        ended: true,
+        ..PLAIN
+    };
+    assert_eq!(f.wait(INIT, Selector::Any, ended_only), Ok(Waited::NotYet));
+    let _ = end(&mut f, 2, 1);
+    assert_eq!(f.set_news(Pid(2), ChildEvent::Continued), None, "too late");
+    let stopped_only = WaitOptions {
+        ended: false,
+        ..options
+    };
+    assert_eq!(
+        f.wait(INIT, Selector::Any, stopped_only),
+        Ok(Waited::NotYet)
+    );
+    assert_eq!(wait(&mut f, 1, Selector::Any), Ok(Some((2, 1))));
+    assert_eq!(ChildEvent::Stopped(19).to_wait_word(), 0x137f);
+    assert_eq!(ChildEvent::Continued.to_wait_word(), 0xffff);
+    assert_eq!(ChildEvent::Stopped(19).to_siginfo(), (5, 19));
+    assert_eq!(ChildEvent::Continued.to_siginfo(), (6, 18));
 }
 
 #[test]

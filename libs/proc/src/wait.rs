@@ -1,6 +1,7 @@
 //! Which child `wait4(2)` and `waitid(2)` find.
 
-use crate::{ExitStatus, Family, SIGCHLD, Times};
+use crate::family::Member;
+use crate::{ChildEvent, Family, SIGCHLD, Times};
 use tyn_abi::{Errno, Pid};
 
 /// Which children are waited for.
@@ -17,7 +18,13 @@ pub enum Selector {
 /// Options of a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WaitOptions {
-    /// Leave the zombie to be waited for again (`WNOWAIT`).
+    /// Children that ended (`WEXITED`).
+    pub ended: bool,
+    /// Children that stopped (`WUNTRACED`, `WSTOPPED`).
+    pub stopped: bool,
+    /// Children that went on (`WCONTINUED`).
+    pub continued: bool,
+    /// Leave the child to be waited for again (`WNOWAIT`).
     pub leave: bool,
     /// Also children that do not announce their end with SIGCHLD (`__WALL`).
     pub all: bool,
@@ -25,28 +32,28 @@ pub struct WaitOptions {
     pub clones_only: bool,
 }
 
-/// A child that ended.
+/// A child to tell of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Zombie {
+pub struct Report {
     /// Its id.
     pub pid: Pid,
-    /// How it ended.
-    pub status: ExitStatus,
-    /// What it used, with the children that it waited for.
+    /// What happened to it.
+    pub event: ChildEvent,
+    /// What it used, with the children that it waited for; zero unless it ended.
     pub times: Times,
 }
 
 /// The result of looking for a child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waited {
-    /// This one ended; it is forgotten now unless it was to be left.
-    Found(Zombie),
-    /// There are such children, but none has ended.
+    /// This one. If it ended it is forgotten now, unless it was to be left.
+    Found(Report),
+    /// There are such children, but nothing to tell of them.
     NotYet,
 }
 
 impl Family {
-    /// Looks for a child of `parent` that ended.
+    /// Looks for a child of `parent` to tell of.
     ///
     /// # Errors
     /// `ECHILD` when it has no child that is waited for.
@@ -73,16 +80,12 @@ impl Family {
                 continue;
             }
             eligible = true;
-            if let Some((status, times)) = child.zombie {
-                found = Some(Zombie {
-                    pid,
-                    status,
-                    times: times + child.children_times,
-                });
+            if let Some((event, times)) = options.match_event(child) {
+                found = Some(Report { pid, event, times });
                 break;
             }
         }
-        let Some(zombie) = found else {
+        let Some(report) = found else {
             return if eligible {
                 Ok(Waited::NotYet)
             } else {
@@ -90,11 +93,39 @@ impl Family {
             };
         };
         if !options.leave {
-            self.forget(zombie.pid);
-            if let Some(parent) = self.members.get_mut(&parent) {
-                parent.children_times = parent.children_times + zombie.times;
-            }
+            self.take(parent, &report);
         }
-        Ok(Waited::Found(zombie))
+        Ok(Waited::Found(report))
+    }
+
+    /// Removes what was reported: the zombie, or the news.
+    fn take(&mut self, parent: Pid, report: &Report) {
+        if !matches!(report.event, ChildEvent::Ended(_)) {
+            if let Some(child) = self.members.get_mut(&report.pid) {
+                child.news = None;
+            }
+            return;
+        }
+        self.forget(report.pid);
+        if let Some(parent) = self.members.get_mut(&parent) {
+            parent.children_times = parent.children_times + report.times;
+        }
+    }
+}
+
+impl WaitOptions {
+    /// Returns what there is to tell of a child that these options want to know.
+    fn match_event(&self, child: &Member) -> Option<(ChildEvent, Times)> {
+        if let Some((status, times)) = child.zombie {
+            let event = ChildEvent::Ended(status);
+            return self.ended.then_some((event, times + child.children_times));
+        }
+        let event = child.news?;
+        let wanted = match event {
+            ChildEvent::Stopped(_) => self.stopped,
+            ChildEvent::Continued => self.continued,
+            ChildEvent::Ended(_) => false,
+        };
+        wanted.then_some((event, Times::default()))
     }
 }

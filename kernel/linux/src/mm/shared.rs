@@ -13,6 +13,7 @@ use tyn_hal::sync::SpinLock;
 use crate::file::{File, OpenFile, flags};
 
 /// Pages shared by all who map them; made when touched.
+#[derive(Debug)]
 pub struct SharedMemory {
     pages: SpinLock<BTreeMap<u64, Frame>>,
     /// Length in pages; what lies beyond (after `mremap`) is SIGBUS.

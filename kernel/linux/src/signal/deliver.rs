@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use tyn_abi::Errno;
 use tyn_abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, Signal, SignalSet, code};
+use tyn_proc::ChildEvent;
 use tyn_sched::signal::{Delivery, Resume, delivery, mask_in_handler};
 use tyn_trace::Event;
 
@@ -12,7 +13,7 @@ use super::{Restart, frame, role, send};
 use crate::cx::Cx;
 use crate::process::Process;
 use crate::thread::Thread;
-use crate::{sched, trace};
+use crate::{exit, sched, trace};
 
 /// `restart_syscall(2)`.
 const NR_RESTART_SYSCALL: u64 = 219;
@@ -83,6 +84,7 @@ fn stop(process: &Arc<Process>, signal: Signal) {
     for thread in process.live_threads() {
         send::notify(&thread);
     }
+    exit::report_change(process, ChildEvent::Stopped(signal.number()));
     send::send_child_changed(process, code::CLD_STOPPED, signal);
 }
 

@@ -6,10 +6,11 @@ use core::sync::atomic::Ordering;
 
 use tyn_abi::signal::{SaFlags, SigInfo, Signal, SignalSet, code};
 use tyn_abi::{Errno, Pid};
-use tyn_proc::ExitNotice;
+use tyn_proc::{ChildEvent, ExitNotice};
 use tyn_sched::signal::{Pending, Queued, Role, is_ignored};
 
 use super::{PENDING_LIMIT, role};
+use crate::exit;
 use crate::kernel::kernel;
 use crate::process::Process;
 use crate::sched;
@@ -166,6 +167,7 @@ fn resume(process: &Arc<Process>) {
         for thread in process.live_threads() {
             sched::unpark(&thread);
         }
+        exit::report_change(process, ChildEvent::Continued);
         send_child_changed(process, code::CLD_CONTINUED, Signal::SIGCONT);
     }
 }

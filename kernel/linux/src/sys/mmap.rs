@@ -42,7 +42,7 @@ pub(crate) fn sys_mmap(
     fd: Fd,
     offset: u64,
 ) -> SysResult {
-    if offset % PAGE != 0 {
+    if !offset.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let open = if flags & map::MAP_ANONYMOUS == 0 {
@@ -170,7 +170,7 @@ pub(crate) fn sys_munmap(cx: &mut Cx<'_>, addr: u64, len: u64) -> SysResult {
 
 /// `mprotect(2)`. `PROT_GROWSDOWN` and `PROT_GROWSUP` are `EINVAL`.
 pub(crate) fn sys_mprotect(cx: &mut Cx<'_>, addr: u64, len: u64, rights: u32) -> SysResult {
-    if addr % PAGE != 0 {
+    if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let known = prot::PROT_READ | prot::PROT_WRITE | prot::PROT_EXEC | prot::PROT_SEM;
@@ -228,7 +228,7 @@ pub(crate) fn sys_madvise(cx: &mut Cx<'_>, addr: u64, len: u64, advice: i32) -> 
 /// `mincore(2)`. Pages that are not mapped count as absent even when their file has them in memory.
 pub(crate) fn sys_mincore(cx: &mut Cx<'_>, addr: u64, len: u64, vec: UserVa) -> SysResult {
     const CHUNK: u64 = 4096 * PAGE;
-    if addr % PAGE != 0 {
+    if !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let end = len
@@ -252,7 +252,7 @@ pub(crate) fn sys_mincore(cx: &mut Cx<'_>, addr: u64, len: u64, vec: UserVa) -> 
 pub(crate) fn sys_msync(cx: &mut Cx<'_>, addr: u64, len: u64, flags: u32) -> SysResult {
     let both = msync::MS_ASYNC | msync::MS_SYNC;
     let is_valid = flags & !(both | msync::MS_INVALIDATE) == 0 && flags & both != both;
-    if !is_valid || addr % PAGE != 0 {
+    if !is_valid || !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let end = len

@@ -230,10 +230,10 @@ pub(crate) fn sys_arch_prctl(cx: &mut Cx<'_>, code: u32, arg: u64) -> SysResult 
         arch_prctl::ARCH_SET_FS => task.set_fs_base(arg),
         arch_prctl::ARCH_SET_GS => task.set_gs_base(arg),
         arch_prctl::ARCH_GET_FS => {
-            user_io::write_bytes(UserVa(arg), &task.fs_base().to_le_bytes())?
+            user_io::write_bytes(UserVa(arg), &task.fs_base().to_le_bytes())?;
         }
         arch_prctl::ARCH_GET_GS => {
-            user_io::write_bytes(UserVa(arg), &task.gs_base().to_le_bytes())?
+            user_io::write_bytes(UserVa(arg), &task.gs_base().to_le_bytes())?;
         }
         _ => {
             cx.trace_unsupported("arch_prctl", u64::from(code));

@@ -2,12 +2,13 @@
 
 use tyn_abi::process::{Rusage, wait};
 use tyn_abi::{Errno, Events, Pid, UserVa};
-use tyn_proc::{Selector, WaitOptions, Waited, Zombie};
+use tyn_proc::{ChildEvent, Report, Selector, WaitOptions, Waited};
 
 use crate::cx::{Cx, SysResult};
 use crate::exit;
 use crate::kernel::kernel;
 use crate::user_io;
+use crate::wait::Interrupted;
 
 /// `exit(2)`, the system call: ends the thread.
 pub(crate) fn sys_exit(cx: &mut Cx<'_>, code: u32) -> SysResult {
@@ -25,8 +26,7 @@ fn wait_word(code: u32) -> u32 {
     (code & 0xff) << 8
 }
 
-/// `wait4(2)`: all options. There are no stopped children to report (`WUNTRACED`, `WCONTINUED`); with `__WNOTHREAD` the
-/// children of all threads count.
+/// `wait4(2)`: all options; with `__WNOTHREAD` the children of all threads count.
 pub(crate) fn sys_wait4(
     cx: &mut Cx<'_>,
     pid: i32,
@@ -50,17 +50,17 @@ pub(crate) fn sys_wait4(
         pid if pid < 0 => Selector::Group(Pid(pid.unsigned_abs())),
         pid => Selector::Child(Pid(pid.unsigned_abs())),
     };
-    let Some(zombie) = wait_for(cx, selector, options, Call::Wait4)? else {
+    let Some(report) = wait_for(cx, selector, options | wait::WEXITED)? else {
         return Ok(0);
     };
     if !status.is_null() {
-        user_io::write_bytes(status, &zombie.status.to_wait_word().to_le_bytes())?;
+        user_io::write_bytes(status, &report.event.to_wait_word().to_le_bytes())?;
     }
-    write_rusage(rusage, &zombie)?;
-    Ok(u64::from(zombie.pid.0))
+    write_rusage(rusage, &report)?;
+    Ok(u64::from(report.pid.0))
 }
 
-/// `waitid(2)`: `P_ALL`, `P_PID`, `P_PGID`; `P_PIDFD` is `EINVAL`. Stopped and continued children do not occur.
+/// `waitid(2)`: `P_ALL`, `P_PID`, `P_PGID`; `P_PIDFD` is `EINVAL`.
 pub(crate) fn sys_waitid(
     cx: &mut Cx<'_>,
     id_type: u32,
@@ -91,12 +91,12 @@ pub(crate) fn sys_waitid(
             return Err(Errno::EINVAL);
         }
     };
-    let zombie = wait_for(cx, selector, options, Call::Waitid)?;
-    if let Some(zombie) = &zombie {
-        write_rusage(rusage, zombie)?;
+    let report = wait_for(cx, selector, options)?;
+    if let Some(report) = &report {
+        write_rusage(rusage, report)?;
     }
     if !info.is_null() {
-        user_io::write_bytes(info, &siginfo(zombie.as_ref()))?;
+        user_io::write_bytes(info, &siginfo(report.as_ref()))?;
     }
     Ok(0)
 }
@@ -109,23 +109,13 @@ fn own_group(cx: &Cx<'_>) -> Result<Selector, Errno> {
         .map(Selector::Group)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Wait4,
-    Waitid,
-}
-
-/// Waits for a child; `None` when `WNOHANG` finds none that ended.
-fn wait_for(
-    cx: &Cx<'_>,
-    selector: Selector,
-    options: u32,
-    call: Call,
-) -> Result<Option<Zombie>, Errno> {
-    // `wait4` has no WEXITED and always wants it; `waitid` may want stopped children only, which never come.
-    let wants_ended = options & wait::WEXITED != 0 || call == Call::Wait4;
+/// Waits for a child; `None` when `WNOHANG` finds nothing to tell.
+fn wait_for(cx: &Cx<'_>, selector: Selector, options: u32) -> Result<Option<Report>, Errno> {
     let chosen = WaitOptions {
-        leave: options & wait::WNOWAIT != 0 || !wants_ended,
+        ended: options & wait::WEXITED != 0,
+        stopped: options & wait::WSTOPPED != 0,
+        continued: options & wait::WCONTINUED != 0,
+        leave: options & wait::WNOWAIT != 0,
         all: options & wait::WALL != 0,
         clones_only: options & wait::WCLONE != 0,
     };
@@ -136,47 +126,48 @@ fn wait_for(
             .wait(cx.process.pid, selector, chosen);
         match found {
             Ok(Waited::NotYet) => None,
-            Ok(Waited::Found(_)) if !wants_ended => None,
-            Ok(Waited::Found(zombie)) => Some(Ok(zombie)),
+            Ok(Waited::Found(report)) => Some(Ok(report)),
             Err(errno) => Some(Err(errno)),
         }
     };
-    if options & wait::WNOHANG != 0 {
-        return finish(attempt().transpose()?, chosen);
+    let report = if options & wait::WNOHANG != 0 {
+        attempt().transpose()?
+    } else {
+        let waited = cx.block_on(&[&cx.process.child_events], Events::IN, None, attempt);
+        Some(waited.map_err(Interrupted::or_restart)??)
+    };
+    if let Some(Report {
+        pid,
+        event: ChildEvent::Ended(_),
+        ..
+    }) = report
+        && !chosen.leave
+    {
+        exit::forget(pid);
     }
-    let waited = cx.block_on(&[&cx.process.child_events], Events::IN, None, attempt);
-    let zombie = waited.map_err(crate::wait::Interrupted::or_restart)??;
-    finish(Some(zombie), chosen)
+    Ok(report)
 }
 
-/// Forgets a child that was waited for.
-fn finish(zombie: Option<Zombie>, options: WaitOptions) -> Result<Option<Zombie>, Errno> {
-    if let Some(zombie) = zombie.filter(|_| !options.leave) {
-        exit::forget(zombie.pid);
-    }
-    Ok(zombie)
-}
-
-fn write_rusage(dst: UserVa, zombie: &Zombie) -> Result<(), Errno> {
+fn write_rusage(dst: UserVa, report: &Report) -> Result<(), Errno> {
     if dst.is_null() {
         return Ok(());
     }
     let usage = Rusage {
-        user: zombie.times.user,
-        system: zombie.times.system,
+        user: report.times.user,
+        system: report.times.system,
         ..Rusage::default()
     };
     user_io::write_bytes(dst, &usage.to_bytes())
 }
 
 /// Encodes `siginfo_t` as `waitid(2)` fills it: all zero when there is nothing to report.
-fn siginfo(zombie: Option<&Zombie>) -> [u8; 128] {
+fn siginfo(report: Option<&Report>) -> [u8; 128] {
     let mut bytes = [0; 128];
-    let Some(zombie) = zombie else { return bytes };
-    let (code, status) = zombie.status.to_siginfo();
+    let Some(report) = report else { return bytes };
+    let (code, status) = report.event.to_siginfo();
     let signal = i32::from(tyn_proc::SIGCHLD);
     // si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status.
-    let fields = [signal, 0, code, 0, zombie.pid.0.cast_signed(), 0, status];
+    let fields = [signal, 0, code, 0, report.pid.0.cast_signed(), 0, status];
     let (words, _) = bytes.as_chunks_mut::<4>();
     for (word, field) in words.iter_mut().zip(fields) {
         *word = field.to_le_bytes();
