@@ -6,9 +6,12 @@ mod bench;
 mod check;
 mod command;
 mod debian;
+mod demo;
 mod example;
 mod kernel;
+mod lab;
 mod paths;
+mod soak;
 mod sysroot;
 mod test;
 
@@ -34,6 +37,10 @@ enum Task {
     Kernel,
     /// Build the kernel and the tyn tool with it inside
     Build,
+    /// Boot the example, ask it, show boot time and memory
+    Demo(demo::Options),
+    /// Boot the example many times; each boot must serve
+    Soak(soak::Options),
     /// Check format, lints, layers, unsafe code and generated docs
     Check,
     /// Write docs/abi/README.md from the system-call table
@@ -93,6 +100,8 @@ fn perform(task: Task) -> Result<()> {
             println!("{}", kernel::build_tool(&kernel::build()?)?.display());
             Ok(())
         }
+        Task::Demo(options) => demo::demo(options),
+        Task::Soak(options) => soak::soak(options),
         Task::Check => check::check(),
         Task::AbiDocs => abi_docs::write(),
         Task::Bench {

@@ -5,10 +5,12 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use super::Tally;
-use crate::paths;
+use crate::{paths, sysroot};
 
 /// Runs `cargo test` over the workspace but the kernel image and counts what libtest reports.
 pub(super) fn run() -> Result<Tally> {
+    // What is ignored by a plain `cargo test` compares with programs of the sysroot.
+    sysroot::ensure()?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(paths::root()).args([
         "test",
@@ -19,6 +21,8 @@ pub(super) fn run() -> Result<Tally> {
         "tyn-selftest",
         "--no-fail-fast",
         "--quiet",
+        "--",
+        "--include-ignored",
     ]);
     let output = cargo.output()?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,7 +1,9 @@
 //! `cargo xtask test`: every test there is, one suite after the other, and a tally at the end.
 
 pub(crate) mod abi;
+mod cli;
 mod host;
+mod vm;
 
 use std::time::Instant;
 
@@ -41,7 +43,12 @@ impl Tally {
 type Suite = (&'static str, fn() -> Result<Tally>);
 
 /// All suites, the quick ones first.
-const SUITES: &[Suite] = &[("host", host::run), ("abi", abi::run)];
+const SUITES: &[Suite] = &[
+    ("host", host::run),
+    ("abi", abi::run),
+    ("cli", cli::run),
+    ("vm", vm::run),
+];
 
 /// Runs the suites whose names are given, or all.
 ///
