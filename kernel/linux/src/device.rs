@@ -100,7 +100,10 @@ impl File for DeviceFile {
     }
 
     fn is_seekable(&self) -> bool {
-        // `lseek` succeeds on these, without effect (`null_lseek` of Linux).
+        true
+    }
+
+    fn ignores_seek(&self) -> bool {
         true
     }
 
