@@ -1,8 +1,33 @@
-//! The network stack as pure state: Ethernet and loopback interfaces, TCP, UDP and DHCP over smoltcp, sockets by
-//! 4-tuple. Time, entropy and the device come as arguments; what happened comes back as values.
+//! The network stack as pure state: Ethernet and loopback, ARP, IPv4, TCP, UDP and DHCP over smoltcp, sockets by 4-tuple.
+//!
+//! Time, entropy and the network card come as arguments; what happened comes back as values ([`Wake`], [`ConfigEvent`]).
+//! smoltcp does the protocols of TCP, ICMP and DHCP, unmodified; finding the socket for a packet, listening, waiting for
+//! neighbours, closing and timing out are ours. Start at [`stack`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod device;
+mod dhcp;
+mod input;
+mod neighbor;
+mod output;
+mod ports;
+mod secret;
+mod shim;
+mod slab;
+pub mod stack;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod timer;
+pub mod types;
+mod udp;
+
+pub use device::NetDevice;
+pub use stack::{Limits, Stack, StackConfig};
+pub use tcp::calls::Take;
+pub use tcp::{TcpOptions, TcpStatus};
+pub use types::{Cidr, ConfigEvent, IpConfig, Lease, Path, SocketId, Tuple, Wake};
+pub use udp::{UdpOptions, UdpReceived};

@@ -1,0 +1,198 @@
+//! The DHCP client (RFC 2131): smoltcp's, on an Ethernet interface of its own that sees nothing but DHCP and ARP replies.
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::dhcpv4::{Event, Socket};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{EthernetAddress, HardwareAddress};
+use tyn_abi::Nanos;
+
+use crate::output::{ETHERNET_HEADER, Output};
+use crate::shim::{instant, nanos, set_address};
+use crate::types::{Cidr, ConfigEvent, Lease, Path};
+
+/// Frames that wait to be looked at.
+const QUEUE: usize = 16;
+/// When to look again if a message could not be sent.
+const RETRY: Nanos = Nanos(10_000_000);
+
+/// The client.
+pub(crate) struct Dhcp {
+    iface: Interface,
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+    frames: VecDeque<Vec<u8>>,
+    due: Option<Nanos>,
+}
+
+impl Dhcp {
+    pub(crate) fn new(out: &mut Output, seed: u64) -> Self {
+        let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(out.mac())));
+        config.random_seed = seed;
+        let now = instant(out.now);
+        let iface = Interface::new(
+            config,
+            &mut Port {
+                out,
+                received: None,
+            },
+            now,
+        );
+        let mut socket = Socket::new();
+        let mut retry = socket.get_retry_config();
+        retry.discover_timeout = Duration::from_secs(2);
+        retry.initial_request_timeout = Duration::from_secs(2);
+        socket.set_retry_config(retry);
+        let mut set = SocketSet::new(Vec::with_capacity(1));
+        let handle = set.add(socket);
+        Self {
+            iface,
+            set,
+            handle,
+            frames: VecDeque::new(),
+            due: Some(Nanos::ZERO),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Nanos> {
+        if self.frames.is_empty() {
+            self.due
+        } else {
+            Some(Nanos::ZERO)
+        }
+    }
+
+    /// Takes in a DHCP message.
+    pub(crate) fn on_frame(&mut self, frame: &[u8]) {
+        if self.frames.len() < QUEUE {
+            self.frames.push_back(frame.to_vec());
+        }
+    }
+
+    /// Takes in an ARP packet: replies tell where the server is when a lease is renewed.
+    pub(crate) fn on_arp(&mut self, frame: &[u8]) {
+        const REPLY: [u8; 2] = [0, 2];
+        let operation = frame.get(ETHERNET_HEADER + 6..ETHERNET_HEADER + 8);
+        if operation == Some(&REPLY) {
+            self.on_frame(frame);
+        }
+    }
+
+    /// Takes a turn; returns what became of the lease.
+    pub(crate) fn poll(&mut self, out: &mut Output) -> Option<ConfigEvent> {
+        let due = self.deadline();
+        if due.is_none_or(|due| due > out.now) {
+            return None;
+        }
+        let now = instant(out.now);
+        while let Some(frame) = self.frames.pop_front() {
+            let mut port = Port {
+                out,
+                received: Some(&frame),
+            };
+            self.iface
+                .poll_ingress_single(now, &mut port, &mut self.set);
+        }
+        let mut port = Port {
+            out,
+            received: None,
+        };
+        for _ in 0..QUEUE {
+            if self.iface.poll_egress(now, &mut port, &mut self.set) == PollResult::None {
+                break;
+            }
+        }
+        let event = self.take_event();
+        let at = self.iface.poll_at(now, &self.set).map(nanos);
+        self.due = at.map(|at| if at <= out.now { out.now + RETRY } else { at });
+        event
+    }
+
+    fn take_event(&mut self) -> Option<ConfigEvent> {
+        let lease = match self.set.get_mut::<Socket<'_>>(self.handle).poll()? {
+            Event::Deconfigured => None,
+            Event::Configured(config) => Some(Lease {
+                address: Cidr {
+                    address: config.address.address(),
+                    prefix: config.address.prefix_len(),
+                },
+                gateway: config.router,
+                dns: config.dns_servers.iter().copied().collect(),
+            }),
+        };
+        // A router that is not on the network is no use, but the address is.
+        let lease = lease.map(|lease| {
+            if lease.is_usable() {
+                return lease;
+            }
+            Lease {
+                gateway: None,
+                ..lease
+            }
+        });
+        let lease = lease.filter(Lease::is_usable);
+        set_address(&mut self.iface, lease.as_ref().map(|l| l.address));
+        let routes = self.iface.routes_mut();
+        match lease.as_ref().and_then(|l| l.gateway) {
+            // The table has room for two.
+            Some(gateway) => drop(routes.add_default_ipv4_route(gateway)),
+            None => drop(routes.remove_default_ipv4_route()),
+        }
+        Some(lease.map_or(ConfigEvent::Down, ConfigEvent::Up))
+    }
+}
+
+/// The device that smoltcp sees here: frames, unchanged.
+struct Port<'a> {
+    out: &'a mut Output,
+    received: Option<&'a [u8]>,
+}
+
+struct Received<'a>(&'a [u8]);
+struct Transmit<'a>(&'a mut Output);
+
+impl Device for Port<'_> {
+    type RxToken<'t>
+        = Received<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Transmit<'t>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Transmit<'_>)> {
+        let frame = self.received.take()?;
+        Some((Received(frame), Transmit(self.out)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Transmit<'_>> {
+        self.out.has_room(Path::Nic).then_some(Transmit(self.out))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut caps = DeviceCapabilities::default();
+        caps.medium = Medium::Ethernet;
+        caps.max_transmission_unit = self.out.mtu(Path::Nic) + ETHERNET_HEADER;
+        caps
+    }
+}
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+impl TxToken for Transmit<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut frame = vec![0; len];
+        let result = f(&mut frame);
+        self.0.transmit_raw(&frame);
+        result
+    }
+}

@@ -1,0 +1,228 @@
+//! Which local ports are taken, by which addresses, and which are free (`bind(2)`, RFC 6056).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use tyn_abi::Errno;
+
+use crate::types::SocketId;
+
+/// Ports given out when none is asked for (`net.ipv4.ip_local_port_range`).
+pub(crate) const EPHEMERAL: core::ops::RangeInclusive<u16> = 32768..=60999;
+
+/// Returns the number of ephemeral ports.
+pub(crate) const fn ephemeral_count() -> u32 {
+    (*EPHEMERAL.end() - *EPHEMERAL.start()) as u32 + 1
+}
+
+/// Returns the `n`th ephemeral port, counted round.
+pub(crate) const fn ephemeral(n: u32) -> u16 {
+    *EPHEMERAL.start() + (n % ephemeral_count()) as u16
+}
+
+/// How a socket holds a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Holder {
+    socket: SocketId,
+    address: Ipv4Addr,
+    shares: bool,
+    listens: bool,
+}
+
+#[derive(Debug, Default)]
+struct Port {
+    holders: Vec<Holder>,
+    /// Connections that use the port without a bound socket: accepted ones, those closed but not ended, TIME-WAIT.
+    connections: u32,
+}
+
+/// The ports of one protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Ports(BTreeMap<u16, Port>);
+
+fn overlap(a: Ipv4Addr, b: Ipv4Addr) -> bool {
+    a == b || a.is_unspecified() || b.is_unspecified()
+}
+
+impl Ports {
+    /// Takes `at` for `socket`; `shares` is `SO_REUSEADDR`.
+    ///
+    /// # Errors
+    /// `EADDRINUSE`.
+    pub(crate) fn bind(
+        &mut self,
+        socket: SocketId,
+        at: SocketAddrV4,
+        shares: bool,
+    ) -> Result<(), Errno> {
+        let port = self.0.entry(at.port()).or_default();
+        let in_the_way =
+            |h: &Holder| overlap(h.address, *at.ip()) && !(shares && h.shares && !h.listens);
+        if port.holders.iter().any(in_the_way) || (port.connections > 0 && !shares) {
+            return Err(Errno::EADDRINUSE);
+        }
+        port.holders.push(Holder {
+            socket,
+            address: *at.ip(),
+            shares,
+            listens: false,
+        });
+        Ok(())
+    }
+
+    /// Marks a bound socket as listening.
+    ///
+    /// # Errors
+    /// `EADDRINUSE` when another one listens there already.
+    pub(crate) fn listen(&mut self, socket: SocketId, at: SocketAddrV4) -> Result<(), Errno> {
+        let Some(port) = self.0.get_mut(&at.port()) else {
+            return Err(Errno::EINVAL);
+        };
+        let other = |h: &Holder| h.socket != socket && h.listens && overlap(h.address, *at.ip());
+        if port.holders.iter().any(other) {
+            return Err(Errno::EADDRINUSE);
+        }
+        for holder in port.holders.iter_mut().filter(|h| h.socket == socket) {
+            holder.listens = true;
+        }
+        Ok(())
+    }
+
+    /// Marks a socket as no longer listening.
+    pub(crate) fn stop_listening(&mut self, socket: SocketId, port: u16) {
+        if let Some(port) = self.0.get_mut(&port) {
+            for holder in port.holders.iter_mut().filter(|h| h.socket == socket) {
+                holder.listens = false;
+            }
+        }
+    }
+
+    /// Changes whether a bound socket shares its port (`SO_REUSEADDR` set after `bind`).
+    pub(crate) fn set_shares(&mut self, socket: SocketId, port: u16, shares: bool) {
+        if let Some(port) = self.0.get_mut(&port) {
+            for holder in port.holders.iter_mut().filter(|h| h.socket == socket) {
+                holder.shares = shares;
+            }
+        }
+    }
+
+    /// Returns whether nobody uses a port.
+    pub(crate) fn is_free(&self, port: u16) -> bool {
+        !self.0.contains_key(&port)
+    }
+
+    /// Returns whether no socket is bound to a port (connections may use it).
+    pub(crate) fn is_unbound(&self, port: u16) -> bool {
+        self.0.get(&port).is_none_or(|p| p.holders.is_empty())
+    }
+
+    /// Finds a port that nobody uses, looking from the `offset`th on.
+    pub(crate) fn find_free(&self, offset: u32) -> Option<u16> {
+        (0..ephemeral_count())
+            .map(|n| ephemeral(offset.wrapping_add(n)))
+            .find(|&port| self.is_free(port))
+    }
+
+    /// Gives back what [`Ports::bind`] took.
+    pub(crate) fn unbind(&mut self, socket: SocketId, port: u16) {
+        if let Some(p) = self.0.get_mut(&port) {
+            p.holders.retain(|h| h.socket != socket);
+        }
+        self.forget_unused(port);
+    }
+
+    /// Counts a connection that uses a port.
+    pub(crate) fn hold(&mut self, port: u16) {
+        let port = self.0.entry(port).or_default();
+        port.connections = port.connections.saturating_add(1);
+    }
+
+    /// Ends what [`Ports::hold`] began.
+    pub(crate) fn release(&mut self, port: u16) {
+        if let Some(p) = self.0.get_mut(&port) {
+            p.connections = p.connections.saturating_sub(1);
+        }
+        self.forget_unused(port);
+    }
+
+    fn forget_unused(&mut self, port: u16) {
+        let is_unused = |p: &Port| p.holders.is_empty() && p.connections == 0;
+        if self.0.get(&port).is_some_and(is_unused) {
+            self.0.remove(&port);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u32) -> SocketId {
+        SocketId {
+            index,
+            generation: 0,
+        }
+    }
+
+    fn any(port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)
+    }
+
+    fn local(port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    }
+
+    #[test]
+    fn overlapping_addresses_conflict() {
+        let mut p = Ports::default();
+        assert_eq!(p.bind(id(1), local(80), false), Ok(()));
+        assert_eq!(p.bind(id(2), local(80), false), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(2), any(80), true), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(2), any(81), false), Ok(()));
+        let other = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80);
+        assert_eq!(p.bind(id(3), other, false), Ok(()));
+        p.unbind(id(1), 80);
+        p.unbind(id(3), 80);
+        assert!(p.is_free(80));
+    }
+
+    #[test]
+    fn sharing_needs_both_and_no_listener() {
+        let mut p = Ports::default();
+        assert_eq!(p.bind(id(1), any(80), true), Ok(()));
+        assert_eq!(p.bind(id(2), any(80), true), Ok(()));
+        assert_eq!(p.listen(id(1), any(80)), Ok(()));
+        assert_eq!(p.listen(id(2), any(80)), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(3), any(80), true), Err(Errno::EADDRINUSE));
+        p.stop_listening(id(1), 80);
+        assert_eq!(p.bind(id(3), any(80), true), Ok(()));
+        p.set_shares(id(3), 80, false);
+        assert_eq!(p.bind(id(4), any(80), true), Err(Errno::EADDRINUSE));
+    }
+
+    #[test]
+    fn connections_keep_a_port_from_those_who_do_not_share() {
+        let mut p = Ports::default();
+        p.hold(80);
+        assert_eq!(p.bind(id(1), any(80), false), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(1), any(80), true), Ok(()));
+        p.unbind(id(1), 80);
+        assert!(!p.is_free(80) && p.is_unbound(80));
+        p.release(80);
+        assert!(p.is_free(80));
+    }
+
+    #[test]
+    fn free_ports_are_found_until_there_are_none() {
+        let mut p = Ports::default();
+        assert_eq!(p.find_free(0), Some(32768));
+        assert_eq!(p.find_free(u32::MAX), Some(ephemeral(u32::MAX)));
+        for port in EPHEMERAL {
+            p.hold(port);
+        }
+        assert_eq!(p.find_free(7), None);
+        p.release(40000);
+        assert_eq!(p.find_free(7), Some(40000));
+    }
+}

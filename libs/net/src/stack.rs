@@ -1,0 +1,360 @@
+//! The stack: sockets, interfaces, and the turn that moves packets.
+//!
+//! ```text
+//!   card ─► frames ─┐                                  ┌─► card (ARP, Ethernet)
+//!                   ├─► by tuple ─► one connection ─►  out
+//!   queue to self ──┘      │            │              └─► queue to self
+//!                          │            └─► wakes (values for the owner)
+//!                          └─► request record, TIME-WAIT record, UDP socket, smoltcp's refusals
+//! ```
+//! The owner calls [`Stack::poll`] when the card interrupts, when [`Stack::deadline`] passes and after each operation on a
+//! socket, and then delivers [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all sockets.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use smoltcp::iface::{Interface, SocketSet};
+use tyn_abi::{Errno, Nanos};
+
+use crate::device::NetDevice;
+use crate::dhcp::Dhcp;
+use crate::output::Output;
+use crate::ports::Ports;
+use crate::secret::Secret;
+use crate::shim::{interface, set_address};
+use crate::slab::Slab;
+use crate::tcp::{TcpSocket, TcpTables};
+use crate::timer::{TimerKey, Timers};
+use crate::types::{ConfigEvent, IpConfig, Lease, Path, SocketId, Wake};
+use crate::udp::{UdpSocket, UdpTable};
+
+/// Packets that one turn takes in or sends before the owner gets a chance to do something else.
+const BUDGET: usize = 512;
+
+/// What bounds the memory that peers can make us use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of all TCP queues together.
+    pub tcp_buffers: usize,
+    /// Connection requests that were not acknowledged yet.
+    pub half_open: usize,
+    /// TIME-WAIT records.
+    pub time_wait: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tcp_buffers: 64 << 20,
+            half_open: 4096,
+            time_wait: 8192,
+        }
+    }
+}
+
+/// What a stack is made from.
+pub struct StackConfig {
+    /// The network card, if there is one.
+    pub device: Option<Box<dyn NetDevice>>,
+    /// Where its address comes from.
+    pub ip: IpConfig,
+    /// Random bytes that nobody else knows.
+    pub entropy: [u8; 32],
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl core::fmt::Debug for StackConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "StackConfig({:?}, {:?})", self.ip, self.limits)
+    }
+}
+
+/// A socket of any kind.
+pub(crate) enum Socket {
+    Tcp(Box<TcpSocket>),
+    Udp(Box<UdpSocket>),
+}
+
+/// Sockets that had something to send and no room.
+#[derive(Debug, Default)]
+pub(crate) struct Blocked {
+    nic: Vec<SocketId>,
+    lo: Vec<SocketId>,
+}
+
+impl Blocked {
+    pub(crate) fn push(&mut self, path: Path, id: SocketId) {
+        self.of(path).push(id);
+    }
+
+    fn of(&mut self, path: Path) -> &mut Vec<SocketId> {
+        match path {
+            Path::Nic => &mut self.nic,
+            Path::Loopback => &mut self.lo,
+        }
+    }
+}
+
+/// The network stack.
+pub struct Stack {
+    pub(crate) sockets: Slab<Socket>,
+    pub(crate) nic: Interface,
+    pub(crate) lo: Interface,
+    /// An empty set: packets that nobody wants are shown to it.
+    pub(crate) nobody: SocketSet<'static>,
+    pub(crate) out: Output,
+    pub(crate) secret: Secret,
+    pub(crate) tcp: TcpTables,
+    pub(crate) ports_tcp: Ports,
+    pub(crate) udp: UdpTable,
+    pub(crate) ports_udp: Ports,
+    pub(crate) timers: Timers,
+    pub(crate) dirty: VecDeque<SocketId>,
+    pub(crate) blocked: Blocked,
+    pub(crate) wakes: Vec<Wake>,
+    pub(crate) limits: Limits,
+    pub(crate) dhcp: Option<Dhcp>,
+    events: Vec<ConfigEvent>,
+    frame: Vec<u8>,
+    /// There is more to do than the last turn did.
+    is_behind: bool,
+}
+
+impl core::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Stack({:?})", self.out.lease())
+    }
+}
+
+impl Stack {
+    /// Makes a stack at time `now`.
+    #[must_use]
+    pub fn new(config: StackConfig, now: Nanos) -> Self {
+        let secret = Secret::new(config.entropy);
+        let mut out = Output::new(config.device);
+        out.now = now;
+        let nic = interface(&mut out, Path::Nic, None, secret.seed);
+        let lo = interface(&mut out, Path::Loopback, None, secret.seed);
+        let dhcp = match config.ip {
+            IpConfig::Dhcp if out.device().is_some() => Some(Dhcp::new(&mut out, secret.seed)),
+            _ => None,
+        };
+        let mut stack = Self {
+            sockets: Slab::new(),
+            nic,
+            lo,
+            nobody: SocketSet::new(Vec::new()),
+            out,
+            secret,
+            tcp: TcpTables::default(),
+            ports_tcp: Ports::default(),
+            udp: UdpTable::default(),
+            ports_udp: Ports::default(),
+            timers: Timers::default(),
+            dirty: VecDeque::new(),
+            blocked: Blocked::default(),
+            wakes: Vec::new(),
+            limits: config.limits,
+            dhcp,
+            events: Vec::new(),
+            frame: Vec::new(),
+            is_behind: true,
+        };
+        if let IpConfig::Static(lease) = config.ip {
+            stack.configure(Some(lease));
+        }
+        stack
+    }
+
+    /// Gives the card its addresses, or takes them away. A lease that cannot be used counts as none.
+    pub(crate) fn configure(&mut self, lease: Option<Lease>) {
+        let lease = lease.filter(|l| self.out.device().is_some() && l.is_usable());
+        if lease.as_ref() == self.out.lease() {
+            return;
+        }
+        set_address(&mut self.nic, lease.as_ref().map(|l| l.address));
+        self.events.push(match &lease {
+            Some(lease) => ConfigEvent::Up(lease.clone()),
+            None => ConfigEvent::Down,
+        });
+        self.out.configure(lease);
+    }
+
+    /// Takes what happened to the card's configuration since the last call.
+    pub fn take_config_events(&mut self) -> Vec<ConfigEvent> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// Takes the wakes since the last call, in order.
+    pub fn take_wakes(&mut self) -> Vec<Wake> {
+        core::mem::take(&mut self.wakes)
+    }
+
+    /// Returns the network card's configuration.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        self.out.lease()
+    }
+
+    /// Returns the network card's hardware address and MTU, if there is a card.
+    pub fn card(&mut self) -> Option<([u8; 6], usize)> {
+        self.out.device().map(|d| (d.mac(), d.mtu()))
+    }
+
+    /// Returns when [`Stack::poll`] must be called next; a time in the past means at once.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Nanos> {
+        if self.is_behind || !self.dirty.is_empty() {
+            return Some(self.out.now);
+        }
+        let dhcp = self.dhcp.as_ref().and_then(Dhcp::deadline);
+        let all = [
+            self.timers.deadline(),
+            self.out.deadline(),
+            self.tcp.time_waits.deadline(),
+            dhcp,
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// Takes the card's interrupt: polls until it has no more frames.
+    pub fn on_interrupt(&mut self, now: Nanos) {
+        const TURNS: usize = 4;
+        if let Some(device) = self.out.device() {
+            device.disable_interrupts();
+        }
+        for _ in 0..TURNS {
+            self.poll(now);
+            let has_more = self.out.device().is_some_and(NetDevice::enable_interrupts);
+            if !has_more {
+                return;
+            }
+        }
+        // No interrupt will come for what is there already; the deadline does instead.
+        self.is_behind = true;
+    }
+
+    /// Asks the card for interrupts, when its owner is ready for them. What came before makes the deadline pass.
+    pub fn enable_interrupts(&mut self) {
+        if self.out.device().is_some_and(NetDevice::enable_interrupts) {
+            self.is_behind = true;
+        }
+    }
+
+    /// Takes a turn: receives, lets timers pass, sends.
+    pub fn poll(&mut self, now: Nanos) {
+        self.out.now = self.out.now.max(now);
+        self.is_behind = false;
+        let mut budget = BUDGET;
+        loop {
+            self.receive_frames(&mut budget);
+            self.receive_looped(&mut budget);
+            self.expire();
+            self.unblock();
+            self.send(&mut budget);
+            let is_idle = self.dirty.is_empty() && !self.out.has_looped();
+            if is_idle {
+                break;
+            }
+            if budget == 0 {
+                self.is_behind = true;
+                break;
+            }
+        }
+        self.poll_dhcp();
+        self.out.flush();
+    }
+
+    fn receive_frames(&mut self, budget: &mut usize) {
+        let mut frame = core::mem::take(&mut self.frame);
+        while *budget > 0 {
+            let Some(checksum) = self.out.receive(&mut frame) else {
+                break;
+            };
+            *budget -= 1;
+            self.on_frame(&frame, checksum);
+        }
+        if *budget == 0 {
+            self.is_behind = true;
+        }
+        self.frame = frame;
+    }
+
+    fn receive_looped(&mut self, budget: &mut usize) {
+        while *budget > 0
+            && let Some(packet) = self.out.take_looped()
+        {
+            *budget -= 1;
+            self.on_looped(&packet);
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = self.out.now;
+        while let Some(key) = self.timers.expire(now) {
+            match key {
+                TimerKey::Socket(id) => {
+                    if let Some(Socket::Tcp(s)) = self.sockets.get_mut(id)
+                        && let crate::tcp::TcpState::Open(c) = &mut s.state
+                    {
+                        c.due = None;
+                    }
+                    self.enqueue(id);
+                }
+                TimerKey::HalfOpen(tuple) => self.expire_half_open(tuple),
+            }
+        }
+        while let Some(tuple) = self.tcp.time_waits.expire(now) {
+            self.ports_tcp.release(tuple.local.port());
+        }
+        for packet in self.out.expire() {
+            self.on_undeliverable(&packet, Errno::EHOSTUNREACH, false);
+        }
+    }
+
+    /// Lets sockets that had no room try again.
+    fn unblock(&mut self) {
+        for path in [Path::Nic, Path::Loopback] {
+            if self.blocked.of(path).is_empty() || !self.out.has_room(path) {
+                continue;
+            }
+            for id in core::mem::take(self.blocked.of(path)) {
+                match self.sockets.get_mut(id) {
+                    Some(Socket::Tcp(_)) => self.dirty.push_back(id),
+                    Some(Socket::Udp(s)) => {
+                        s.is_blocked = false;
+                        self.report(id, tyn_abi::Events::empty());
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, budget: &mut usize) {
+        while *budget > 0
+            && let Some(id) = self.dirty.pop_front()
+        {
+            let sent = self.run(id);
+            *budget = budget.saturating_sub(sent + 1);
+        }
+    }
+
+    fn poll_dhcp(&mut self) {
+        let Some(dhcp) = self.dhcp.as_mut() else {
+            return;
+        };
+        match dhcp.poll(&mut self.out) {
+            Some(ConfigEvent::Up(lease)) => self.configure(Some(lease)),
+            Some(ConfigEvent::Down) => self.configure(None),
+            None => {}
+        }
+    }
+
+    /// Returns whether buffers of these sizes may be allocated.
+    pub(crate) fn has_memory(&self, (receive, send): (usize, usize)) -> bool {
+        self.tcp.buffered + receive + send <= self.limits.tcp_buffers
+    }
+}

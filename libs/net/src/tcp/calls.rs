@@ -1,0 +1,559 @@
+//! What programs do with TCP sockets.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use smoltcp::socket::tcp::State;
+use tyn_abi::{Errno, Events, Nanos, Sink, Source};
+
+use crate::ports::{ephemeral, ephemeral_count};
+use crate::secret::seed_for;
+use crate::shim::interface;
+use crate::stack::{Socket, Stack};
+use crate::tcp::connection::{Connection, Handshake};
+use crate::tcp::{Listener, PortUse, TcpOptions, TcpSocket, TcpState, TcpStatus};
+use crate::types::{Path, SocketId, Tuple};
+use crate::udp::to_self_if_unspecified;
+
+/// How bytes are received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Take {
+    /// They are copied and leave the queue.
+    Bytes,
+    /// They are copied and stay (`MSG_PEEK`).
+    Peek,
+    /// They leave the queue uncopied, at most this many (`MSG_TRUNC`).
+    Discard(usize),
+}
+
+impl Stack {
+    /// Makes a TCP socket.
+    ///
+    /// # Errors
+    /// `ENFILE` when there are 2^32 sockets.
+    pub fn tcp_socket(&mut self, options: TcpOptions) -> Result<SocketId, Errno> {
+        let socket = Socket::Tcp(Box::new(TcpSocket::new(options)));
+        self.sockets.insert(socket).ok_or(Errno::ENFILE)
+    }
+
+    fn tcp(&mut self, id: SocketId) -> Result<&mut TcpSocket, Errno> {
+        match self.sockets.get_mut(id) {
+            Some(Socket::Tcp(socket)) => Ok(socket),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// Binds a socket (`bind(2)`); port 0 asks for any free one.
+    ///
+    /// # Errors
+    /// `EINVAL` when it is bound already, `EADDRNOTAVAIL`, `EADDRINUSE`.
+    pub fn tcp_bind(&mut self, id: SocketId, at: SocketAddrV4) -> Result<(), Errno> {
+        let is_ours = at.ip().is_unspecified() || self.out.is_own(*at.ip());
+        let socket = self.tcp(id)?;
+        let shares = socket.options.reuses_address;
+        if socket.port_use != PortUse::None || !matches!(socket.state, TcpState::Idle) {
+            return Err(Errno::EINVAL);
+        }
+        if !is_ours {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let mut at = at;
+        if at.port() == 0 {
+            let offset = self.next_port_offset(at);
+            at.set_port(self.ports_tcp.find_free(offset).ok_or(Errno::EADDRINUSE)?);
+        }
+        self.ports_tcp.bind(id, at, shares)?;
+        let socket = self.tcp(id)?;
+        socket.local = at;
+        socket.port_use = PortUse::Bound;
+        Ok(())
+    }
+
+    fn next_port_offset(&mut self, peer: SocketAddrV4) -> u32 {
+        self.tcp.port_counter = self.tcp.port_counter.wrapping_add(1);
+        self.secret.port_offset(peer, self.tcp.port_counter)
+    }
+
+    /// Makes a socket listen, or changes its backlog (`listen(2)`).
+    ///
+    /// # Errors
+    /// `EADDRINUSE`; `EINVAL` when it is connected.
+    pub fn tcp_listen(&mut self, id: SocketId, backlog: usize) -> Result<(), Errno> {
+        match &mut self.tcp(id)?.state {
+            TcpState::Idle => {}
+            TcpState::Listening(listener) => {
+                listener.backlog = backlog;
+                self.establish_waiting(id);
+                return Ok(());
+            }
+            TcpState::Open(_) | TcpState::Ended { .. } => return Err(Errno::EINVAL),
+        }
+        if self.tcp(id)?.port_use == PortUse::None {
+            self.tcp_bind(id, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+        }
+        let local = self.tcp(id)?.local;
+        self.ports_tcp.listen(id, local)?;
+        let here = self.tcp.listeners.entry(local.port()).or_default();
+        here.push((*local.ip(), id));
+        self.tcp(id)?.state = TcpState::Listening(Listener {
+            backlog,
+            queue: VecDeque::new(),
+            waiting: VecDeque::new(),
+        });
+        self.report(id, Events::empty());
+        Ok(())
+    }
+
+    /// Takes an established connection from a listener's queue; returns its socket and the peer.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is none; `EINVAL` when the socket does not listen.
+    pub fn tcp_accept(&mut self, id: SocketId) -> Result<(SocketId, SocketAddrV4), Errno> {
+        let TcpState::Listening(listener) = &mut self.tcp(id)?.state else {
+            return Err(Errno::EINVAL);
+        };
+        let child = listener.queue.pop_front().ok_or(Errno::EAGAIN)?;
+        self.establish_waiting(id);
+        self.report(id, Events::empty());
+        let child_socket = self.tcp(child)?;
+        let peer = match &child_socket.state {
+            TcpState::Open(connection) => connection.tuple.remote,
+            // It is over already; its reader finds out.
+            _ => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+        };
+        Ok((child, peer))
+    }
+
+    /// Begins to connect (`connect(2)`); [`Stack::tcp_connect_result`] tells how it ended.
+    ///
+    /// # Errors
+    /// `EISCONN`, `EALREADY`, `ENETUNREACH`, `EADDRNOTAVAIL`, `ENOBUFS`; the error of an attempt that failed before.
+    pub fn tcp_connect(&mut self, id: SocketId, to: SocketAddrV4, now: Nanos) -> Result<(), Errno> {
+        self.out.now = self.out.now.max(now);
+        let socket = self.tcp(id)?;
+        match &mut socket.state {
+            TcpState::Idle => {}
+            TcpState::Open(c) if c.is_connecting() => return Err(Errno::EALREADY),
+            TcpState::Open(_) | TcpState::Listening(_) | TcpState::Ended { .. } => {
+                return Err(Errno::EISCONN);
+            }
+        }
+        if let Some(error) = socket.error.take() {
+            return Err(error);
+        }
+        let to = to_self_if_unspecified(to);
+        if to.ip().is_broadcast() || to.ip().is_multicast() || self.out.is_broadcast(*to.ip()) {
+            return Err(Errno::ENETUNREACH);
+        }
+        let (path, source) = self.out.route(*to.ip())?;
+        let tuple = self.choose_tuple(id, source, to)?;
+        let buffers = self.tcp(id)?.options.buffers();
+        if !self.has_memory(buffers) {
+            return Err(Errno::ENOBUFS);
+        }
+        let ours = self.secret.sequence_number(&tuple, self.out.now);
+        let mut numbers = interface(&mut self.out, Path::Loopback, None, seed_for(ours));
+        let mut connection = Connection::new(tuple, path, buffers, self.out.now);
+        connection.connect(&mut numbers)?;
+        self.tcp.buffered += connection.buffer_bytes();
+        self.tcp.connections.insert(tuple, id);
+        let socket = self.tcp(id)?;
+        socket.local = tuple.local;
+        socket.state = TcpState::Open(Box::new(connection));
+        self.enqueue(id);
+        self.report(id, Events::empty());
+        Ok(())
+    }
+
+    /// Chooses our end of a connection: the address bound to, or the route's and an ephemeral port.
+    fn choose_tuple(
+        &mut self,
+        id: SocketId,
+        source: Ipv4Addr,
+        remote: SocketAddrV4,
+    ) -> Result<Tuple, Errno> {
+        let socket = self.tcp(id)?;
+        let mut local = socket.local;
+        if local.ip().is_unspecified() {
+            local.set_ip(source);
+        } else if local.ip().is_loopback() != source.is_loopback() {
+            return Err(Errno::EINVAL);
+        }
+        if socket.port_use != PortUse::None {
+            let tuple = Tuple { local, remote };
+            return if self.tcp.is_in_use(&tuple) {
+                Err(Errno::EADDRNOTAVAIL)
+            } else {
+                Ok(tuple)
+            };
+        }
+        let offset = self.next_port_offset(remote);
+        for n in 0..ephemeral_count() {
+            local.set_port(ephemeral(offset.wrapping_add(n)));
+            let tuple = Tuple { local, remote };
+            let is_free = self.ports_tcp.is_unbound(local.port());
+            if is_free && !self.tcp.is_in_use(&tuple) && local != remote {
+                self.ports_tcp.hold(local.port());
+                self.tcp(id)?.port_use = PortUse::Held;
+                return Ok(tuple);
+            }
+        }
+        Err(Errno::EADDRNOTAVAIL)
+    }
+
+    /// Returns how an attempt to connect ended; `None` while it goes on.
+    ///
+    /// # Errors
+    /// `ECONNREFUSED`, `ETIMEDOUT`, `EHOSTUNREACH`, ...; `EISCONN` when success was reported before.
+    pub fn tcp_connect_result(&mut self, id: SocketId) -> Option<Result<(), Errno>> {
+        let socket = match self.tcp(id) {
+            Ok(socket) => socket,
+            Err(e) => return Some(Err(e)),
+        };
+        match &mut socket.state {
+            TcpState::Open(c) if c.is_connecting() => None,
+            TcpState::Open(c) if c.handshake == Handshake::Unreported => {
+                c.handshake = Handshake::Reported;
+                Some(Ok(()))
+            }
+            TcpState::Open(_) => Some(Err(Errno::EISCONN)),
+            _ => {
+                let error = socket.error.take().unwrap_or(Errno::ECONNABORTED);
+                self.forget_attempt(id);
+                self.report(id, Events::empty());
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// Gives back the port that was chosen for an attempt that failed.
+    fn forget_attempt(&mut self, id: SocketId) {
+        let Ok(socket) = self.tcp(id) else {
+            return;
+        };
+        if socket.port_use == PortUse::Held && matches!(socket.state, TcpState::Idle) {
+            socket.port_use = PortUse::None;
+            let port = socket.local.port();
+            socket.local = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+            self.ports_tcp.release(port);
+        }
+    }
+
+    /// Sends what fits of `src` and returns its length.
+    ///
+    /// # Errors
+    /// `EAGAIN` when nothing fits now; `EPIPE` when no more can be sent; `EFAULT`, and a pending error.
+    pub fn tcp_send(&mut self, id: SocketId, src: &mut dyn Source) -> Result<usize, Errno> {
+        let socket = self.tcp(id)?;
+        if let Some(error) = socket.error.take() {
+            self.report(id, Events::empty());
+            return Err(error);
+        }
+        if socket.is_write_shut {
+            return Err(Errno::EPIPE);
+        }
+        let connection = match &mut socket.state {
+            TcpState::Open(c) if c.is_connecting() => return Err(Errno::EAGAIN),
+            TcpState::Open(c) => c,
+            _ => return Err(Errno::EPIPE),
+        };
+        let is_empty = src.remaining() == 0;
+        let sent = connection.send(src)?;
+        if sent == 0 && !is_empty {
+            return Err(Errno::EAGAIN);
+        }
+        self.enqueue(id);
+        self.report(id, Events::empty());
+        Ok(sent)
+    }
+
+    /// Receives what there is and returns its length; 0 is the end.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is nothing yet; `ENOTCONN`, `EFAULT`, and a pending error.
+    pub fn tcp_receive(
+        &mut self,
+        id: SocketId,
+        take: Take,
+        dst: &mut dyn Sink,
+    ) -> Result<usize, Errno> {
+        let is_for_nothing = match take {
+            Take::Discard(len) => len == 0,
+            _ => dst.remaining() == 0,
+        };
+        let socket = self.tcp(id)?;
+        let count = match &mut socket.state {
+            TcpState::Idle | TcpState::Listening(_) => 0,
+            _ if is_for_nothing => return Ok(0),
+            TcpState::Open(c) => match take {
+                Take::Bytes => c.receive(dst)?,
+                Take::Peek => c.peek(dst)?,
+                Take::Discard(len) => c.discard(len),
+            },
+            TcpState::Ended { unread, taken } => {
+                let rest = unread.get(*taken..).unwrap_or_default();
+                let wanted = match take {
+                    Take::Discard(len) => len,
+                    _ => dst.remaining(),
+                };
+                let piece = rest.get(..wanted).unwrap_or(rest);
+                if !matches!(take, Take::Discard(_)) {
+                    dst.write_all(piece)?;
+                }
+                let count = piece.len();
+                if take != Take::Peek {
+                    *taken += count;
+                }
+                count
+            }
+        };
+        if count > 0 {
+            if let TcpState::Open(c) = &mut socket.state {
+                c.last_readable = c.receive_queue();
+            }
+            // The window may have opened.
+            self.enqueue(id);
+            self.report(id, Events::empty());
+            return Ok(count);
+        }
+        if let Some(error) = socket.error.take() {
+            self.report(id, Events::empty());
+            return Err(error);
+        }
+        match &socket.state {
+            TcpState::Idle | TcpState::Listening(_) => Err(Errno::ENOTCONN),
+            TcpState::Ended { .. } => Ok(0),
+            TcpState::Open(_) if socket.is_read_shut => Ok(0),
+            TcpState::Open(c) if c.has_peer_finished() => Ok(0),
+            TcpState::Open(_) => Err(Errno::EAGAIN),
+        }
+    }
+
+    /// Shuts down one or both directions (`shutdown(2)`).
+    ///
+    /// # Errors
+    /// `ENOTCONN`.
+    pub fn tcp_shutdown(&mut self, id: SocketId, read: bool, write: bool) -> Result<(), Errno> {
+        let socket = self.tcp(id)?;
+        match &mut socket.state {
+            TcpState::Idle | TcpState::Ended { .. } => return Err(Errno::ENOTCONN),
+            TcpState::Listening(_) => {
+                if read {
+                    self.stop_listening(id);
+                }
+                return Ok(());
+            }
+            TcpState::Open(connection) => {
+                socket.is_read_shut |= read;
+                if write && !socket.is_write_shut {
+                    socket.is_write_shut = true;
+                    connection.socket_mut().close();
+                }
+            }
+        }
+        self.enqueue(id);
+        self.report(id, Events::empty());
+        Ok(())
+    }
+
+    /// Ends a listener: connections that nobody accepted are reset.
+    fn stop_listening(&mut self, id: SocketId) {
+        let Ok(socket) = self.tcp(id) else {
+            return;
+        };
+        let TcpState::Listening(listener) = &mut socket.state else {
+            return;
+        };
+        let children = core::mem::take(&mut listener.queue);
+        socket.state = TcpState::Idle;
+        let port = socket.local.port();
+        self.ports_tcp.stop_listening(id, port);
+        if let Some(here) = self.tcp.listeners.get_mut(&port) {
+            here.retain(|&(_, other)| other != id);
+            if here.is_empty() {
+                self.tcp.listeners.remove(&port);
+            }
+        }
+        for child in children {
+            self.reset(child);
+        }
+        self.report(id, Events::empty());
+    }
+
+    /// Closes a TCP or UDP socket: no operation finds it from here on. A connection goes on until its data and FIN are
+    /// acknowledged; it is reset if data was not read or `SO_LINGER` is zero.
+    pub fn close(&mut self, id: SocketId) {
+        match self.sockets.get(id) {
+            Some(Socket::Udp(_)) => self.udp_close(id),
+            Some(Socket::Tcp(_)) => self.tcp_close(id),
+            None => {}
+        }
+    }
+
+    fn tcp_close(&mut self, id: SocketId) {
+        self.stop_listening(id);
+        let Ok(socket) = self.tcp(id) else {
+            return;
+        };
+        let TcpState::Open(connection) = &mut socket.state else {
+            return self.remove_tcp(id);
+        };
+        let is_reset = connection.receive_queue() > 0 || socket.options.linger == Some(Nanos::ZERO);
+        if connection.is_connecting() || is_reset {
+            return self.reset(id);
+        }
+        connection.socket_mut().close();
+        socket.is_orphan = true;
+        self.enqueue(id);
+    }
+
+    /// Closes a socket whose connection is not to be finished in order.
+    fn reset(&mut self, id: SocketId) {
+        let Ok(socket) = self.tcp(id) else {
+            return;
+        };
+        socket.is_orphan = true;
+        match &mut socket.state {
+            // A request that was not answered ends without a word.
+            TcpState::Open(c) if c.socket().state() == State::SynSent => self.end(id),
+            TcpState::Open(c) => {
+                c.socket_mut().abort();
+                c.last_state = State::Closed;
+                self.enqueue(id);
+            }
+            _ => self.remove_tcp(id),
+        }
+    }
+
+    /// Dissolves a connection (`connect(2)` to `AF_UNSPEC`): it is reset, and the socket can be used again.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_disconnect(&mut self, id: SocketId) -> Result<(), Errno> {
+        self.stop_listening(id);
+        let socket = self.tcp(id)?;
+        let options = socket.options.clone();
+        let local = socket.local;
+        let state = core::mem::replace(&mut socket.state, TcpState::Idle);
+        (socket.error, socket.is_read_shut, socket.is_write_shut) = (None, false, false);
+        if matches!(state, TcpState::Open(_)) {
+            // The connection moves to a socket of its own, which resets it and holds the port meanwhile.
+            let mut heir = TcpSocket::new(options);
+            (heir.local, heir.state, heir.is_orphan) = (local, state, true);
+            self.hand_over(id, heir);
+        }
+        self.report(id, Events::empty());
+        Ok(())
+    }
+
+    fn hand_over(&mut self, id: SocketId, mut heir: TcpSocket) {
+        let TcpState::Open(connection) = &mut heir.state else {
+            return;
+        };
+        let (tuple, mut due) = (connection.tuple, connection.due.take());
+        connection.is_queued = false;
+        let key = crate::timer::TimerKey::Socket(id);
+        self.timers.set(key, &mut due, None);
+        heir.port_use = PortUse::Held;
+        self.ports_tcp.hold(tuple.local.port());
+        if let Some(new) = self.sockets.insert(Socket::Tcp(Box::new(heir))) {
+            self.tcp.connections.insert(tuple, new);
+            self.reset(new);
+        }
+        self.forget_attempt(id);
+    }
+
+    /// Returns the local address (`getsockname(2)`).
+    ///
+    /// # Errors
+    /// `EBADF` for an id of no TCP socket, here as everywhere.
+    pub fn tcp_local(&mut self, id: SocketId) -> Result<SocketAddrV4, Errno> {
+        Ok(self.tcp(id)?.local)
+    }
+
+    /// Returns the peer (`getpeername(2)`).
+    ///
+    /// # Errors
+    /// `ENOTCONN`.
+    pub fn tcp_remote(&mut self, id: SocketId) -> Result<SocketAddrV4, Errno> {
+        match &self.tcp(id)?.state {
+            TcpState::Open(c) if !c.is_connecting() && !c.is_closed() => Ok(c.tuple.remote),
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// Returns the state of the connection.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_status(&mut self, id: SocketId) -> Result<TcpStatus, Errno> {
+        Ok(match &self.tcp(id)?.state {
+            TcpState::Open(c) => c.status(),
+            TcpState::Listening(_) => TcpStatus::Listen,
+            TcpState::Idle | TcpState::Ended { .. } => TcpStatus::Closed,
+        })
+    }
+
+    /// Returns how many bytes can be read, and how many were written but not acknowledged (`FIONREAD`, `SIOCOUTQ`).
+    ///
+    /// # Errors
+    /// `EINVAL` when it listens.
+    pub fn tcp_queues(&mut self, id: SocketId) -> Result<(usize, usize), Errno> {
+        Ok(match &self.tcp(id)?.state {
+            TcpState::Open(c) => (c.receive_queue(), c.socket().send_queue()),
+            TcpState::Ended { unread, taken } => (unread.len() - taken, 0),
+            TcpState::Idle => (0, 0),
+            TcpState::Listening(_) => return Err(Errno::EINVAL),
+        })
+    }
+
+    /// Returns the options.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_options(&mut self, id: SocketId) -> Result<TcpOptions, Errno> {
+        Ok(self.tcp(id)?.options.clone())
+    }
+
+    /// Changes the options.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_change_options(
+        &mut self,
+        id: SocketId,
+        change: impl FnOnce(&mut TcpOptions),
+    ) -> Result<(), Errno> {
+        let socket = self.tcp(id)?;
+        change(&mut socket.options);
+        let (shares, port) = (socket.options.reuses_address, socket.local.port());
+        self.ports_tcp.set_shares(id, port, shares);
+        self.enqueue(id);
+        self.report(id, Events::empty());
+        Ok(())
+    }
+
+    /// Returns which events are true of a socket.
+    #[must_use]
+    pub fn readiness(&self, id: SocketId) -> Events {
+        match self.sockets.get(id) {
+            Some(Socket::Tcp(s)) => s.readiness(),
+            Some(Socket::Udp(s)) => s.readiness(),
+            None => Events::NVAL,
+        }
+    }
+
+    /// Takes the pending error (`SO_ERROR`).
+    pub fn take_error(&mut self, id: SocketId) -> Option<Errno> {
+        if let Some(Socket::Udp(_)) = self.sockets.get(id) {
+            return self.udp_error(id);
+        }
+        let error = self.tcp(id).ok()?.error.take();
+        if error.is_some() {
+            self.forget_attempt(id);
+        }
+        self.report(id, Events::empty());
+        error
+    }
+}

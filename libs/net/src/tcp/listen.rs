@@ -1,0 +1,389 @@
+//! Connections that are being made with a listener (SYN queue).
+//!
+//! A request is a record of some hundred bytes; SYN|ACKs are sent from it. Only when the peer acknowledges, and so
+//! proves that it is where it says, is there a socket with buffers: smoltcp is then shown the handshake once more, with
+//! the sequence number that was promised. A request that is acknowledged while the accept queue is full waits for room
+//! there, and its peer's data stay unacknowledged; while the queue is full new requests are dropped. So overload never
+//! resets anybody.
+
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::socket::tcp::State;
+use smoltcp::wire::{
+    IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+};
+use tyn_abi::Nanos;
+
+use crate::output::IP_HEADER;
+use crate::secret::seed_for;
+use crate::shim::{LastSent, Shim, instant, interface};
+use crate::stack::{Socket, Stack};
+use crate::tcp::connection::{Connection, Handshake};
+use crate::tcp::{PortUse, TcpSocket, TcpState};
+use crate::timer::TimerKey;
+use crate::types::{Path, SocketId, Tuple};
+
+/// SYN|ACKs that are sent before a request is forgotten (`tcp_synack_retries` = 5, and the first).
+const SYN_ACKS: u8 = 6;
+/// Time until the second SYN|ACK; doubled after each.
+const FIRST_RETRY: Nanos = Nanos(Nanos::PER_SEC);
+
+/// A connection request.
+#[derive(Clone, Debug)]
+pub(crate) struct HalfOpen {
+    listener: SocketId,
+    path: Path,
+    /// Our initial sequence number.
+    ours: u32,
+    /// The peer's.
+    theirs: u32,
+    window: u16,
+    scale: Option<u8>,
+    mss: Option<u16>,
+    has_sack: bool,
+    /// Capacities that were promised.
+    buffers: (usize, usize),
+    tos: u8,
+    ttl: u8,
+    sent: u8,
+    due: Option<Nanos>,
+    /// The peer has acknowledged our SYN; its listener had no room.
+    is_waiting: bool,
+}
+
+/// A TCP segment with its IPv4 header.
+pub(crate) fn segment_len(repr: &TcpRepr<'_>) -> usize {
+    IP_HEADER + repr.buffer_len()
+}
+
+/// Writes a TCP segment with its IPv4 header to `packet` of [`segment_len`] bytes.
+pub(crate) fn write_segment(
+    packet: &mut [u8],
+    tuple: &Tuple,
+    ttl: u8,
+    repr: &TcpRepr<'_>,
+    checksums: &ChecksumCapabilities,
+) {
+    let (source, destination) = (*tuple.local.ip(), *tuple.remote.ip());
+    let ip = Ipv4Repr {
+        src_addr: source,
+        dst_addr: destination,
+        next_header: IpProtocol::Tcp,
+        payload_len: repr.buffer_len(),
+        hop_limit: ttl.max(1),
+    };
+    let mut ip_packet = Ipv4Packet::new_unchecked(packet);
+    ip.emit(&mut ip_packet, checksums);
+    let mut tcp = TcpPacket::new_unchecked(ip_packet.payload_mut());
+    repr.emit(&mut tcp, &source.into(), &destination.into(), checksums);
+}
+
+/// Returns a segment without flags, options or data.
+pub(crate) fn plain_segment(tuple: &Tuple, seq: u32, ack: Option<u32>) -> TcpRepr<'static> {
+    TcpRepr {
+        src_port: tuple.local.port(),
+        dst_port: tuple.remote.port(),
+        control: TcpControl::None,
+        seq_number: TcpSeqNumber(seq.cast_signed()),
+        ack_number: ack.map(|a| TcpSeqNumber(a.cast_signed())),
+        window_len: 0,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    }
+}
+
+/// Returns the window scale that smoltcp uses for a receive queue.
+fn scale_of(capacity: usize) -> u8 {
+    let bits = usize::BITS - capacity.leading_zeros();
+    bits.saturating_sub(16) as u8
+}
+
+impl Stack {
+    /// Takes in a SYN for a listener.
+    pub(crate) fn on_syn(
+        &mut self,
+        tuple: Tuple,
+        path: Path,
+        listener: SocketId,
+        syn: &TcpRepr<'_>,
+    ) {
+        if self.tcp.half_open.len() >= self.limits.half_open {
+            return;
+        }
+        let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
+            return;
+        };
+        let TcpState::Listening(queue) = &socket.state else {
+            return;
+        };
+        if queue.is_full() {
+            return;
+        }
+        let half = HalfOpen {
+            listener,
+            path,
+            ours: self.secret.sequence_number(&tuple, self.out.now),
+            theirs: syn.seq_number.0.cast_unsigned(),
+            window: syn.window_len,
+            scale: syn.window_scale,
+            mss: syn.max_seg_size,
+            has_sack: syn.sack_permitted,
+            buffers: socket.options.buffers(),
+            tos: socket.options.tos,
+            ttl: socket.options.ttl,
+            sent: 0,
+            due: None,
+            is_waiting: false,
+        };
+        self.tcp.half_open.insert(tuple, half);
+        self.send_syn_ack(tuple);
+    }
+
+    /// Sends a SYN|ACK and sets the time for the next one.
+    fn send_syn_ack(&mut self, tuple: Tuple) {
+        let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
+            return;
+        };
+        let mut repr = plain_segment(&tuple, half.ours, Some(half.theirs.wrapping_add(1)));
+        repr.control = TcpControl::Syn;
+        repr.window_len = u16::try_from(half.buffers.0).unwrap_or(u16::MAX);
+        repr.window_scale = half.scale.map(|_| scale_of(half.buffers.0));
+        repr.max_seg_size = u16::try_from(self.out.mtu(half.path) - IP_HEADER - 20).ok();
+        repr.sack_permitted = half.has_sack;
+        let wait = Nanos(FIRST_RETRY.0 << half.sent.min(6));
+        half.sent = half.sent.saturating_add(1);
+        let due = Some(self.out.now + wait);
+        self.timers
+            .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
+        let (path, tos, ttl) = (half.path, half.tos, half.ttl);
+        self.send_segment(&tuple, path, tos, ttl, &repr);
+    }
+
+    /// Sends a segment that belongs to no socket.
+    pub(crate) fn send_segment(
+        &mut self,
+        tuple: &Tuple,
+        path: Path,
+        tos: u8,
+        ttl: u8,
+        repr: &TcpRepr<'_>,
+    ) {
+        let checksums = self.out.checksums(path);
+        let fill = |packet: &mut [u8]| {
+            write_segment(packet, tuple, ttl, repr, &checksums);
+            Ok::<(), core::convert::Infallible>(())
+        };
+        let Ok(()) = self.out.emit(path, segment_len(repr), tos, fill);
+    }
+
+    /// Repeats the SYN|ACK of a request, or forgets it.
+    pub(crate) fn expire_half_open(&mut self, tuple: Tuple) {
+        let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
+            return;
+        };
+        half.due = None;
+        if half.sent < SYN_ACKS {
+            self.send_syn_ack(tuple);
+        } else {
+            self.tcp.half_open.remove(&tuple);
+        }
+    }
+
+    fn forget_half_open(&mut self, tuple: &Tuple) -> Option<HalfOpen> {
+        let mut half = self.tcp.half_open.remove(tuple)?;
+        self.timers
+            .set(TimerKey::HalfOpen(*tuple), &mut half.due, None);
+        Some(half)
+    }
+
+    /// Takes in a segment for a request.
+    pub(crate) fn on_half_open(&mut self, tuple: Tuple, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
+        let Some(half) = self.tcp.half_open.get(&tuple) else {
+            return;
+        };
+        let path = half.path;
+        let start = segment.seq_number().0.cast_unsigned();
+        let expected = half.theirs.wrapping_add(1);
+        if segment.rst() {
+            if start == expected {
+                self.forget_half_open(&tuple);
+            }
+        } else if segment.syn() {
+            if start == half.theirs {
+                self.send_syn_ack(tuple);
+            } else if !segment.ack() {
+                // The peer has started anew.
+                self.forget_half_open(&tuple);
+                self.on_unknown(tuple, path, segment, packet);
+            }
+        } else if segment.ack() {
+            let acknowledged = segment.ack_number().0.cast_unsigned();
+            if acknowledged == half.ours.wrapping_add(1) {
+                self.establish(tuple, packet);
+            } else {
+                self.refuse(path, packet);
+            }
+        }
+    }
+
+    /// Makes the connection whose handshake `packet` completes, if its listener has room.
+    fn establish(&mut self, tuple: Tuple, packet: &[u8]) {
+        let Some(half) = self.tcp.half_open.get(&tuple).cloned() else {
+            return;
+        };
+        let options = match self.sockets.get(half.listener) {
+            Some(Socket::Tcp(l)) => match &l.state {
+                TcpState::Listening(queue) if queue.is_full() => return self.wait(tuple),
+                TcpState::Listening(_) => l.options.clone(),
+                _ => return self.refuse_half_open(&tuple, packet),
+            },
+            _ => return self.refuse_half_open(&tuple, packet),
+        };
+        if !self.has_memory(half.buffers) {
+            return;
+        }
+        let mut child = TcpSocket::new(options);
+        let Some(mut connection) = self.replay(&tuple, &half) else {
+            return;
+        };
+        connection.tune(&child.options, false, self.out.now);
+        let iface = match half.path {
+            Path::Nic => &mut self.nic,
+            Path::Loopback => &mut self.lo,
+        };
+        let mut shim = Shim::new(&mut self.out, half.path, half.tos).receiving(packet);
+        let now = instant(shim.now());
+        iface.poll_ingress_single(now, &mut shim, &mut connection.set);
+        connection.last_sent = shim.last_sent.unwrap_or(connection.last_sent);
+        if connection.is_connecting() || connection.is_closed() {
+            // Not acceptable after all (out of the window); the request stays.
+            return;
+        }
+        connection.last_state = State::Established;
+        connection.handshake = Handshake::Reported;
+        child.local = tuple.local;
+        child.port_use = PortUse::Held;
+        let bytes = connection.buffer_bytes();
+        child.state = TcpState::Open(alloc::boxed::Box::new(connection));
+        let Some(id) = self
+            .sockets
+            .insert(Socket::Tcp(alloc::boxed::Box::new(child)))
+        else {
+            return;
+        };
+        self.forget_half_open(&tuple);
+        self.tcp.buffered += bytes;
+        self.tcp.connections.insert(tuple, id);
+        self.ports_tcp.hold(tuple.local.port());
+        if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
+            && let TcpState::Listening(listener) = &mut l.state
+        {
+            listener.queue.push_back(id);
+        }
+        self.enqueue(id);
+        self.settle(id, crate::tcp::settle::After::Input);
+        self.report(half.listener, tyn_abi::Events::IN | tyn_abi::Events::RDNORM);
+    }
+
+    /// Lets a request that is complete wait for room in its listener's queue.
+    fn wait(&mut self, tuple: Tuple) {
+        let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
+            return;
+        };
+        if core::mem::replace(&mut half.is_waiting, true) {
+            return;
+        }
+        self.timers
+            .set(TimerKey::HalfOpen(tuple), &mut half.due, None);
+        if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
+            && let TcpState::Listening(listener) = &mut l.state
+        {
+            listener.waiting.push_back(tuple);
+        }
+    }
+
+    /// Establishes requests that waited for room in a listener's queue.
+    pub(crate) fn establish_waiting(&mut self, listener: SocketId) {
+        loop {
+            let Some(Socket::Tcp(l)) = self.sockets.get_mut(listener) else {
+                return;
+            };
+            let TcpState::Listening(queue) = &mut l.state else {
+                return;
+            };
+            if queue.is_full() {
+                return;
+            }
+            let Some(tuple) = queue.waiting.pop_front() else {
+                return;
+            };
+            let Some(half) = self.tcp.half_open.get(&tuple).filter(|h| h.is_waiting) else {
+                continue;
+            };
+            // What the peer sent then, without its data: it will send these again.
+            let (seq, ack) = (half.theirs.wrapping_add(1), half.ours.wrapping_add(1));
+            let mut segment = plain_segment(&tuple.mirrored(), seq, Some(ack));
+            segment.window_len = half.window >> half.scale.unwrap_or(0).min(14);
+            let mut packet = alloc::vec![0; segment_len(&segment)];
+            let checksums = ChecksumCapabilities::ignored();
+            write_segment(&mut packet, &tuple.mirrored(), 64, &segment, &checksums);
+            self.establish(tuple, &packet);
+        }
+    }
+
+    fn refuse_half_open(&mut self, tuple: &Tuple, packet: &[u8]) {
+        if let Some(half) = self.forget_half_open(tuple) {
+            self.refuse(half.path, packet);
+        }
+    }
+
+    /// Leads a fresh smoltcp socket through the handshake up to SYN-RECEIVED, as it took place.
+    fn replay(&mut self, tuple: &Tuple, half: &HalfOpen) -> Option<Connection> {
+        let mut connection = Connection::new(*tuple, half.path, half.buffers, self.out.now);
+        let local = (*tuple.local.ip(), tuple.local.port());
+        connection.socket_mut().listen(local).ok()?;
+        let mut syn = plain_segment(&tuple.mirrored(), half.theirs, None);
+        syn.control = TcpControl::Syn;
+        syn.window_len = half.window;
+        syn.window_scale = half.scale;
+        syn.max_seg_size = half.mss;
+        syn.sack_permitted = half.has_sack;
+        let mut packet = alloc::vec![0; segment_len(&syn)];
+        let checksums = ChecksumCapabilities::ignored();
+        write_segment(&mut packet, &tuple.mirrored(), 64, &syn, &checksums);
+        let now = instant(self.out.now);
+        let mut numbers = interface(&mut self.out, Path::Loopback, None, seed_for(half.ours));
+        let mut shim = Shim::new(&mut self.out, half.path, 0)
+            .receiving(&packet)
+            .mute();
+        numbers.poll_ingress_single(now, &mut shim, &mut connection.set);
+        numbers.poll_egress(now, &mut shim, &mut connection.set);
+        connection.last_sent = LastSent {
+            next: half.ours.wrapping_add(1),
+            acked: half.theirs.wrapping_add(1),
+        };
+        (connection.socket().state() == State::SynReceived).then_some(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_lets_the_window_cover_the_queue() {
+        for (capacity, scale) in [
+            (2048, 0),
+            (65535, 0),
+            (65536, 1),
+            (131_072, 2),
+            (4 << 20, 7),
+        ] {
+            assert_eq!(scale_of(capacity), scale);
+            assert!(capacity >> scale <= 65535);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! TCP sockets: what a program sees of a connection, over smoltcp's state machine.
+//!
+//! A connection owns a smoltcp `SocketSet` that holds its one socket, so that nothing ever walks over all sockets.
+//! Half-open and TIME-WAIT connections are small records without buffers ([`listen`], [`time_wait`]).
+
+pub(crate) mod calls;
+pub(crate) mod connection;
+pub(crate) mod input;
+pub(crate) mod listen;
+pub(crate) mod settle;
+pub(crate) mod time_wait;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use tyn_abi::{Errno, Events, Nanos};
+
+use crate::tcp::connection::Connection;
+use crate::tcp::listen::HalfOpen;
+use crate::tcp::time_wait::TimeWaits;
+use crate::types::{SocketId, Tuple};
+
+/// Options of a TCP socket (`tcp(7)`, `socket(7)`, `ip(7)`). Accepted connections inherit them from the listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcpOptions {
+    /// `SO_REUSEADDR`.
+    pub reuses_address: bool,
+    /// `SO_KEEPALIVE`.
+    pub keeps_alive: bool,
+    /// `TCP_KEEPIDLE`: silence before the first probe.
+    pub keep_idle: Nanos,
+    /// `TCP_KEEPINTVL`: time between probes.
+    pub keep_interval: Nanos,
+    /// `TCP_KEEPCNT`: unanswered probes after which the peer is gone.
+    pub keep_count: u32,
+    /// `TCP_NODELAY`: do not hold back small segments.
+    pub no_delay: bool,
+    /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged; zero is the default of about 15 minutes.
+    pub user_timeout: Nanos,
+    /// `SO_LINGER`; zero closes by a reset.
+    pub linger: Option<Nanos>,
+    /// `IP_TOS`.
+    pub tos: u8,
+    /// `IP_TTL`, never 0.
+    pub ttl: u8,
+    /// Capacity of the receive queue in bytes; takes effect when a connection is made.
+    pub receive_buffer: usize,
+    /// Capacity of the send queue in bytes; takes effect when a connection is made.
+    pub send_buffer: usize,
+    /// `SO_RCVLOWAT`: bytes that make the socket readable.
+    pub low_water: usize,
+}
+
+/// The least and the greatest capacity of a queue.
+pub(crate) const BUFFER_RANGE: core::ops::RangeInclusive<usize> = 2048..=4 << 20;
+
+impl TcpOptions {
+    /// Returns the defaults of Linux, with queues of the given capacity.
+    #[must_use]
+    pub const fn new(buffer: usize) -> Self {
+        Self {
+            reuses_address: false,
+            keeps_alive: false,
+            keep_idle: Nanos(7200 * Nanos::PER_SEC),
+            keep_interval: Nanos(75 * Nanos::PER_SEC),
+            keep_count: 9,
+            no_delay: false,
+            user_timeout: Nanos::ZERO,
+            linger: None,
+            tos: 0,
+            ttl: 64,
+            receive_buffer: buffer,
+            send_buffer: buffer,
+            low_water: 1,
+        }
+    }
+
+    /// Returns the capacities of both queues within what we allow.
+    pub(crate) fn buffers(&self) -> (usize, usize) {
+        let clamp = |n: usize| n.clamp(*BUFFER_RANGE.start(), *BUFFER_RANGE.end());
+        (clamp(self.receive_buffer), clamp(self.send_buffer))
+    }
+}
+
+/// The states that a program can tell apart, as `TCP_INFO` numbers them (`include/net/tcp_states.h`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum TcpStatus {
+    /// ESTABLISHED.
+    Established = 1,
+    /// SYN-SENT.
+    SynSent,
+    /// SYN-RECEIVED.
+    SynReceived,
+    /// FIN-WAIT-1.
+    FinWait1,
+    /// FIN-WAIT-2.
+    FinWait2,
+    /// TIME-WAIT.
+    TimeWait,
+    /// CLOSED.
+    Closed,
+    /// CLOSE-WAIT.
+    CloseWait,
+    /// LAST-ACK.
+    LastAck,
+    /// LISTEN.
+    Listen,
+    /// CLOSING.
+    Closing,
+}
+
+/// A socket that waits for connections.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// Connections beyond this number are not taken in.
+    pub(crate) backlog: usize,
+    /// Established connections that were not accepted yet.
+    pub(crate) queue: VecDeque<SocketId>,
+    /// Requests that were acknowledged while the queue was full; some may be gone meanwhile.
+    pub(crate) waiting: VecDeque<Tuple>,
+}
+
+impl Listener {
+    /// Returns whether no further connection is taken in; as on Linux, one more than the backlog fits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() > self.backlog
+    }
+}
+
+/// What a socket is about.
+pub(crate) enum TcpState {
+    /// Neither connected nor listening.
+    Idle,
+    /// `listen(2)`.
+    Listening(Listener),
+    /// It has a connection, or is making one.
+    Open(Box<Connection>),
+    /// Its connection is over; this is what was not read yet.
+    Ended {
+        /// Received bytes.
+        unread: Vec<u8>,
+        /// How many of them have been read.
+        taken: usize,
+    },
+}
+
+/// Whether a socket occupies its local port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PortUse {
+    /// It has none.
+    None,
+    /// By `bind`, or by a port chosen for `connect` or `listen`.
+    Bound,
+    /// By a connection that was accepted.
+    Held,
+}
+
+/// A TCP socket.
+pub(crate) struct TcpSocket {
+    pub(crate) options: TcpOptions,
+    pub(crate) local: SocketAddrV4,
+    pub(crate) port_use: PortUse,
+    pub(crate) state: TcpState,
+    pub(crate) error: Option<Errno>,
+    pub(crate) reported: Events,
+    /// The program has closed it.
+    pub(crate) is_orphan: bool,
+    /// `SHUT_RD`.
+    pub(crate) is_read_shut: bool,
+    /// `SHUT_WR`.
+    pub(crate) is_write_shut: bool,
+}
+
+impl TcpSocket {
+    pub(crate) fn new(options: TcpOptions) -> Self {
+        let mut socket = Self {
+            options,
+            local: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            port_use: PortUse::None,
+            state: TcpState::Idle,
+            error: None,
+            reported: Events::empty(),
+            is_orphan: false,
+            is_read_shut: false,
+            is_write_shut: false,
+        };
+        socket.reported = socket.readiness();
+        socket
+    }
+
+    /// Returns which events are true (`tcp_poll` of Linux).
+    pub(crate) fn readiness(&self) -> Events {
+        const READABLE: Events = Events::IN.union(Events::RDNORM);
+        const WRITABLE: Events = Events::OUT.union(Events::WRNORM);
+        let mut events = match &self.state {
+            // After an attempt that failed nothing blocks: every call tells the error.
+            TcpState::Idle if self.error.is_some() => {
+                READABLE | WRITABLE | Events::HUP | Events::RDHUP
+            }
+            TcpState::Idle => WRITABLE | Events::HUP,
+            TcpState::Listening(l) if l.queue.is_empty() => Events::empty(),
+            TcpState::Listening(_) => READABLE,
+            TcpState::Ended { .. } => READABLE | WRITABLE | Events::HUP | Events::RDHUP,
+            TcpState::Open(c) if c.is_connecting() => Events::empty(),
+            TcpState::Open(c) => {
+                let mut e = Events::empty();
+                let no_more = c.has_peer_finished() || self.is_read_shut;
+                if no_more {
+                    e |= READABLE | Events::RDHUP;
+                }
+                if c.receive_queue() >= self.options.low_water.clamp(1, c.receive_capacity()) {
+                    e |= READABLE;
+                }
+                if self.is_write_shut || c.is_closed() || c.is_writable() {
+                    e |= WRITABLE;
+                }
+                if c.is_closed() || (no_more && self.is_write_shut) {
+                    e |= Events::HUP;
+                }
+                e
+            }
+        };
+        if self.error.is_some() {
+            events |= Events::ERR;
+        }
+        events
+    }
+}
+
+/// Everything that finds a TCP socket for a segment.
+#[derive(Default)]
+pub(crate) struct TcpTables {
+    pub(crate) connections: BTreeMap<Tuple, SocketId>,
+    pub(crate) half_open: BTreeMap<Tuple, HalfOpen>,
+    pub(crate) time_waits: TimeWaits,
+    pub(crate) listeners: BTreeMap<u16, Vec<(Ipv4Addr, SocketId)>>,
+    /// Bytes of all queues.
+    pub(crate) buffered: usize,
+    /// Varies the search for ephemeral ports.
+    pub(crate) port_counter: u32,
+}
+
+impl TcpTables {
+    /// Finds the listener for a segment; one bound to the very address goes before one bound to any.
+    pub(crate) fn listener(&self, local: SocketAddrV4) -> Option<SocketId> {
+        let here = self.listeners.get(&local.port())?;
+        let at = |a: Ipv4Addr| here.iter().find(|(address, _)| *address == a);
+        at(*local.ip())
+            .or_else(|| at(Ipv4Addr::UNSPECIFIED))
+            .map(|&(_, id)| id)
+    }
+
+    /// Returns whether a tuple is used by a connection in any state.
+    pub(crate) fn is_in_use(&self, tuple: &Tuple) -> bool {
+        self.connections.contains_key(tuple)
+            || self.half_open.contains_key(tuple)
+            || self.time_waits.contains(tuple)
+    }
+}

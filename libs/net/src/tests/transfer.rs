@@ -1,0 +1,156 @@
+//! Moving bytes: whole and in order, whatever the wire does.
+
+use super::*;
+
+/// Sends `data` from A to B and back again, and checks that it arrives.
+fn exchange(w: &mut World, a: SocketId, b: SocketId, data: &[u8], chunk: usize) {
+    let (mut sent, mut echoed, mut received) = (0, Vec::new(), Vec::new());
+    let mut to_echo: Vec<u8> = Vec::new();
+    for round in 0.. {
+        assert!(round < 200_000, "no progress: {sent} {}", received.len());
+        while sent < data.len() {
+            let end = data.len().min(sent + chunk);
+            match send(&mut w.a, a, &data[sent..end]) {
+                Ok(n) => sent += n,
+                Err(Errno::EAGAIN) => break,
+                Err(e) => panic!("{e:?}"),
+            }
+        }
+        match receive(&mut w.b, b, chunk) {
+            Ok(bytes) => {
+                to_echo.extend_from_slice(&bytes);
+                received.extend(bytes);
+            }
+            Err(e) => assert_eq!(e, Errno::EAGAIN),
+        }
+        while !to_echo.is_empty() {
+            match send(&mut w.b, b, &to_echo) {
+                Ok(n) => drop(to_echo.drain(..n)),
+                Err(Errno::EAGAIN) => break,
+                Err(e) => panic!("{e:?}"),
+            }
+        }
+        match receive(&mut w.a, a, chunk) {
+            Ok(bytes) => echoed.extend(bytes),
+            Err(e) => assert_eq!(e, Errno::EAGAIN),
+        }
+        if echoed.len() == data.len() {
+            break;
+        }
+        w.pass(ms(20));
+    }
+    assert!(received == data && echoed == data);
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+#[test]
+fn bytes_arrive_in_both_directions() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    exchange(&mut w, a, b, &pattern(1_000_000), 10_000);
+}
+
+#[test]
+fn cards_that_complete_and_verify_checksums_are_used() {
+    let mut w = World::new();
+    for card in &w.cards {
+        card.with(|c| {
+            c.offloads = Offloads {
+                completes_checksums: true,
+                verifies_checksums: false,
+            };
+        });
+    }
+    let cards = w.cards.clone();
+    w.a = stack(&cards[0], A, Limits::default());
+    w.b = stack(&cards[1], B, Limits::default());
+    let (a, b) = w.pair();
+    exchange(&mut w, a, b, &pattern(100_000), 3000);
+    // A receiver that verifies nothing itself takes what the card vouches for.
+    w.cards[1].with(|c| c.offloads.verifies_checksums = true);
+    exchange(&mut w, a, b, &pattern(10_000), 3000);
+}
+
+#[test]
+fn frames_with_broken_checksums_are_dropped() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    send(&mut w.a, a, b"payload").unwrap();
+    w.a.poll(w.now);
+    let frame = w.cards[0].with(|c| c.sent.pop_front()).unwrap();
+    for at in 14..frame.len() {
+        let mut broken = frame.clone();
+        broken[at] ^= 0x10;
+        w.cards[1].with(|c| c.received.push_back(broken));
+        w.b.on_interrupt(w.now);
+        assert_eq!(receive(&mut w.b, b, 9), Err(Errno::EAGAIN), "byte {at}");
+    }
+    w.cards[1].with(|c| c.received.push_back(frame));
+    w.b.on_interrupt(w.now);
+    assert_eq!(receive(&mut w.b, b, 9), Ok(b"payload".to_vec()));
+}
+
+#[test]
+fn full_card_holds_senders_back_and_loses_nothing() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    w.cards[0].with(|c| c.capacity = Some(2));
+    let lost = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&lost);
+    let mut last = None;
+    w.filter = Box::new(move |side, frame| {
+        if let Some(s) = segment(frame).filter(|s| side == Side::A && !s.payload().is_empty()) {
+            let n = s.seq_number().0;
+            *counter.lock().unwrap() += u32::from(last.is_some_and(|l| l > n));
+            last = Some(n);
+        }
+        Fault::Deliver
+    });
+    exchange(&mut w, a, b, &pattern(200_000), 9000);
+    assert_eq!(*lost.lock().unwrap(), 0, "nothing had to be sent twice");
+}
+
+#[test]
+fn receiver_that_reads_late_stops_the_sender_and_starts_it_again() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    let data = pattern(60_000);
+    let mut sent = 0;
+    for _ in 0..100 {
+        sent += send(&mut w.a, a, &data[sent..]).unwrap_or(0);
+        w.pass(ms(100));
+    }
+    assert_eq!(sent, 32768);
+    w.pass(seconds(100));
+    let mut received = Vec::new();
+    while received.len() < data.len() {
+        received.extend(receive(&mut w.b, b, 7000).unwrap_or_default());
+        sent += send(&mut w.a, a, &data[sent..]).unwrap_or(0);
+        w.pass(ms(100));
+    }
+    assert!(received == data);
+}
+
+#[test]
+fn loopback_moves_large_segments() {
+    let mut w = World::new();
+    let listener = w.listen(80, 1);
+    let big = TcpOptions::new(200_000);
+    w.b.tcp_change_options(listener, |o| *o = big.clone())
+        .unwrap();
+    let client = w.b.tcp_socket(big).unwrap();
+    w.b.tcp_connect(client, at(LO, 80), w.now).unwrap();
+    w.settle();
+    let (server, _) = w.b.tcp_accept(listener).unwrap();
+    let data = pattern(500_000);
+    let (mut sent, mut received) = (0, Vec::new());
+    while received.len() < data.len() {
+        sent += send(&mut w.b, client, &data[sent..]).unwrap_or(0);
+        w.pass(ms(11));
+        received.extend(receive(&mut w.b, server, 100_000).unwrap_or_default());
+    }
+    assert!(received == data);
+}
