@@ -1,6 +1,9 @@
 //! What a regular file holds, with its locks.
 
 use alloc::sync::Arc;
+use core::ops::Range;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::fs::{Stat, fcntl};
 use tyn_abi::time::Timespec;
@@ -9,8 +12,9 @@ use tyn_fs::content::{Base, Chunk, Content, MAX_SIZE, Mappable, Page, Quota};
 use tyn_hal::mem::Frame;
 use tyn_hal::sync::SpinLock;
 
-use super::{fs, now};
-use crate::file::At;
+use super::{RegularFile, fs, now};
+use crate::file::{At, OpenFile};
+use crate::mm::{self, PrivateCopies};
 
 /// A frame as a page of a file.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Body {
     /// Makes a write, an append and a change of size one step to each other. Held over user copies.
     write_lock: SpinLock<()>,
     inner: SpinLock<Inner>,
+    /// A page was given out for a mapping at some time.
+    was_mapped: AtomicBool,
 }
 
 impl Body {
@@ -59,6 +65,7 @@ impl Body {
         Arc::new(Self {
             write_lock: SpinLock::new(()),
             inner: SpinLock::new(inner),
+            was_mapped: AtomicBool::new(false),
         })
     }
 
@@ -152,9 +159,17 @@ impl Body {
             let part = buffer.get_mut(..len).ok_or(Errno::EINVAL)?;
             // The copy may fault on a mapping of this very file, so it is made before the page lock is taken.
             src.read_exact(part)?;
+            let index = at / PAGE_SIZE as u64;
             let mut inner = self.inner.lock();
             inner.check_write(at, len)?;
-            match inner.content.write(at, part) {
+            // The first write to a page of the archive puts a page of our own in its place.
+            let replaces = matches!(inner.content.chunk(index), Chunk::Base(_));
+            let result = inner.content.write(at, part);
+            drop(inner);
+            if replaces {
+                self.forget_mapped(index..index + 1, PrivateCopies::Keep);
+            }
+            match result {
                 Ok(()) => *done += len,
                 Err((partial, errno)) => {
                     *done += partial;
@@ -163,6 +178,17 @@ impl Body {
             }
         }
         Ok(())
+    }
+
+    /// Makes mappings fault anew on pages that the file has dropped or replaced.
+    fn forget_mapped(&self, pages: Range<u64>, copies: PrivateCopies) {
+        if self.was_mapped.load(Ordering::SeqCst) {
+            let is_this = |open: &OpenFile| {
+                open.downcast::<RegularFile>()
+                    .is_some_and(|file| ptr::eq(Arc::as_ptr(file.body()), self))
+            };
+            mm::forget_pages(&is_this, &pages, copies);
+        }
     }
 
     /// Sets the size.
@@ -177,6 +203,11 @@ impl Body {
         inner.check_seal(fcntl::F_SEAL_GROW, size > old)?;
         inner.content.set_size(size)?;
         inner.modified = Some(now());
+        drop(inner);
+        if size < old {
+            let first_gone = size.div_ceil(PAGE_SIZE as u64);
+            self.forget_mapped(first_gone..u64::MAX, PrivateCopies::Forget);
+        }
         Ok(())
     }
 
@@ -203,6 +234,11 @@ impl Body {
             _ => return Err(Errno::EOPNOTSUPP),
         }
         inner.modified = Some(now());
+        drop(inner);
+        if mode == PUNCH {
+            let pages = offset / PAGE_SIZE as u64..end.div_ceil(PAGE_SIZE as u64);
+            self.forget_mapped(pages, PrivateCopies::Keep);
+        }
         Ok(())
     }
 
@@ -240,11 +276,13 @@ impl Body {
     }
 
     pub(super) fn frame(&self, index: u64, write: bool) -> Result<Frame, Errno> {
+        self.was_mapped.store(true, Ordering::SeqCst);
         let page = self.inner.lock().content.map(index, write)?;
         to_frame(page).ok_or(Errno::ENXIO)
     }
 
     pub(super) fn resident_frame(&self, index: u64) -> Option<Frame> {
+        self.was_mapped.store(true, Ordering::SeqCst);
         let page = self.inner.lock().content.resident(index)?;
         to_frame(page)
     }

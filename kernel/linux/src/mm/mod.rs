@@ -20,6 +20,8 @@ pub use shared::SharedMemory;
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{Access, Errno, UserVa};
@@ -28,7 +30,12 @@ use tyn_hal::sync::{Once, SpinLock};
 use tyn_hal::user;
 use tyn_vm::{Layout, Limits, Space, Usage, Vma};
 
+use crate::file::OpenFile;
+use crate::kernel::kernel;
+use crate::process::Process;
 use crate::sched;
+
+const PAGE: u64 = tyn_abi::PAGE_SIZE as u64;
 
 /// What memory the word of a shared futex lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,6 +93,28 @@ fn on_copy_fault(addr: UserVa, access: Access) -> bool {
     };
     let mm = thread.process().mm();
     mm.handle_fault(addr, access).is_ok()
+}
+
+/// What happens to private copies of pages that leave a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrivateCopies {
+    /// They go, too: the file is cut off before them.
+    Forget,
+    /// They stay: only the file's own pages are others now.
+    Keep,
+}
+
+/// Makes every address space fault anew on `pages` of a file, which the file has dropped or replaced; `is_file` recognises
+/// the file and takes no lock. The caller holds no page lock.
+pub fn forget_pages(
+    is_file: &impl Fn(&OpenFile) -> bool,
+    pages: &Range<u64>,
+    copies: PrivateCopies,
+) {
+    let processes: Vec<Arc<Process>> = kernel().processes.lock().values().cloned().collect();
+    for process in processes {
+        process.mm().forget_pages(is_file, pages, copies);
+    }
 }
 
 fn zeros() -> &'static Frame {
@@ -265,6 +294,31 @@ impl Mm {
         Limits {
             stack: self.stack_limit.load(Ordering::Relaxed),
             ..Limits::NONE
+        }
+    }
+
+    /// Removes the translations of `pages` of a file from the mappings that `is_file` recognises.
+    fn forget_pages(
+        &self,
+        is_file: &impl Fn(&OpenFile) -> bool,
+        pages: &Range<u64>,
+        copies: PrivateCopies,
+    ) {
+        let Inner { space, table } = &mut *self.inner.lock();
+        for vma in space.iter() {
+            let Some(part) = vma
+                .file
+                .as_ref()
+                .filter(|part| is_file(part.file.open_file()))
+            else {
+                continue;
+            };
+            let first = pages.start.max(part.page);
+            let end = pages.end.min(part.page + vma.len() / PAGE);
+            if first < end && (vma.is_shared() || copies == PrivateCopies::Forget) {
+                let at = |page: u64| UserVa(vma.start + (page - part.page) * PAGE);
+                table.unmap(at(first), at(end));
+            }
         }
     }
 
