@@ -5,7 +5,9 @@ use core::convert::Infallible;
 use smoltcp::iface::{Config, Interface};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr, TcpPacket};
+use smoltcp::wire::{
+    HardwareAddress, IpCidr, IpProtocol, Ipv4Cidr, Ipv4Packet, TcpPacket, TcpSeqNumber,
+};
 use tyn_abi::Nanos;
 
 use crate::output::{IP_HEADER, Output};
@@ -30,12 +32,12 @@ pub(crate) fn duration(of: Nanos) -> smoltcp::time::Duration {
     smoltcp::time::Duration::from_micros(of.0 / 1000)
 }
 
-/// Where the last segment that was sent ends, and what it acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// What a connection has sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LastSent {
-    /// The sequence number after it.
+    /// The sequence number after everything that was ever sent (SND.NXT of RFC 9293).
     pub(crate) next: u32,
-    /// Its acknowledgement number.
+    /// The last acknowledgement number.
     pub(crate) acked: u32,
 }
 
@@ -45,7 +47,7 @@ pub(crate) struct Shim<'a> {
     path: Path,
     tos: u8,
     received: Option<&'a [u8]>,
-    /// The last TCP segment sent.
+    /// What has been sent; given to, and taken from the connection.
     pub(crate) last_sent: Option<LastSent>,
     /// A packet was ready but could not leave.
     pub(crate) is_exhausted: bool,
@@ -75,6 +77,12 @@ impl<'a> Shim<'a> {
     /// Returns the current time.
     pub(crate) fn now(&self) -> Nanos {
         self.out.now
+    }
+
+    /// Goes on from what a connection has sent.
+    pub(crate) fn after(mut self, last_sent: Option<LastSent>) -> Self {
+        self.last_sent = last_sent;
+        self
     }
 
     /// Swallows what is sent.
@@ -153,9 +161,10 @@ impl TxToken for Transmit<'_> {
             return f(&mut alloc::vec![0; len]);
         }
         let last_sent = self.last_sent;
+        let has_checksum = self.out.checksums(self.path).tcp.tx();
         let fill = |packet: &mut [u8]| {
             let result = f(packet);
-            if let Some(sent) = segment_end(packet) {
+            if let Some(sent) = follow(packet, *last_sent, has_checksum) {
                 *last_sent = Some(sent);
             }
             Ok::<R, Infallible>(result)
@@ -165,18 +174,33 @@ impl TxToken for Transmit<'_> {
     }
 }
 
-/// Reads where a TCP segment of ours ends.
-fn segment_end(packet: &[u8]) -> Option<LastSent> {
-    const PROTOCOL_TCP: u8 = 6;
-    if *packet.get(9)? != PROTOCOL_TCP {
+/// Takes note of a segment on its way out, and gives acknowledgements the sequence number that they must have.
+///
+/// When its retransmission timer fires, smoltcp goes back to the oldest segment that was not acknowledged, and numbers
+/// acknowledgements and resets from there, too. The peer may be beyond that already; it then ignores them as out of its
+/// window (RFC 9293 §3.10.7.4), and two such peers ignore each other for ever. RFC 9293 asks for SND.NXT.
+fn follow(packet: &mut [u8], before: Option<LastSent>, has_checksum: bool) -> Option<LastSent> {
+    let ip = Ipv4Packet::new_checked(&*packet).ok()?;
+    if ip.next_header() != IpProtocol::Tcp {
         return None;
     }
-    let tcp = TcpPacket::new_checked(packet.get(IP_HEADER..)?).ok()?;
+    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+    let mut tcp = TcpPacket::new_checked(packet.get_mut(IP_HEADER..)?).ok()?;
+    let acked = tcp.ack_number().0.cast_unsigned();
     let start = tcp.seq_number().0.cast_unsigned();
-    Some(LastSent {
-        next: start.wrapping_add(tcp.segment_len() as u32),
-        acked: tcp.ack_number().0.cast_unsigned(),
-    })
+    let end = start.wrapping_add(tcp.segment_len() as u32);
+    let Some(before) = before else {
+        return Some(LastSent { next: end, acked });
+    };
+    let is_behind = |n: u32| n.wrapping_sub(before.next).cast_signed() < 0;
+    let next = if is_behind(end) { before.next } else { end };
+    if end == start && tcp.ack() && is_behind(start) {
+        tcp.set_seq_number(TcpSeqNumber(next.cast_signed()));
+        if has_checksum {
+            tcp.fill_checksum(&source, &destination);
+        }
+    }
+    Some(LastSent { next, acked })
 }
 
 /// Makes an interface of smoltcp's for one way. On the loopback path every address is ours.
@@ -204,4 +228,49 @@ pub(crate) fn set_address(iface: &mut Interface, address: Option<Cidr>) {
             let _ = addresses.push(IpCidr::Ipv4(Ipv4Cidr::new(cidr.address, cidr.prefix)));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::listen::{plain_segment, segment_len, write_segment};
+    use crate::types::Tuple;
+    use core::net::{Ipv4Addr, SocketAddrV4};
+    use smoltcp::phy::ChecksumCapabilities;
+    use smoltcp::wire::TcpControl;
+
+    fn sent(seq: u32, control: TcpControl, before: u32) -> (u32, u32, bool) {
+        let at = |d, p| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, d), p);
+        let tuple = Tuple {
+            local: at(1, 80),
+            remote: at(2, 5000),
+        };
+        let mut segment = plain_segment(&tuple, seq, Some(7));
+        segment.control = control;
+        let mut packet = alloc::vec![0; segment_len(&segment)];
+        let checksums = ChecksumCapabilities::default();
+        write_segment(&mut packet, &tuple, 64, &segment, &checksums);
+        let before = LastSent {
+            next: before,
+            acked: 0,
+        };
+        let after = follow(&mut packet, Some(before), true).unwrap();
+        let tcp = TcpPacket::new_checked(&packet[IP_HEADER..]).unwrap();
+        let (source, destination) = (*tuple.local.ip(), *tuple.remote.ip());
+        let is_sound = tcp.verify_checksum(&source.into(), &destination.into());
+        assert_eq!(after.acked, 7);
+        (tcp.seq_number().0 as u32, after.next, is_sound)
+    }
+
+    #[test]
+    fn acknowledgements_and_resets_never_go_back() {
+        for control in [TcpControl::None, TcpControl::Rst] {
+            assert_eq!(sent(100, control, 300), (300, 300, true));
+            assert_eq!(sent(300, control, 300), (300, 300, true));
+            assert_eq!(sent(u32::MAX - 5, control, 10), (10, 10, true));
+            assert_eq!(sent(10, control, u32::MAX - 5), (10, 10, true));
+        }
+        assert_eq!(sent(100, TcpControl::Fin, 300), (100, 300, true));
+        assert_eq!(sent(300, TcpControl::Fin, 300), (300, 301, true));
+    }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     pub(crate) last_state: State,
     /// When the peer was last heard.
     pub(crate) last_received: Nanos,
-    pub(crate) last_sent: LastSent,
+    pub(crate) last_sent: Option<LastSent>,
     /// The deadline that is set.
     pub(crate) due: Option<Nanos>,
     /// It is on a list of sockets to be looked at.
@@ -69,7 +69,7 @@ impl Connection {
             handle,
             last_state: State::Closed,
             last_received: now,
-            last_sent: LastSent::default(),
+            last_sent: None,
             due: None,
             is_queued: false,
             last_readable: 0,

@@ -46,10 +46,11 @@ impl Stack {
             Path::Loopback => &mut self.lo,
         };
         let now = instant(self.out.now);
-        let mut shim =
-            Shim::new(&mut self.out, connection.path, socket.options.tos).receiving(packet);
+        let mut shim = Shim::new(&mut self.out, connection.path, socket.options.tos)
+            .after(connection.last_sent)
+            .receiving(packet);
         iface.poll_ingress_single(now, &mut shim, &mut connection.set);
-        connection.last_sent = shim.last_sent.unwrap_or(connection.last_sent);
+        connection.last_sent = shim.last_sent;
         self.enqueue(id);
         self.settle(id, After::Input);
     }
@@ -108,7 +109,8 @@ impl Stack {
         };
         if let TcpState::Open(connection) = &socket.state
             && connection.is_connecting()
-            && connection.last_sent.next == sequence.wrapping_add(1)
+            && let Some(sent) = connection.last_sent
+            && sent.next == sequence.wrapping_add(1)
         {
             socket.error = Some(error);
             self.end_attempt(id);

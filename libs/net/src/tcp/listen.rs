@@ -254,10 +254,12 @@ impl Stack {
             Path::Nic => &mut self.nic,
             Path::Loopback => &mut self.lo,
         };
-        let mut shim = Shim::new(&mut self.out, half.path, half.tos).receiving(packet);
+        let mut shim = Shim::new(&mut self.out, half.path, half.tos)
+            .after(connection.last_sent)
+            .receiving(packet);
         let now = instant(shim.now());
         iface.poll_ingress_single(now, &mut shim, &mut connection.set);
-        connection.last_sent = shim.last_sent.unwrap_or(connection.last_sent);
+        connection.last_sent = shim.last_sent;
         if connection.is_connecting() || connection.is_closed() {
             // Not acceptable after all (out of the window); the request stays.
             return;
@@ -361,10 +363,10 @@ impl Stack {
             .mute();
         numbers.poll_ingress_single(now, &mut shim, &mut connection.set);
         numbers.poll_egress(now, &mut shim, &mut connection.set);
-        connection.last_sent = LastSent {
+        connection.last_sent = Some(LastSent {
             next: half.ours.wrapping_add(1),
             acked: half.theirs.wrapping_add(1),
-        };
+        });
         (connection.socket().state() == State::SynReceived).then_some(connection)
     }
 }

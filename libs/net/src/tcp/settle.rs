@@ -68,7 +68,8 @@ impl Stack {
             Path::Loopback => &mut self.lo,
         };
         let now = instant(self.out.now);
-        let mut shim = Shim::new(&mut self.out, path, socket.options.tos);
+        let mut shim =
+            Shim::new(&mut self.out, path, socket.options.tos).after(connection.last_sent);
         let mut sent = 0;
         while sent < BURST
             && iface.poll_egress(now, &mut shim, &mut connection.set)
@@ -77,7 +78,7 @@ impl Stack {
             sent += 1;
         }
         let is_exhausted = shim.is_exhausted;
-        connection.last_sent = shim.last_sent.unwrap_or(connection.last_sent);
+        connection.last_sent = shim.last_sent;
         if is_exhausted {
             connection.is_queued = true;
             self.blocked.push(path, id);
@@ -179,9 +180,10 @@ impl Stack {
         self.tcp.buffered = self.tcp.buffered.saturating_sub(connection.buffer_bytes());
         let tuple = connection.tuple;
         self.tcp.connections.remove(&tuple);
-        if fate == Fate::TimeWait {
-            let limit = self.limits.time_wait;
-            let (path, sent) = (connection.path, connection.last_sent);
+        if fate == Fate::TimeWait
+            && let Some(sent) = connection.last_sent
+        {
+            let (path, limit) = (connection.path, self.limits.time_wait);
             let evicted = self
                 .tcp
                 .time_waits

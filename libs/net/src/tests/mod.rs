@@ -209,6 +209,7 @@ impl World {
         }
     }
 
+    #[expect(dead_code, reason = "suites to come")]
     pub(crate) fn of(&mut self, side: Side) -> &mut Stack {
         match side {
             Side::A => &mut self.a,

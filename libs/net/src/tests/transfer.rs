@@ -1,6 +1,7 @@
 //! Moving bytes: whole and in order, whatever the wire does.
 
 use super::*;
+use proptest::prelude::*;
 
 /// Sends `data` from A to B and back again, and checks that it arrives.
 fn exchange(w: &mut World, a: SocketId, b: SocketId, data: &[u8], chunk: usize) {
@@ -153,4 +154,36 @@ fn loopback_moves_large_segments() {
         received.extend(receive(&mut w.b, server, 100_000).unwrap_or_default());
     }
     assert!(received == data);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Loss, duplication and reordering up to one frame in five on each way change nothing but the time it takes.
+    #[test]
+    fn bad_wire_delivers_everything_in_order(
+        seed in 1u64..,
+        loss in 0u64..12,
+        duplicates in 0u64..6,
+        delays in 0u64..6,
+        len in 0usize..60_000,
+        chunk in 1usize..9000,
+    ) {
+        let mut w = World::new();
+        let (a, b) = w.pair();
+        let mut dice = Dice(seed);
+        w.filter = Box::new(move |_, _| match dice.roll(100) {
+            n if n < loss => Fault::Lose,
+            n if n < loss + duplicates => Fault::Duplicate,
+            n if n < loss + duplicates + delays => Fault::Delay,
+            _ => Fault::Deliver,
+        });
+        exchange(&mut w, a, b, &pattern(len), chunk.max(len / 200));
+        w.filter = Box::new(|_, _| Fault::Deliver);
+        w.a.close(a);
+        w.b.close(b);
+        w.pass(seconds(200));
+        prop_assert_eq!((w.a.sockets.len(), w.b.sockets.len()), (0, 0));
+        prop_assert_eq!((w.a.deadline(), w.b.deadline()), (None, None));
+    }
 }
