@@ -36,6 +36,8 @@ pub(crate) fn build_package(package: &str) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTFLAGS", FLAGS)
+        // Backtraces need the symbol table only.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     command::run(&mut cargo)?;
     let elf = target_dir.join(TARGET).join("release").join(package);

@@ -1,6 +1,7 @@
 //! Tests of the `tyn` tool itself: exit codes, run-time configuration, signals, and one clear sentence for bad input.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,10 @@ type Test = fn(&Bench<'_>) -> Result<()>;
 const TESTS: &[(&str, Test)] = &[
     ("exit_status_of_the_guest_becomes_ours", exit_statuses),
     ("sigterm_stops_the_guest_with_exit_code_0", sigterm),
+    (
+        "second_signal_kills_a_guest_that_does_not_stop",
+        second_signal,
+    ),
     (
         "environment_reaches_the_guest_and_no_command_line",
         environment,
@@ -203,6 +208,43 @@ fn sigterm(bench: &Bench<'_>) -> Result<()> {
     ensure!(
         status.code() == Some(0),
         "tyn ended with {status} after SIGTERM"
+    );
+    Ok(())
+}
+
+/// pause() for ever: process 1 is not ended by a signal that it does not handle.
+fn second_signal(bench: &Bench<'_>) -> Result<()> {
+    // 1: mov eax, 34 (pause); syscall; jmp 1b
+    let image = bench.image_of(
+        "pause.img",
+        &program(&[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7]),
+    )?;
+    let mut tool = bench
+        .lab
+        .tyn()
+        .args(["run", "--trace", &image])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stderr = tool.stderr.take().context("standard error is a pipe")?;
+    let pid = Pid::from_child(&tool);
+    let mut signals = 0;
+    for line in BufReader::new(stderr).lines() {
+        let line = line?;
+        // The guest runs; then the first signal was understood.
+        let is_next = match signals {
+            0 => line.contains("metric boot_to_user_ns"),
+            _ => line.contains("stopping the guest"),
+        };
+        if is_next {
+            kill_process(pid, Signal::TERM)?;
+            signals += 1;
+        }
+    }
+    let status = tool.wait()?;
+    ensure!(
+        signals == 2 && status.code() == Some(137),
+        "{status} after {signals} signals"
     );
     Ok(())
 }

@@ -8,10 +8,12 @@ use std::sync::Barrier;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
+use object::{Object, ObjectSegment};
 use tyn_fs::cpio::Entries;
 use tyn_vm_host::{Machine, http};
 
 use super::Tally;
+use crate::debian;
 use crate::lab::{ANSWER_LIMIT, Guest, Lab, mib};
 
 /// Connections of the burst.
@@ -25,6 +27,7 @@ pub(super) fn run() -> Result<Tally> {
         "erts_in_the_image_is_debians_byte_for_byte",
         erts_is_debians(&lab),
     );
+    tally.count("kernel_and_image_fit_their_budget", budget(&lab));
     for machine in Machine::ALL {
         for cpus in [1, 2, 4, 8] {
             let name = format!("{machine}_with_{cpus}_cpus_serves_and_stops");
@@ -136,6 +139,30 @@ fn keep_alive(lab: &Lab) -> Result<()> {
     }
     drop(stream);
     guest.shut_down()
+}
+
+/// Kernel plus image: bytes that a guest has of them in memory, and bytes that are shipped, compressed.
+const MAPPED_BUDGET: u64 = 20_000_000;
+const SHIPPED_BUDGET: u64 = 7_000_000;
+
+fn budget(lab: &Lab) -> Result<()> {
+    let elf = fs::read(&lab.kernel)?;
+    let file = object::File::parse(&*elf)?;
+    let kernel: u64 = file.segments().map(|segment| segment.size()).sum();
+    let mapped = kernel + fs::metadata(&lab.image)?.len();
+    debian::ensure_program("zstd", "zstd")?;
+    let mut shipped = 0;
+    for file in [&lab.kernel, &lab.image] {
+        let mut zstd = Command::new("zstd");
+        zstd.args(["-19", "-q", "-T2", "--stdout"]).arg(file);
+        shipped += zstd.output()?.stdout.len() as u64;
+    }
+    eprintln!("          {mapped} bytes mapped, {shipped} bytes compressed");
+    ensure!(
+        mapped <= MAPPED_BUDGET && (1..=SHIPPED_BUDGET).contains(&shipped),
+        "{mapped} bytes mapped ({MAPPED_BUDGET} allowed), {shipped} compressed ({SHIPPED_BUDGET} allowed)"
+    );
+    Ok(())
 }
 
 /// Compares the programs in the image with those in the .deb file that apt verified.
