@@ -52,10 +52,12 @@ pub(crate) fn read(
     if is_seekable {
         let Position::Offset(offset) = position else {
             let mut offset = open.offset.lock();
+            check_end(*offset, dst.remaining())?;
             let count = open.file.read(At::Offset(*offset), dst)?;
             *offset += count as u64;
             return Ok(count);
         };
+        check_end(offset, dst.remaining())?;
         return open.file.read(At::Offset(offset), dst);
     }
     if dst.remaining() == 0 && open.file.as_socket().is_none() {
@@ -113,6 +115,15 @@ pub(crate) fn write(
     }
 }
 
+/// Checks that a transfer ends at an offset that there can be.
+fn check_end(offset: u64, len: usize) -> Result<(), Errno> {
+    let end = offset.checked_add(len as u64);
+    match end.map(i64::try_from) {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 fn write_seekable(
     open: &OpenFile,
     position: Position,
@@ -122,6 +133,7 @@ fn write_seekable(
     match position {
         Position::Current => {
             let mut offset = open.offset.lock();
+            check_end(*offset, src.remaining())?;
             let at = if appends {
                 At::End
             } else {
@@ -137,7 +149,10 @@ fn write_seekable(
         }
         // As on Linux, O_APPEND wins over the offset of pwrite.
         Position::Offset(_) | Position::End if appends => open.file.write(At::End, src),
-        Position::Offset(offset) => open.file.write(At::Offset(offset), src),
+        Position::Offset(offset) => {
+            check_end(offset, src.remaining())?;
+            open.file.write(At::Offset(offset), src)
+        }
         Position::End => open.file.write(At::End, src),
     }
 }

@@ -657,6 +657,15 @@ impl<B: Clone> Tree<B> {
         if source_is_dir && self.is_self_or_ancestor(source, to_dir)? {
             return Err(Errno::EINVAL);
         }
+        let holds_source = match target {
+            Some(target) if self.directory(target).is_ok() => {
+                self.is_self_or_ancestor(target, from_dir)?
+            }
+            _ => false,
+        };
+        if holds_source && how == RenameMode::Replace {
+            return Err(Errno::ENOTEMPTY);
+        }
         if how == RenameMode::Exchange {
             let target = target.ok_or(Errno::ENOENT)?;
             return self.exchange(

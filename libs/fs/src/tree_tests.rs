@@ -234,6 +234,9 @@ fn a_directory_is_not_moved_into_itself() {
     assert_eq!(into, Err(Errno::EINVAL));
     let up = rename(&mut t, (a, "b"), (ROOT, "a"), RenameMode::Replace);
     assert_eq!(up, Err(Errno::ENOTEMPTY));
+    touch(&mut t, b, "f");
+    let file_up = rename(&mut t, (b, "f"), (ROOT, "a"), RenameMode::Replace);
+    assert_eq!(file_up, Err(Errno::ENOTEMPTY));
     let swap = rename(&mut t, (a, "b"), (ROOT, "a"), RenameMode::Exchange);
     assert_eq!(swap, Err(Errno::EINVAL));
     let out = rename(&mut t, (a, "b"), (ROOT, "b"), RenameMode::Replace);

@@ -12,11 +12,15 @@ use crate::process::FsContext;
 /// Opens the file at `path` for running it.
 ///
 /// # Errors
-/// As `execve(2)`: `EACCES` when it is not a regular file or may not be executed, and those of path walks.
+/// As `execve(2)`: `EACCES` when it is not a regular file or may not be executed, `ETXTBSY` while it is open for writing,
+/// and those of path walks.
 pub(crate) fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
     let how = fs::How::existing(flags::O_RDONLY);
     let open = fs::open(&context.start(), path, how)?;
     check_executable(&open)?;
+    if let Some(file) = open.downcast::<fs::RegularFile>() {
+        file.keep_writers_out()?;
+    }
     Ok(open)
 }
 

@@ -43,6 +43,8 @@ struct Inner {
     modified: Option<Timespec>,
     /// `F_SEAL_*`.
     seals: u32,
+    /// Open descriptions that write, if positive; that run the file, which keeps writers out, if negative.
+    writers: i64,
 }
 
 /// The bytes of a regular file, shared by its names and open descriptions.
@@ -61,6 +63,7 @@ impl Body {
             content,
             modified: None,
             seals,
+            writers: 0,
         };
         Arc::new(Self {
             write_lock: SpinLock::new(()),
@@ -79,6 +82,42 @@ impl Body {
     #[must_use]
     pub fn from_base(quota: Arc<Quota>, base: Base) -> Arc<Self> {
         Self::new(Content::from_base(quota, base), fcntl::F_SEAL_SEAL)
+    }
+
+    /// Counts a description that writes.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while the file is run.
+    pub(super) fn begin_writing(&self) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        if inner.writers < 0 {
+            return Err(Errno::ETXTBSY);
+        }
+        inner.writers += 1;
+        Ok(())
+    }
+
+    /// Undoes [`Body::begin_writing`].
+    pub(super) fn end_writing(&self) {
+        self.inner.lock().writers -= 1;
+    }
+
+    /// Keeps writers out while the file is run.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while somebody has it open for writing.
+    pub(super) fn begin_running(&self) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        if inner.writers > 0 {
+            return Err(Errno::ETXTBSY);
+        }
+        inner.writers -= 1;
+        Ok(())
+    }
+
+    /// Undoes [`Body::begin_running`].
+    pub(super) fn end_running(&self) {
+        self.inner.lock().writers += 1;
     }
 
     /// Returns the size in bytes.

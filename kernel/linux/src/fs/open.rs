@@ -184,10 +184,11 @@ fn open_inode(ino: Ino, how: How) -> Result<Arc<dyn File>, Errno> {
     match stat.mode & mode::S_IFMT {
         mode::S_IFREG => {
             let body = fs().with_tree(|t| t.body(ino))?;
+            let file = RegularFile::new(pin, body, how.flags)?;
             if how.has(o::O_TRUNC) && how.is_writing() {
-                body.set_size(0)?;
+                file.body().set_size(0)?;
             }
-            Ok(Arc::new(RegularFile::new(pin, body)))
+            Ok(Arc::new(file))
         }
         mode::S_IFCHR => match tty::open(stat.rdev, &pin) {
             Some(result) => result,
@@ -221,7 +222,7 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
     match pin {
         Ok(pin) => {
             let shown = name_of(found)?;
-            let file = RegularFile::new(pin, body);
+            let file = RegularFile::new(pin, body, how.flags)?;
             Ok(OpenFile::new(Arc::new(file), status_flags(how), shown))
         }
         // Somebody made it since we looked.
@@ -245,7 +246,7 @@ fn open_temporary(dir: &Node, how: How) -> Result<Arc<OpenFile>, Errno> {
     let device = fs().with_tree(|t| t.dev(*dir_ino))?;
     let (pin, body) = orphan(how.mode & !how.umask, device, fcntl::F_SEAL_SEAL)?;
     let name = format!("{}/#{}", path_text(&dir.directory_path()?), pin.ino().0);
-    let file = RegularFile::new(pin, body);
+    let file = RegularFile::new(pin, body, how.flags)?;
     Ok(OpenFile::new(Arc::new(file), status_flags(how), name))
 }
 
@@ -270,7 +271,7 @@ fn orphan(permissions: u32, device: u64, seals: u32) -> Result<(Pin, Arc<Body>),
 pub fn memfd(name: &[u8], permissions: u32, seals: u32) -> Result<Arc<OpenFile>, Errno> {
     let (pin, body) = orphan(permissions, dev::ANONYMOUS, seals)?;
     let shown = format!("/memfd:{} (deleted)", path_text(name));
-    let file = RegularFile::new(pin, body);
     let flags = o::O_RDWR | o::O_LARGEFILE;
+    let file = RegularFile::new(pin, body, flags)?;
     Ok(OpenFile::new(Arc::new(file), flags, shown))
 }

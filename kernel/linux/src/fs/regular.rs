@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 
+use tyn_abi::fs::open::{O_ACCMODE, O_RDONLY};
 use tyn_abi::{Errno, Sink, Source};
 use tyn_fs::tree::Ino;
 use tyn_hal::mem::Frame;
@@ -16,11 +18,40 @@ use crate::file::{At, File};
 pub struct RegularFile {
     pin: Pin,
     body: Arc<Body>,
+    writes: bool,
+    runs: AtomicBool,
 }
 
 impl RegularFile {
-    pub(super) fn new(pin: Pin, body: Arc<Body>) -> Self {
-        Self { pin, body }
+    /// Opens a file with these flags.
+    ///
+    /// # Errors
+    /// `ETXTBSY` for writing, while it is run.
+    pub(super) fn new(pin: Pin, body: Arc<Body>, flags: u32) -> Result<Self, Errno> {
+        let writes = flags & O_ACCMODE != O_RDONLY;
+        if writes {
+            body.begin_writing()?;
+        }
+        Ok(Self {
+            pin,
+            body,
+            writes,
+            runs: AtomicBool::new(false),
+        })
+    }
+
+    /// Keeps writers out as long as this description lives, for a file that is run.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while somebody has it open for writing.
+    pub fn keep_writers_out(&self) -> Result<(), Errno> {
+        if !self.runs.swap(true, Ordering::Relaxed)
+            && let Err(errno) = self.body.begin_running()
+        {
+            self.runs.store(false, Ordering::Relaxed);
+            return Err(errno);
+        }
+        Ok(())
     }
 
     /// Returns the inode.
@@ -33,6 +64,17 @@ impl RegularFile {
     #[must_use]
     pub fn body(&self) -> &Arc<Body> {
         &self.body
+    }
+}
+
+impl Drop for RegularFile {
+    fn drop(&mut self) {
+        if self.writes {
+            self.body.end_writing();
+        }
+        if *self.runs.get_mut() {
+            self.body.end_running();
+        }
     }
 }
 

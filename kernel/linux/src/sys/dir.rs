@@ -168,11 +168,11 @@ pub(crate) fn sys_linkat(
     if found.wants_directory {
         return Err(Errno::ENOENT);
     }
+    let name = Name::copied(found.ordinary_name(Errno::EEXIST)?);
+    let parent = at::tree_dir(&found.parent)?;
     if source.dev() != found.parent.dev() {
         return Err(Errno::EXDEV);
     }
-    let name = Name::copied(found.ordinary_name(Errno::EEXIST)?);
-    let parent = at::tree_dir(&found.parent)?;
     let allow_orphan = is_linkable_orphan(cx, &source, old_fd, flags);
     let ino = source.tree_ino()?;
     let time = now();

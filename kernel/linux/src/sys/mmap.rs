@@ -46,7 +46,11 @@ pub(crate) fn sys_mmap(
         return Err(Errno::EINVAL);
     }
     let open = if flags & map::MAP_ANONYMOUS == 0 {
-        Some(cx.process.files().get(fd)?)
+        let open = cx.process.files().get(fd)?;
+        if open.is_path_only() {
+            return Err(Errno::EBADF);
+        }
+        Some(open)
     } else {
         None
     };

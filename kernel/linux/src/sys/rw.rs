@@ -65,17 +65,33 @@ pub(crate) fn sys_pwrite64(
     transfer::write(cx, &open, position, &mut src, Wait::Allowed).map(done)
 }
 
+/// Reads the vector of a `readv`; as on Linux the access mode is checked first.
+fn read_vector(open: &OpenFile, iov: UserVa, count: usize) -> Result<UserBuffers, Errno> {
+    if !open.is_readable() {
+        return Err(Errno::EBADF);
+    }
+    UserBuffers::from_iovec(iov, count)
+}
+
+/// Reads the vector of a `writev`.
+fn write_vector(open: &OpenFile, iov: UserVa, count: usize) -> Result<UserBuffers, Errno> {
+    if !open.is_writable() {
+        return Err(Errno::EBADF);
+    }
+    UserBuffers::from_iovec(iov, count)
+}
+
 /// `readv(2)`.
 pub(crate) fn sys_readv(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> SysResult {
     let open = cx.open_file(fd)?;
-    let mut dst = UserBuffers::from_iovec(iov, count)?;
+    let mut dst = read_vector(&open, iov, count)?;
     transfer::read(cx, &open, Position::Current, &mut dst, Wait::Allowed).map(done)
 }
 
 /// `writev(2)`.
 pub(crate) fn sys_writev(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> SysResult {
     let open = cx.open_file(fd)?;
-    let mut src = UserBuffers::from_iovec(iov, count)?;
+    let mut src = write_vector(&open, iov, count)?;
     transfer::write(cx, &open, Position::Current, &mut src, Wait::Allowed).map(done)
 }
 
@@ -89,7 +105,7 @@ pub(crate) fn sys_preadv(
 ) -> SysResult {
     let position = offset_of(offset)?;
     let open = cx.open_file(fd)?;
-    let mut dst = UserBuffers::from_iovec(iov, count)?;
+    let mut dst = read_vector(&open, iov, count)?;
     transfer::read(cx, &open, position, &mut dst, Wait::Allowed).map(done)
 }
 
@@ -103,7 +119,7 @@ pub(crate) fn sys_pwritev(
 ) -> SysResult {
     let position = offset_of(offset)?;
     let open = cx.open_file(fd)?;
-    let mut src = UserBuffers::from_iovec(iov, count)?;
+    let mut src = write_vector(&open, iov, count)?;
     transfer::write(cx, &open, position, &mut src, Wait::Allowed).map(done)
 }
 
@@ -154,7 +170,7 @@ pub(crate) fn sys_preadv2(
 ) -> SysResult {
     let (position, wait) = position_and_wait(cx, offset, flags, rwf::HIPRI | rwf::NOWAIT)?;
     let open = cx.open_file(fd)?;
-    let mut dst = UserBuffers::from_iovec(iov, count)?;
+    let mut dst = read_vector(&open, iov, count)?;
     transfer::read(cx, &open, position, &mut dst, wait).map(done)
 }
 
@@ -171,7 +187,7 @@ pub(crate) fn sys_pwritev2(
     let known = rwf::HIPRI | rwf::DSYNC | rwf::SYNC | rwf::NOWAIT | rwf::APPEND;
     let (position, wait) = position_and_wait(cx, offset, flags, known)?;
     let open = cx.open_file(fd)?;
-    let mut src = UserBuffers::from_iovec(iov, count)?;
+    let mut src = write_vector(&open, iov, count)?;
     transfer::write(cx, &open, position, &mut src, wait).map(done)
 }
 
