@@ -209,14 +209,6 @@ impl World {
         }
     }
 
-    #[expect(dead_code, reason = "suites to come")]
-    pub(crate) fn of(&mut self, side: Side) -> &mut Stack {
-        match side {
-            Side::A => &mut self.a,
-            Side::B => &mut self.b,
-        }
-    }
-
     fn carry(&mut self, from: Side) -> bool {
         let (source, target) = match from {
             Side::A => (0, 1),

@@ -1,1 +1,129 @@
-//! Placeholder.
+//! Many connections: the work for one does not grow with the number of others.
+
+use super::*;
+
+/// Counts what the stack looks at: entries in its lists of things to do.
+#[test]
+fn thousands_of_idle_connections_add_nothing_to_the_work_for_one() {
+    const CONNECTIONS: usize = 5000;
+    let small = TcpOptions::new(2048);
+    let mut w = World::with_limits(Limits {
+        tcp_buffers: 64 << 20,
+        ..Limits::default()
+    });
+    let listener = w.listen(80, 4096);
+    w.b.tcp_change_options(listener, |o| *o = small.clone())
+        .unwrap();
+    let mut pairs = Vec::new();
+    for n in 0..CONNECTIONS {
+        let client = w.a.tcp_socket(small.clone()).unwrap();
+        w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
+        w.settle();
+        let (server, _) = w.b.tcp_accept(listener).unwrap();
+        pairs.push((client, server));
+        if n % 1000 == 0 {
+            assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+        }
+    }
+    w.pass(seconds(1));
+    assert_eq!(
+        (w.a.deadline(), w.b.deadline()),
+        (None, None),
+        "nothing to do for the idle"
+    );
+    assert_eq!(w.b.tcp.connections.len(), CONNECTIONS);
+    let mut dice = Dice(7);
+    let before = w.frames;
+    for _ in 0..1000 {
+        let (client, server) = pairs[dice.roll(CONNECTIONS as u64) as usize];
+        send(&mut w.a, client, b"ping").unwrap();
+        w.settle();
+        assert_eq!(receive(&mut w.b, server, 9), Ok(b"ping".to_vec()));
+        send(&mut w.b, server, b"pong").unwrap();
+        w.settle();
+        assert_eq!(receive(&mut w.a, client, 9), Ok(b"pong".to_vec()));
+        w.pass(ms(20));
+        assert!(w.a.dirty.is_empty() && w.b.dirty.is_empty());
+    }
+    // Two segments with data and, when both are at rest, one acknowledgement.
+    assert!(w.frames - before <= 3500, "{}", w.frames - before);
+    for (client, server) in pairs {
+        w.a.close(client);
+        w.b.close(server);
+    }
+    w.b.close(listener);
+    w.pass(seconds(61));
+    assert_eq!((w.a.sockets.len(), w.b.sockets.len()), (0, 0));
+    assert_eq!((w.a.tcp.buffered, w.b.tcp.buffered), (0, 0));
+    assert_eq!((w.a.tcp.time_waits.len(), w.b.tcp.time_waits.len()), (0, 0));
+    assert!(w.b.ports_tcp.is_free(80));
+}
+
+#[test]
+fn flood_of_requests_is_bounded_and_service_goes_on_after_it() {
+    let limits = Limits {
+        half_open: 100,
+        ..Limits::default()
+    };
+    let mut w = World::with_limits(limits);
+    let listener = w.listen(80, 64);
+    w.filter = Box::new(|side, frame| match segment(frame) {
+        // A flooder never acknowledges.
+        Some(s) if side == Side::A && !s.syn() => Fault::Lose,
+        _ => Fault::Deliver,
+    });
+    w.dial(80);
+    w.settle();
+    for _ in 0..500 {
+        w.dial(80);
+    }
+    w.settle();
+    assert_eq!(w.b.tcp.half_open.len(), 100);
+    assert_eq!(w.b.tcp.buffered, 0, "requests have no buffers");
+    w.filter = Box::new(|_, _| Fault::Deliver);
+    w.pass(seconds(130));
+    while w.b.tcp_accept(listener).is_ok() {}
+    let client = w.dial(80);
+    w.pass(seconds(2));
+    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+}
+
+#[test]
+fn turn_has_a_budget_and_asks_for_another() {
+    let mut w = World::new();
+    w.pair();
+    let noise = core::iter::repeat_n(alloc::vec![0xff; 60], 3000);
+    w.cards[1].with(|c| c.received.extend(noise));
+    w.b.on_interrupt(w.now);
+    assert!(w.cards[1].with(|c| !c.received.is_empty()));
+    assert_eq!(w.b.deadline(), Some(w.now));
+    w.b.on_interrupt(w.now);
+    assert!(w.cards[1].with(|c| c.received.is_empty() && c.interrupts));
+    assert_eq!(w.b.deadline(), None);
+}
+
+#[test]
+fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
+    let mut w = World::new();
+    let count = crate::ports::ephemeral_count();
+    for n in 0..count {
+        w.a.ports_tcp.hold(crate::ports::ephemeral(n));
+    }
+    let s = w.a.tcp_socket(options()).unwrap();
+    assert_eq!(w.a.tcp_bind(s, at(ANY, 0)), Err(Errno::EADDRINUSE));
+    assert_eq!(
+        w.a.tcp_connect(s, at(B, 80), w.now),
+        Ok(()),
+        "another peer shares a port"
+    );
+    let t = w.a.tcp_socket(options()).unwrap();
+    for n in 0..count {
+        let port = crate::ports::ephemeral(n);
+        let _ = w.a.ports_tcp.bind(t, at(ANY, port), true);
+    }
+    let u = w.a.tcp_socket(options()).unwrap();
+    assert_eq!(
+        w.a.tcp_connect(u, at(B, 80), w.now),
+        Err(Errno::EADDRNOTAVAIL)
+    );
+}
