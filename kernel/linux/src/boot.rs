@@ -22,7 +22,7 @@ use crate::exit::INIT;
 use crate::file::{At, flags};
 use crate::fs::{self, FsContext, How};
 use crate::kernel::{self, kernel};
-use crate::{mm, sched, signal, trace, tty};
+use crate::{mm, net, sched, signal, trace, tty};
 
 /// `open(2)`: fail unless it is a directory.
 const O_DIRECTORY: u32 = 0o200_000;
@@ -75,6 +75,7 @@ pub fn start(boot: &BootInfo, probe: impl FnOnce(&BootInfo) -> Machine) -> ! {
     milestone("root file system is ready");
     let machine = probe(boot);
     tty::init(machine.console);
+    net::init(machine.network, options.ip, boot.ram_bytes);
     milestone("devices are ready");
     start_first_process();
     power::on_power_button(on_power_button);

@@ -24,6 +24,7 @@ pub mod kernel;
 pub mod limits;
 mod lock;
 pub mod mm;
+pub mod net;
 pub mod pipe;
 pub mod process;
 pub mod random;

@@ -1,0 +1,377 @@
+//! IPv4 sockets (`ip(7)`, `tcp(7)`, `udp(7)`).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use tyn_abi::socket::{AF_INET, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM};
+use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
+use tyn_hal::time;
+use tyn_net::{SocketId, Take, TcpOptions};
+
+use super::options::{self, IpSwitches};
+use super::{close, inspect, operate, register};
+use crate::anon::{self, Home};
+use crate::cx::{Cx, SysResult};
+use crate::file::{At, File, OpenFile, flags};
+use crate::pipe::FIONREAD;
+use crate::socket::{Accepted, Blocking, Control, Direction, Incoming, Outgoing, Socket};
+use crate::socket_options::Options;
+use crate::user_io;
+use crate::wait::{Interrupted, WaitQueue};
+
+/// Address family "none": dissolves an association (`connect(2)`).
+const AF_UNSPEC: u16 = 0;
+/// Protocol numbers (`/etc/protocols`).
+pub(super) const IPPROTO_IP: i32 = 0;
+pub(super) const IPPROTO_TCP: i32 = 6;
+const IPPROTO_UDP: i32 = 17;
+/// `ioctl(2)`: bytes that were written but not acknowledged.
+const TIOCOUTQ: u32 = 0x5411;
+/// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
+const DEFAULT_BUFFER: u32 = 32 * 1024;
+
+/// What a socket speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// An IPv4 socket.
+pub(crate) struct InetSocket {
+    pub(super) id: SocketId,
+    pub(super) protocol: Protocol,
+    queue: Arc<WaitQueue>,
+    pub(super) options: Options,
+    pub(super) switches: IpSwitches,
+    pub(super) is_listening: AtomicBool,
+    inode: u64,
+}
+
+impl core::fmt::Debug for InetSocket {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "InetSocket({:?} {})", self.protocol, self.inode)
+    }
+}
+
+/// Opens a socket with these status flags.
+///
+/// # Errors
+/// `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`; `EPERM` never: everybody is root.
+pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile>, Errno> {
+    let protocol_number = i32::try_from(protocol).map_err(|_| Errno::EINVAL)?;
+    let protocol = match (kind, protocol_number) {
+        (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => Protocol::Tcp,
+        (SOCK_DGRAM, IPPROTO_IP | IPPROTO_UDP) => Protocol::Udp,
+        (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
+        _ => return Err(Errno::ESOCKTNOSUPPORT),
+    };
+    let id = operate(|stack| match protocol {
+        Protocol::Tcp => stack.tcp_socket(TcpOptions::new(DEFAULT_BUFFER as usize)),
+        Protocol::Udp => stack.udp_socket(),
+    })?;
+    let options = match protocol {
+        Protocol::Tcp => Options::new(DEFAULT_BUFFER, DEFAULT_BUFFER),
+        Protocol::Udp => Options::default(),
+    };
+    let socket = Arc::new(InetSocket::new(id, protocol, options, IpSwitches::default()));
+    let name = socket.name();
+    Ok(OpenFile::new(socket, flags::O_RDWR | status, name))
+}
+
+/// Decodes a `struct sockaddr_in`.
+fn decode(address: &[u8]) -> Result<SocketAddrV4, Errno> {
+    let [f0, f1, p0, p1, a, b, c, d, ..] = *address else { return Err(Errno::EINVAL) };
+    if address.len() < 16 {
+        return Err(Errno::EINVAL);
+    }
+    if u16::from_le_bytes([f0, f1]) != AF_INET {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    Ok(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p0, p1])))
+}
+
+/// Encodes a `struct sockaddr_in`.
+fn encode(address: SocketAddrV4) -> Vec<u8> {
+    let mut bytes = AF_INET.to_le_bytes().to_vec();
+    bytes.extend(address.port().to_be_bytes());
+    bytes.extend(address.ip().octets());
+    bytes.extend([0; 8]);
+    bytes
+}
+
+/// Returns whether an address says `AF_UNSPEC`.
+fn is_unspecified(address: &[u8]) -> bool {
+    matches!(*address, [f0, f1, ..] if u16::from_le_bytes([f0, f1]) == AF_UNSPEC)
+}
+
+impl InetSocket {
+    fn new(id: SocketId, protocol: Protocol, options: Options, switches: IpSwitches) -> Self {
+        let queue = Arc::new(WaitQueue::new());
+        register(id, &queue);
+        let is_listening = AtomicBool::new(false);
+        Self { id, protocol, queue, options, switches, is_listening, inode: anon::inode_number() }
+    }
+
+    fn name(&self) -> String {
+        format!("socket:[{}]", self.inode)
+    }
+
+    fn receive_stream(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
+        let take = match () {
+            () if flags.contains(MsgFlags::PEEK) => Take::Peek,
+            () if flags.contains(MsgFlags::TRUNC) => Take::Discard(dst.remaining()),
+            () => Take::Bytes,
+        };
+        let count = operate(|stack| stack.tcp_receive(self.id, take, dst))?;
+        Ok(Incoming { count, ..Incoming::default() })
+    }
+
+    fn receive_datagram(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
+        let peeks = flags.contains(MsgFlags::PEEK);
+        let received = match operate(|stack| stack.udp_receive(self.id, peeks, dst)) {
+            Err(Errno::EAGAIN) if inspect(|stack| stack.udp_is_read_shut(self.id)) => {
+                return Ok(Incoming::default());
+            }
+            received => received?,
+        };
+        let is_cut = received.copied < received.len;
+        let mut control = Vec::new();
+        let mut push = |kind: i32, value: u8| {
+            let data = i32::from(value).to_le_bytes().to_vec();
+            control.push(Control { level: IPPROTO_IP, kind, data });
+        };
+        if self.switches.receives_ttl.load(Ordering::Relaxed) {
+            push(options::IP_TTL, received.ttl);
+        }
+        if self.switches.receives_tos.load(Ordering::Relaxed) {
+            let data = alloc::vec![received.tos];
+            control.push(Control { level: IPPROTO_IP, kind: options::IP_TOS, data });
+        }
+        Ok(Incoming {
+            count: if flags.contains(MsgFlags::TRUNC) { received.len } else { received.copied },
+            address: Some(encode(received.source)),
+            control,
+            flags: if is_cut { MsgFlags::TRUNC } else { MsgFlags::empty() },
+            ..Incoming::default()
+        })
+    }
+
+    /// Waits until an attempt to connect ended.
+    fn wait_connected(&self, cx: &Cx<'_>) -> Result<(), Errno> {
+        let timeout = self.options.timeout(Direction::Send);
+        let deadline = timeout.map(|t| time::now() + t);
+        let ended = || operate(|stack| stack.tcp_connect_result(self.id));
+        match cx.block_on(&[&self.queue], Events::OUT, deadline, ended) {
+            Ok(result) => result,
+            Err(Interrupted::TimedOut) => Err(Errno::EINPROGRESS),
+            Err(Interrupted::Signal) if timeout.is_some() => Err(Errno::EINTR),
+            Err(Interrupted::Signal) => Err(Errno::ERESTARTSYS),
+        }
+    }
+}
+
+impl File for InetSocket {
+    fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        self.receive(dst, MsgFlags::empty()).map(|incoming| incoming.count)
+    }
+
+    fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
+        operate(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_send(self.id, src),
+            Protocol::Udp => stack.udp_send(self.id, None, src),
+        })
+    }
+
+    fn poll(&self) -> Events {
+        inspect(|stack| stack.readiness(self.id))
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.queue)
+    }
+
+    fn stat(&self) -> Result<[u8; 144], Errno> {
+        Ok(anon::stat(Home::Sockets, self.inode))
+    }
+
+    fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
+        let (unread, unsent) = match self.protocol {
+            Protocol::Tcp => inspect(|stack| stack.tcp_queues(self.id))?,
+            Protocol::Udp => (inspect(|stack| stack.udp_next_len(self.id)), 0),
+        };
+        let value = match request {
+            FIONREAD => unread,
+            TIOCOUTQ => unsent,
+            _ => {
+                cx.trace_unsupported("ioctl on a socket", u64::from(request));
+                return Err(Errno::ENOTTY);
+            }
+        };
+        user_io::write_bytes(arg, &(value as u32).to_le_bytes())?;
+        Ok(0)
+    }
+
+    fn as_socket(&self) -> Option<&dyn Socket> {
+        Some(self)
+    }
+
+    fn release(&self) {
+        close(self.id);
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Socket for InetSocket {
+    fn kind(&self) -> u32 {
+        match self.protocol {
+            Protocol::Tcp => SOCK_STREAM,
+            Protocol::Udp => SOCK_DGRAM,
+        }
+    }
+
+    fn bind(&self, _: &mut Cx<'_>, address: &[u8]) -> Result<(), Errno> {
+        let at = decode(address)?;
+        operate(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_bind(self.id, at),
+            Protocol::Udp => stack.udp_bind(self.id, at),
+        })
+    }
+
+    fn connect(&self, cx: &mut Cx<'_>, address: &[u8], blocking: Blocking) -> Result<(), Errno> {
+        if is_unspecified(address) {
+            return operate(|stack| match self.protocol {
+                Protocol::Tcp => stack.tcp_disconnect(self.id),
+                Protocol::Udp => stack.udp_connect(self.id, None),
+            });
+        }
+        let to = decode(address)?;
+        if self.protocol == Protocol::Udp {
+            return operate(|stack| stack.udp_connect(self.id, Some(to)));
+        }
+        match operate(|stack| stack.tcp_connect(self.id, to, time::now())) {
+            Ok(()) => {}
+            // A second call waits for the first attempt, and learns of its success once.
+            Err(Errno::EALREADY) if blocking == Blocking::Yes => {}
+            Err(Errno::EISCONN) => {
+                return operate(|stack| stack.tcp_connect_result(self.id)).unwrap_or(Err(Errno::EALREADY));
+            }
+            Err(errno) => return Err(errno),
+        }
+        match blocking {
+            Blocking::Yes => self.wait_connected(cx),
+            Blocking::No => Err(Errno::EINPROGRESS),
+        }
+    }
+
+    fn listen(&self, _: &mut Cx<'_>, backlog: usize) -> Result<(), Errno> {
+        if self.protocol == Protocol::Udp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        operate(|stack| stack.tcp_listen(self.id, backlog))?;
+        self.is_listening.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn accept(&self) -> Result<Accepted, Errno> {
+        if self.protocol == Protocol::Udp {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let (id, peer) = operate(|stack| stack.tcp_accept(self.id))?;
+        let options = options::inherit(&self.options);
+        let socket = Self::new(id, Protocol::Tcp, options, self.switches.duplicate());
+        let name = socket.name();
+        Ok(Accepted { file: Arc::new(socket), name, peer: encode(peer) })
+    }
+
+    fn local_address(&self) -> Result<Vec<u8>, Errno> {
+        inspect(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_local(self.id),
+            Protocol::Udp => stack.udp_local(self.id),
+        })
+        .map(encode)
+    }
+
+    fn peer_address(&self) -> Result<Vec<u8>, Errno> {
+        inspect(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_remote(self.id),
+            Protocol::Udp => stack.udp_remote(self.id),
+        })
+        .map(encode)
+    }
+
+    fn send(&self, cx: &Cx<'_>, src: &mut dyn Source, message: &mut Outgoing) -> Result<usize, Errno> {
+        const REFUSED: MsgFlags = MsgFlags::OOB.union(MsgFlags::FASTOPEN).union(MsgFlags::ZEROCOPY);
+        if message.flags.intersects(REFUSED) {
+            cx.trace_unsupported("send flags", u64::from(message.flags.bits()));
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if !message.rights.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(control) = message.control.first() {
+            cx.trace_unsupported("send control message", control.kind.cast_unsigned().into());
+            return Err(Errno::EINVAL);
+        }
+        match self.protocol {
+            // The address of a connected stream is ignored, as on Linux.
+            Protocol::Tcp => operate(|stack| stack.tcp_send(self.id, src)),
+            Protocol::Udp => {
+                let to = message.address.as_deref().map(decode).transpose()?;
+                operate(|stack| stack.udp_send(self.id, to, src))
+            }
+        }
+    }
+
+    fn receive(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
+        if flags.contains(MsgFlags::OOB) {
+            return Err(Errno::EINVAL);
+        }
+        if flags.contains(MsgFlags::ERRQUEUE) {
+            // The error queue is always empty.
+            return Err(Errno::EAGAIN);
+        }
+        match self.protocol {
+            Protocol::Tcp => self.receive_stream(dst, flags),
+            Protocol::Udp => self.receive_datagram(dst, flags),
+        }
+    }
+
+    fn shutdown(&self, how: i32) -> Result<(), Errno> {
+        let (read, write) = match how {
+            SHUT_RD => (true, false),
+            SHUT_WR => (false, true),
+            SHUT_RDWR => (true, true),
+            _ => return Err(Errno::EINVAL),
+        };
+        operate(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_shutdown(self.id, read, write),
+            Protocol::Udp => stack.udp_shutdown(self.id, read, write),
+        })
+    }
+
+    fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+        options::get(self, cx, level, name)
+    }
+
+    fn set_option(&self, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+        options::set(self, cx, level, name, value)
+    }
+
+    fn timeout(&self, direction: Direction) -> Option<Nanos> {
+        self.options.timeout(direction)
+    }
+}
+
+/// Takes the pending error of a socket (`SO_ERROR`).
+pub(super) fn take_error(id: SocketId) -> u32 {
+    operate(|stack| stack.take_error(id)).map_or(0, |errno| u32::from(errno.number()))
+}

@@ -1,0 +1,174 @@
+//! The network: the one stack, its lock, its interrupts and timers, and the IPv4 sockets over it.
+//!
+//! Everything that changes the stack goes through [`operate`]: take the lock, do the work, let the stack take a turn (so that
+//! what was queued goes out), take what happened; then, without the lock, wake those concerned, arm the timer for the stack's
+//! next deadline, and write down a new configuration. The card's interrupt and the timer are such operations, too.
+//!
+//! | who | when | does |
+//! |---|---|---|
+//! | system call | any time, holding no lock | `operate(call)` |
+//! | card's interrupt | ring 3 or idle was interrupted | `operate(on_interrupt)` |
+//! | timer | the stack's deadline passed | `operate(nothing)` |
+
+mod inet;
+mod options;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use core::net::Ipv4Addr;
+
+use tyn_abi::Nanos;
+use tyn_bootfmt::options::Ip;
+use tyn_hal::sync::{Once, SpinLock};
+use tyn_hal::{random, time};
+use tyn_net::device::NetDevice;
+use tyn_net::{Cidr, ConfigEvent, IpConfig, Lease, Limits, SocketId, Stack, StackConfig};
+
+use crate::file::flags;
+use crate::fs::{self, FsContext, How};
+use crate::sched::{self, TimerId, TimerTarget};
+use crate::wait::WaitQueue;
+
+pub(crate) use inet::open;
+
+/// The stack and who waits for it.
+struct Network {
+    stack: SpinLock<Stack>,
+    /// The queue of each open socket.
+    queues: SpinLock<BTreeMap<SocketId, Arc<WaitQueue>>>,
+    /// The timer that is set, and for when.
+    timer: SpinLock<Option<(Nanos, TimerId)>>,
+}
+
+static NETWORK: Once<Network> = Once::new();
+
+/// The stack's deadline.
+struct Turn;
+
+impl TimerTarget for Turn {
+    fn expired(self: Arc<Self>, _: Nanos) {
+        let Some(network) = NETWORK.get() else { return };
+        *network.timer.lock() = None;
+        operate(|_| ());
+    }
+}
+
+/// Makes the stack over the card, if there is one, and starts to configure it.
+pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ram_bytes: u64) {
+    let mut entropy = [0; 32];
+    random::seed(&mut entropy);
+    let ip = match ip {
+        Ip::Dhcp => IpConfig::Dhcp,
+        Ip::Off => IpConfig::Off,
+        Ip::Static { address, prefix, gateway, dns } => IpConfig::Static(Lease {
+            address: Cidr { address: Ipv4Addr::from(address), prefix },
+            gateway: gateway.map(Ipv4Addr::from),
+            dns: dns.map(Ipv4Addr::from).into_iter().collect(),
+        }),
+    };
+    // A quarter of the memory for queues, as Linux's tcp_mem.
+    let tcp_buffers = usize::try_from(ram_bytes / 4).unwrap_or(usize::MAX);
+    let limits = Limits { tcp_buffers, ..Limits::default() };
+    let stack = Stack::new(StackConfig { device, ip, entropy, limits }, time::now());
+    NETWORK.set(Network {
+        stack: SpinLock::new(stack),
+        queues: SpinLock::new(BTreeMap::new()),
+        timer: SpinLock::new(None),
+    });
+    operate(Stack::enable_interrupts);
+}
+
+/// Takes the card's interrupt. Harmless before [`init`].
+pub fn on_interrupt() {
+    if NETWORK.get().is_some() {
+        operate(|stack| stack.on_interrupt(time::now()));
+    }
+}
+
+/// Does `work` on the stack, lets it take a turn, and tells everybody what came of it. The caller holds no lock that a wait
+/// queue or the file system may want.
+///
+/// # Panics
+/// Before [`init`].
+fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
+    let network = NETWORK.get().expect("invariant: the network is set up before the first process");
+    let (result, wakes, events, deadline) = {
+        let mut stack = network.stack.lock();
+        let result = work(&mut stack);
+        stack.poll(time::now());
+        (result, stack.take_wakes(), stack.take_config_events(), stack.deadline())
+    };
+    if !wakes.is_empty() {
+        let told: Vec<_> = {
+            let queues = network.queues.lock();
+            wakes.iter().filter_map(|w| Some((Arc::clone(queues.get(&w.socket)?), w.events))).collect()
+        };
+        for (queue, events) in told {
+            queue.notify(events);
+        }
+    }
+    for event in events {
+        configured(&event);
+    }
+    if let Some(deadline) = deadline {
+        arm(network, deadline);
+    }
+    result
+}
+
+/// Looks at the stack without giving it a turn.
+fn inspect<T>(look: impl FnOnce(&mut Stack) -> T) -> T {
+    let network = NETWORK.get().expect("invariant: the network is set up before the first process");
+    look(&mut network.stack.lock())
+}
+
+/// Makes sure that the timer fires at `deadline` or before.
+fn arm(network: &Network, deadline: Nanos) {
+    let mut timer = network.timer.lock();
+    if let Some((at, id)) = *timer {
+        if at <= deadline {
+            return;
+        }
+        sched::cancel_timer(id);
+    }
+    *timer = Some((deadline, sched::set_timer(deadline, Arc::new(Turn))));
+}
+
+/// Writes `/etc/resolv.conf` when the card got its configuration.
+fn configured(event: &ConfigEvent) {
+    let ConfigEvent::Up(lease) = event else { return };
+    let text: String = lease.dns.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let write = || {
+        let context = FsContext::new()?;
+        let how = How { flags: flags::O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, umask: 0o022 };
+        let open = fs::open(&context.start(), b"/etc/resolv.conf", how)?;
+        let mut src = text.as_bytes();
+        open.file.write(crate::file::At::Offset(0), &mut src)
+    };
+    // Without a file system there is nobody to read it.
+    let _ = write();
+}
+
+const O_CREAT: u32 = 0o100;
+const O_TRUNC: u32 = 0o1000;
+
+/// Notes a socket's queue.
+fn register(id: SocketId, queue: &Arc<WaitQueue>) {
+    if let Some(network) = NETWORK.get() {
+        network.queues.lock().insert(id, Arc::clone(queue));
+    }
+}
+
+/// Closes a socket.
+fn close(id: SocketId) {
+    if let Some(network) = NETWORK.get() {
+        let queue = network.queues.lock().remove(&id);
+        drop(queue);
+        operate(|stack| stack.close(id));
+    }
+}

@@ -1,0 +1,272 @@
+//! Options of IPv4 sockets: `SOL_SOCKET` (`socket(7)`), `IPPROTO_IP` (`ip(7)`), `IPPROTO_TCP` (`tcp(7)`).
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use tyn_abi::socket::{AF_INET, SOL_SOCKET, so};
+use tyn_abi::{Errno, Nanos};
+use tyn_net::{TcpOptions, TcpStatus, UdpOptions};
+
+use super::inet::{IPPROTO_IP, IPPROTO_TCP, InetSocket, Protocol, take_error};
+use super::{inspect, operate};
+use crate::cx::Cx;
+use crate::socket::Socket;
+use crate::socket_options::{Options, int};
+
+/// `ip(7)` options.
+pub(super) const IP_TOS: i32 = 1;
+pub(super) const IP_TTL: i32 = 2;
+const IP_RECVTTL: i32 = 12;
+const IP_RECVTOS: i32 = 13;
+const IP_MULTICAST_TTL: i32 = 33;
+/// `tcp(7)` options.
+const TCP_NODELAY: i32 = 1;
+const TCP_MAXSEG: i32 = 2;
+const TCP_CORK: i32 = 3;
+const TCP_KEEPIDLE: i32 = 4;
+const TCP_KEEPINTVL: i32 = 5;
+const TCP_KEEPCNT: i32 = 6;
+const TCP_INFO: i32 = 11;
+const TCP_USER_TIMEOUT: i32 = 18;
+/// Time to live unless set.
+const DEFAULT_TTL: u8 = 64;
+
+/// Which control messages the receiver wants.
+#[derive(Debug, Default)]
+pub(crate) struct IpSwitches {
+    /// `IP_RECVTTL`.
+    pub(super) receives_ttl: AtomicBool,
+    /// `IP_RECVTOS`.
+    pub(super) receives_tos: AtomicBool,
+    /// `TCP_CORK`.
+    corked: AtomicBool,
+}
+
+impl IpSwitches {
+    pub(super) fn duplicate(&self) -> Self {
+        let copy = |switch: &AtomicBool| AtomicBool::new(switch.load(Ordering::Relaxed));
+        Self {
+            receives_ttl: copy(&self.receives_ttl),
+            receives_tos: copy(&self.receives_tos),
+            corked: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Copies what an accepted connection has from its listener.
+pub(super) fn inherit(from: &Options) -> Options {
+    let buffer = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let to = Options::new(buffer(from.send_buffer()), buffer(from.receive_buffer()));
+    let names = [
+        so::REUSEADDR,
+        so::DONTROUTE,
+        so::KEEPALIVE,
+        so::OOBINLINE,
+        so::PRIORITY,
+        so::RCVLOWAT,
+        so::RCVTIMEO,
+        so::SNDTIMEO,
+        so::LINGER,
+    ];
+    for name in names {
+        if let Some(value) = from.get(name) {
+            // A value that was stored once is valid.
+            let _ = to.set(name, &value);
+        }
+    }
+    to
+}
+
+fn word(value: u32) -> Vec<u8> {
+    value.to_le_bytes().to_vec()
+}
+
+fn seconds(time: Nanos) -> u32 {
+    u32::try_from(time.split().0).unwrap_or(u32::MAX)
+}
+
+fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
+    let what = match level {
+        SOL_SOCKET => "SOL_SOCKET option",
+        IPPROTO_IP => "IPPROTO_IP option",
+        IPPROTO_TCP => "IPPROTO_TCP option",
+        _ => "socket option of another level",
+    };
+    cx.trace_unsupported(what, name.cast_unsigned().into());
+    Errno::ENOPROTOOPT
+}
+
+/// Answers `getsockopt(2)`.
+pub(super) fn get(socket: &InetSocket, cx: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+    match level {
+        SOL_SOCKET => match name {
+            so::TYPE => Ok(word(socket.kind())),
+            so::DOMAIN => Ok(word(u32::from(AF_INET))),
+            so::PROTOCOL => Ok(word(if socket.protocol == Protocol::Tcp { 6 } else { 17 })),
+            so::ERROR => Ok(word(take_error(socket.id))),
+            so::ACCEPTCONN => Ok(word(socket.is_listening.load(Ordering::Relaxed).into())),
+            _ => socket.options.get(name).ok_or_else(|| unknown(cx, level, name)),
+        },
+        IPPROTO_IP => get_ip(socket, name).ok_or_else(|| unknown(cx, level, name)),
+        IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
+            get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))
+        }
+        _ => Err(unknown(cx, level, name)),
+    }
+}
+
+fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
+    let (tos, ttl, multicast_ttl) = inspect(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_options(socket.id).map(|o| (o.tos, o.ttl, 1)),
+        Protocol::Udp => stack.udp_options(socket.id).map(|o| (o.tos, o.ttl, o.multicast_ttl)),
+    })
+    .ok()?;
+    let value = match name {
+        IP_TOS => tos.into(),
+        IP_TTL => ttl.into(),
+        IP_MULTICAST_TTL => multicast_ttl.into(),
+        IP_RECVTTL => socket.switches.receives_ttl.load(Ordering::Relaxed).into(),
+        IP_RECVTOS => socket.switches.receives_tos.load(Ordering::Relaxed).into(),
+        _ => return None,
+    };
+    Some(word(value))
+}
+
+fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
+    const DEFAULT_MSS: u32 = 536;
+    const ETHERNET_MSS: u32 = 1460;
+    let (options, status) = inspect(|stack| {
+        Ok::<_, Errno>((stack.tcp_options(socket.id)?, stack.tcp_status(socket.id)?))
+    })?;
+    let is_open = !matches!(status, TcpStatus::Closed | TcpStatus::Listen);
+    Ok(Some(word(match name {
+        TCP_NODELAY => options.no_delay.into(),
+        TCP_CORK => socket.switches.corked.load(Ordering::Relaxed).into(),
+        TCP_MAXSEG => if is_open { ETHERNET_MSS } else { DEFAULT_MSS },
+        TCP_KEEPIDLE => seconds(options.keep_idle),
+        TCP_KEEPINTVL => seconds(options.keep_interval),
+        TCP_KEEPCNT => options.keep_count,
+        TCP_USER_TIMEOUT => u32::try_from(options.user_timeout.0 / 1_000_000).unwrap_or(u32::MAX),
+        TCP_INFO => {
+            // The first byte of `struct tcp_info` is the state; the counters that follow are not kept.
+            let mut info = alloc::vec![0; 104];
+            if let Some(state) = info.first_mut() {
+                *state = status as u8;
+            }
+            return Ok(Some(info));
+        }
+        _ => return Ok(None),
+    })))
+}
+
+/// Answers `setsockopt(2)`.
+pub(super) fn set(socket: &InetSocket, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+    match level {
+        SOL_SOCKET => {
+            socket.options.set(name, value).ok_or_else(|| unknown(cx, level, name))??;
+            apply(socket)
+        }
+        IPPROTO_IP => set_ip(socket, cx, name, value),
+        IPPROTO_TCP if socket.protocol == Protocol::Tcp => set_tcp(socket, cx, name, value),
+        _ => Err(unknown(cx, level, name)),
+    }
+}
+
+/// Hands the options of `SOL_SOCKET` that the stack acts upon to it.
+fn apply(socket: &InetSocket) -> Result<(), Errno> {
+    let options = &socket.options;
+    let low_water = options.get(so::RCVLOWAT).and_then(|v| int(&v).ok()).unwrap_or(1) as usize;
+    operate(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_change_options(socket.id, |o: &mut TcpOptions| {
+            o.reuses_address = options.is_on(so::REUSEADDR);
+            o.keeps_alive = options.is_on(so::KEEPALIVE);
+            o.linger = options.linger().map(|s| Nanos(u64::from(s) * Nanos::PER_SEC));
+            o.receive_buffer = options.receive_buffer();
+            o.send_buffer = options.send_buffer();
+            o.low_water = low_water;
+        }),
+        Protocol::Udp => stack.udp_change_options(socket.id, |o: &mut UdpOptions| {
+            o.reuses_address = options.is_on(so::REUSEADDR);
+            o.broadcasts = options.is_on(so::BROADCAST);
+            o.receive_buffer = options.receive_buffer();
+        }),
+    })
+}
+
+/// Reads the int or the byte that options of `ip(7)` may be given as.
+fn int_or_byte(value: &[u8]) -> Result<u32, Errno> {
+    match *value {
+        [byte] | [byte, _] | [byte, _, _] => Ok(byte.into()),
+        _ => int(value),
+    }
+}
+
+fn set_ip(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
+    let number = int_or_byte(value)?;
+    let ttl = |least: u8| match number.cast_signed() {
+        -1 => Ok(DEFAULT_TTL),
+        _ => u8::try_from(number).ok().filter(|t| *t >= least).ok_or(Errno::EINVAL),
+    };
+    match name {
+        // ECN bits belong to TCP itself.
+        IP_TOS => {
+            let tos = number as u8;
+            operate(|stack| match socket.protocol {
+                Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.tos = tos & !3),
+                Protocol::Udp => stack.udp_change_options(socket.id, |o| o.tos = tos),
+            })
+        }
+        IP_TTL => {
+            let ttl = ttl(1)?;
+            operate(|stack| match socket.protocol {
+                Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.ttl = ttl),
+                Protocol::Udp => stack.udp_change_options(socket.id, |o| o.ttl = ttl),
+            })
+        }
+        IP_MULTICAST_TTL if socket.protocol == Protocol::Udp => {
+            let ttl = if number.cast_signed() == -1 { 1 } else { ttl(0)? };
+            operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
+        }
+        IP_RECVTTL => {
+            socket.switches.receives_ttl.store(number != 0, Ordering::Relaxed);
+            Ok(())
+        }
+        IP_RECVTOS => {
+            socket.switches.receives_tos.store(number != 0, Ordering::Relaxed);
+            Ok(())
+        }
+        _ => Err(unknown(cx, IPPROTO_IP, name)),
+    }
+}
+
+fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
+    const LONGEST_KEEP_S: u32 = 32_767;
+    const MOST_PROBES: u32 = 127;
+    let number = int(value)?;
+    let in_seconds = || match number {
+        1..=LONGEST_KEEP_S => Ok(Nanos(u64::from(number) * Nanos::PER_SEC)),
+        _ => Err(Errno::EINVAL),
+    };
+    let change = |f: &mut dyn FnMut(&mut TcpOptions)| operate(|stack| stack.tcp_change_options(socket.id, f));
+    match name {
+        TCP_NODELAY => change(&mut |o| o.no_delay = number != 0),
+        TCP_CORK => {
+            // Corking only delays partial segments; clearing it lets them go, as NODELAY does.
+            socket.switches.corked.store(number != 0, Ordering::Relaxed);
+            if number == 0 { change(&mut |_| {}) } else { Ok(()) }
+        }
+        TCP_KEEPIDLE => {
+            let time = in_seconds()?;
+            change(&mut |o| o.keep_idle = time)
+        }
+        TCP_KEEPINTVL => {
+            let time = in_seconds()?;
+            change(&mut |o| o.keep_interval = time)
+        }
+        TCP_KEEPCNT if (1..=MOST_PROBES).contains(&number) => change(&mut |o| o.keep_count = number),
+        TCP_KEEPCNT => Err(Errno::EINVAL),
+        TCP_USER_TIMEOUT if number.cast_signed() < 0 => Err(Errno::EINVAL),
+        TCP_USER_TIMEOUT => change(&mut |o| o.user_timeout = Nanos::from_millis(number.into())),
+        _ => Err(unknown(cx, IPPROTO_TCP, name)),
+    }
+}
