@@ -82,7 +82,7 @@ pub fn key(process: &Process, word: UserVa, scope: Scope) -> Result<Key, Errno> 
     };
     Ok(match place {
         FutexPlace::Private => Key::Private {
-            space: Arc::as_ptr(&mm).addr() as u64,
+            space: mm.id(),
             addr: word.0,
         },
         FutexPlace::Shared { object, offset } => Key::Shared { object, offset },

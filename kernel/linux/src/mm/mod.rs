@@ -25,6 +25,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{Access, Errno, UserVa};
+use tyn_hal::cpu::PerCpu;
 use tyn_hal::mem::{Frame, PageTable};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_hal::user;
@@ -54,6 +55,8 @@ pub enum FutexPlace {
 /// An address space.
 #[derive(Debug)]
 pub struct Mm {
+    /// Tells address spaces apart; never reused.
+    id: u64,
     inner: SpinLock<Inner>,
     /// `RLIMIT_STACK` of the process, for faults below the stack.
     stack_limit: AtomicU64,
@@ -72,12 +75,21 @@ static ZEROS: Once<Frame> = Once::new();
 /// What processes that have ended run in: nothing is mapped.
 static NOTHING: Once<Arc<Mm>> = Once::new();
 
+/// The address space that each CPU has loaded.
+static LOADED: Once<PerCpu<AtomicU64>> = Once::new();
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Prepares memory management; called once, before the first process.
 ///
 /// # Errors
 /// `ENOMEM`.
 pub fn init() -> Result<(), Errno> {
     ZEROS.set(Frame::zeroed()?);
+    LOADED.set(PerCpu::new(|_| AtomicU64::new(0)));
     NOTHING.set(Arc::new(Mm::new(Layout::new(
         0,
         &tyn_vm::Randomness::default(),
@@ -135,6 +147,7 @@ impl Mm {
             table,
         };
         Ok(Self {
+            id: next_id(),
             inner: SpinLock::new(inner),
             stack_limit: AtomicU64::new(u64::MAX),
             image: Once::new(),
@@ -154,9 +167,23 @@ impl Mm {
         )
     }
 
-    /// Loads this address space on the current CPU; called at each switch to a thread.
+    /// Returns a number that no other address space ever has.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Loads this address space on the current CPU; called at each switch to a thread. Without the lock when it is loaded
+    /// already: nothing else loads one, and as long as it exists nobody takes it from a CPU.
     pub fn activate(&self) {
-        self.inner.lock().table.activate();
+        let loaded = LOADED
+            .get()
+            .expect("invariant: mm::init ran before the first thread")
+            .get();
+        if loaded.load(Ordering::Relaxed) != self.id {
+            self.inner.lock().table.activate();
+            loaded.store(self.id, Ordering::Relaxed);
+        }
     }
 
     /// Returns a copy for the child of a fork: private pages are shared copy-on-write, other pages come back by faulting.
@@ -178,6 +205,7 @@ impl Mm {
         drop(inner);
         result?;
         let child = Self {
+            id: next_id(),
             inner: SpinLock::new(Inner { space, table }),
             stack_limit: AtomicU64::new(self.stack_limit.load(Ordering::Relaxed)),
             image: Once::new(),
