@@ -11,7 +11,6 @@ mod heap;
 pub(crate) mod kernel_map;
 mod paging;
 mod region;
-#[cfg(feature = "entry")]
 mod string;
 mod tlb;
 
