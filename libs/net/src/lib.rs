@@ -12,6 +12,7 @@ pub mod device;
 mod dhcp;
 mod input;
 mod neighbor;
+pub mod netlink;
 mod output;
 mod ports;
 mod secret;

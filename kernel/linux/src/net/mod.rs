@@ -11,6 +11,7 @@
 //! | timer | the stack's deadline passed | `operate(nothing)` |
 
 mod inet;
+pub(crate) mod netlink;
 mod options;
 
 use alloc::boxed::Box;
