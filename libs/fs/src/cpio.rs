@@ -205,11 +205,30 @@ fn align4(n: usize) -> usize {
     n.saturating_add(3) & !3
 }
 
+/// The value of each byte as a hexadecimal digit; [`NO_DIGIT`] where it is none.
+const DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let upper = b"0123456789ABCDEF"[value];
+        table[upper as usize] = value as u8;
+        table[upper.to_ascii_lowercase() as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
+const NO_DIGIT: u8 = 0x80;
+
+/// Parses eight digits. A boot reads thousands of them, so it looks for a bad one only at the end.
 fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0u32, |n, &d| {
-        let value = char::from(d).to_digit(16)?;
-        Some(n << 4 | value)
-    })
+    let mut number = 0u32;
+    let mut seen = 0u8;
+    for &digit in digits {
+        let value = DIGITS.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
+        seen |= value;
+        number = number << 4 | u32::from(value);
+    }
+    (seen & NO_DIGIT == 0).then_some(number)
 }
 
 #[cfg(test)]

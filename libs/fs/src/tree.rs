@@ -11,6 +11,7 @@
 //! - A live inode has links, or pins (open files, working directories), or is the root.
 //! - `parent` of a directory in the tree is the directory that holds its entry; of a removed one it is stale.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -43,7 +44,8 @@ struct Slot {
 #[derive(Debug)]
 struct Directory {
     by_name: BTreeMap<Name, Slot>,
-    by_cookie: BTreeMap<u64, Name>,
+    /// The names in the order of their cookies; made when the directory is first listed.
+    by_cookie: Option<BTreeMap<u64, Name>>,
     next_cookie: u64,
     parent: Ino,
     name: Name,
@@ -53,7 +55,7 @@ impl Directory {
     fn new(parent: Ino, name: Name) -> Self {
         Self {
             by_name: BTreeMap::new(),
-            by_cookie: BTreeMap::new(),
+            by_cookie: None,
             next_cookie: COOKIE_PARENT + 1,
             parent,
             name,
@@ -63,20 +65,31 @@ impl Directory {
     fn insert(&mut self, name: Name, ino: Ino) {
         let cookie = self.next_cookie;
         self.next_cookie += 1;
-        self.by_cookie.insert(cookie, name.clone());
+        if let Some(order) = &mut self.by_cookie {
+            order.insert(cookie, name.clone());
+        }
         self.by_name.insert(name, Slot { ino, cookie });
     }
 
     fn remove(&mut self, name: &[u8]) {
-        if let Some(slot) = self.by_name.remove(name) {
-            self.by_cookie.remove(&slot.cookie);
+        let removed = self.by_name.remove(name);
+        if let (Some(slot), Some(order)) = (removed, &mut self.by_cookie) {
+            order.remove(&slot.cookie);
+        }
+    }
+
+    /// Makes sure that the names are known in order.
+    fn index(&mut self) {
+        if self.by_cookie.is_none() {
+            let names = self.by_name.iter();
+            self.by_cookie = Some(names.map(|(n, slot)| (slot.cookie, n.clone())).collect());
         }
     }
 }
 
 #[derive(Debug)]
 enum Kind<B> {
-    Directory(Directory),
+    Directory(Box<Directory>),
     Regular(B),
     Symlink(Name),
     /// Device, FIFO or socket, as the mode says.
@@ -181,7 +194,7 @@ impl<B: Clone> Tree<B> {
             ctime: now,
             btime: now,
             pins: 1,
-            kind: Kind::Directory(Directory::new(Self::ROOT, Name::Static(b""))),
+            kind: Kind::Directory(Box::new(Directory::new(Self::ROOT, Name::Static(b"")))),
         };
         Self {
             inodes: BTreeMap::from([(Self::ROOT, root)]),
@@ -350,11 +363,12 @@ impl<B: Clone> Tree<B> {
     /// # Errors
     /// `ENOTDIR`; `ENOENT` when the directory was removed.
     pub fn read_dir(
-        &self,
+        &mut self,
         dir: Ino,
         cookie: u64,
         mut visit: impl FnMut(&DirEntry<'_>) -> bool,
     ) -> Result<(), Errno> {
+        self.directory_mut(dir)?.index();
         let directory = self.directory(dir)?;
         if self.get(dir)?.nlink == 0 {
             return Err(Errno::ENOENT);
@@ -375,7 +389,8 @@ impl<B: Clone> Tree<B> {
             }
         }
         let after = cookie.saturating_add(1);
-        for (&cookie, name) in directory.by_cookie.range(after..) {
+        let entries = directory.by_cookie.iter().flat_map(|o| o.range(after..));
+        for (&cookie, name) in entries {
             let Some(slot) = directory.by_name.get(name) else {
                 continue;
             };
@@ -399,7 +414,7 @@ impl<B: Clone> Tree<B> {
         let (kind, nlink, rdev) = match new.kind {
             NewKind::Directory => {
                 let directory = Directory::new(Self::ROOT, Name::Static(b""));
-                (Kind::Directory(directory), 2, 0)
+                (Kind::Directory(Box::new(directory)), 2, 0)
             }
             NewKind::Regular(body) => (Kind::Regular(body), 1, 0),
             NewKind::Symlink(target) => (Kind::Symlink(target), 1, 0),

@@ -3,6 +3,7 @@
 //! The walk itself is pure: it asks a [`Namespace`] one question at a time, so the namespace may lock as briefly as it
 //! likes. It resolves all but the last name, then says what that last name is and, if it exists, what it names.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use tyn_abi::Errno;
@@ -187,34 +188,72 @@ pub fn resolve<S: Namespace>(
     walk.path(start.dir.clone(), path, last)
 }
 
+/// How far a walk has come in a path.
+#[derive(Default)]
+struct Rest {
+    at: usize,
+}
+
+impl Rest {
+    /// Takes the next name; `None` when only slashes remain.
+    fn next_name<'p>(&mut self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let begin = self.at + self.remaining(path).iter().position(|&b| b != b'/')?;
+        let tail = path.get(begin..)?;
+        let len = tail.iter().position(|&b| b == b'/').unwrap_or(tail.len());
+        self.at = begin + len;
+        tail.get(..len)
+    }
+
+    fn remaining<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        path.get(self.at..).unwrap_or_default()
+    }
+
+    fn is_at_end(&self, path: &[u8]) -> bool {
+        self.remaining(path).iter().all(|&b| b == b'/')
+    }
+
+    fn ends_with_slash(&self, path: &[u8]) -> bool {
+        !self.remaining(path).is_empty()
+    }
+}
+
+fn last_name(name: &[u8], is_magic: bool) -> LastName {
+    match name {
+        _ if is_magic => LastName::Magic,
+        b"." => LastName::Dot,
+        b".." => LastName::DotDot,
+        _ => LastName::Name(name.to_vec()),
+    }
+}
+
+/// The result of a path that is only slashes.
+fn at_directory<N: Clone>(root: N) -> Resolved<N> {
+    Resolved {
+        parent: root.clone(),
+        name: LastName::Root,
+        node: Some(root),
+        wants_directory: true,
+    }
+}
+
 impl<S: Namespace> Walk<'_, S> {
     /// Walks `path` from `dir`. Symbolic links are spliced in front of what remains, so there is no recursion.
     fn path(&mut self, dir: S::Node, path: &[u8], last: Last) -> Result<Resolved<S::Node>, Errno> {
         let mut dir = dir;
-        let mut rest: Vec<u8> = path.to_vec();
-        let mut arrived: Option<Resolved<S::Node>> = None;
+        let mut path = Cow::Borrowed(path);
+        let mut rest = Rest::default();
+        if path.first() == Some(&b'/') {
+            dir = self.enter_root(&dir)?;
+        }
         loop {
-            if rest.first() == Some(&b'/') {
-                dir = self.enter_root(&dir)?;
-                arrived = Some(Resolved {
-                    parent: dir.clone(),
-                    name: LastName::Root,
-                    node: Some(dir.clone()),
-                    wants_directory: true,
-                });
-            }
-            let begin = rest.iter().position(|&b| b != b'/').unwrap_or(rest.len());
-            rest.drain(..begin);
-            let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
-            let after: Vec<u8> = rest.split_off(end);
-            let name = rest;
-            if name.is_empty() {
-                return arrived.ok_or(Errno::ENOENT);
-            }
-            let is_last = after.iter().all(|&b| b == b'/');
-            let wants_directory = is_last && !after.is_empty();
+            let Some(name) = rest.next_name(&path) else {
+                // Only slashes: the root.
+                return Ok(at_directory(dir));
+            };
+            let is_last = rest.is_at_end(&path);
+            let wants_directory = is_last && rest.ends_with_slash(&path);
             let step = self.step(&dir, name)?;
-            let is_link = match &step.node {
+            let is_link = match &step {
                 Some(node) => self.names.kind(node)? == NodeKind::Symlink,
                 None => false,
             };
@@ -223,56 +262,46 @@ impl<S: Namespace> Walk<'_, S> {
                 Last::Keep => !is_last || wants_directory,
                 Last::Name => !is_last,
             };
-            if is_link && follows {
-                let link = step.existing()?;
-                match self.follow(&link)? {
-                    Target::Path(target) => {
-                        rest = target;
-                        // Keep the trailing slash: it asks for a directory.
-                        rest.extend_from_slice(&after);
-                        arrived = None;
+            let mut is_magic = false;
+            let node = match step {
+                Some(link) if is_link && follows => match self.follow(&link)? {
+                    Target::Path(mut target) => {
+                        // With the slashes, which ask for a directory.
+                        target.extend_from_slice(rest.remaining(&path));
+                        path = Cow::Owned(target);
+                        rest = Rest::default();
+                        if path.first() == Some(&b'/') {
+                            dir = self.enter_root(&dir)?;
+                        }
                         continue;
                     }
                     Target::Node(node) => {
-                        arrived = Some(Resolved {
-                            parent: dir.clone(),
-                            name: LastName::Magic,
-                            node: Some(node),
-                            wants_directory,
-                        });
+                        is_magic = true;
+                        Some(node)
                     }
-                }
-            } else {
-                arrived = Some(Resolved {
-                    wants_directory,
-                    ..step
-                });
-            }
+                },
+                other => other,
+            };
             if is_last {
-                let found = arrived.ok_or(Errno::ENOENT)?;
-                return if last == Last::Name {
-                    Ok(found)
-                } else {
-                    self.finish(found)
+                let found = Resolved {
+                    name: last_name(name, is_magic),
+                    parent: dir,
+                    node,
+                    wants_directory,
                 };
+                return self.finish(found, last);
             }
-            let next = arrived.clone().ok_or(Errno::ENOENT)?.existing()?;
-            if self.names.kind(&next)? != NodeKind::Directory {
+            dir = node.ok_or(Errno::ENOENT)?;
+            if self.names.kind(&dir)? != NodeKind::Directory {
                 return Err(Errno::ENOTDIR);
             }
-            dir = next;
-            // The slash between names is not a leading one.
-            let skip = after.iter().position(|&b| b != b'/');
-            rest = after
-                .get(skip.unwrap_or(after.len())..)
-                .unwrap_or_default()
-                .to_vec();
         }
     }
 
     /// Checks a final slash against what was found.
-    fn finish(&self, found: Resolved<S::Node>) -> Result<Resolved<S::Node>, Errno> {
-        if found.wants_directory
+    fn finish(&self, found: Resolved<S::Node>, last: Last) -> Result<Resolved<S::Node>, Errno> {
+        if last != Last::Name
+            && found.wants_directory
             && let Some(node) = &found.node
             && self.names.kind(node)? == NodeKind::Other
         {
@@ -297,31 +326,21 @@ impl<S: Namespace> Walk<'_, S> {
     }
 
     /// Looks up one name.
-    fn step(&self, dir: &S::Node, name: Vec<u8>) -> Result<Resolved<S::Node>, Errno> {
-        let (name, node) = match name.as_slice() {
-            b"." => (LastName::Dot, Some(dir.clone())),
-            b".." => (LastName::DotDot, Some(self.parent(dir)?)),
-            other => {
-                if other.len() > NAME_MAX {
-                    return Err(Errno::ENAMETOOLONG);
-                }
-                let node = match self.names.lookup(dir, other) {
-                    Ok(node) => Some(node),
-                    Err(Errno::ENOENT) => None,
-                    Err(errno) => return Err(errno),
-                };
-                (LastName::Name(name), node)
-            }
+    fn step(&self, dir: &S::Node, name: &[u8]) -> Result<Option<S::Node>, Errno> {
+        let node = match name {
+            b"." => Some(dir.clone()),
+            b".." => Some(self.parent(dir)?),
+            _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
+            _ => match self.names.lookup(dir, name) {
+                Ok(node) => Some(node),
+                Err(Errno::ENOENT) => None,
+                Err(errno) => return Err(errno),
+            },
         };
         if let Some(node) = &node {
             self.check_crossing(dir, node)?;
         }
-        Ok(Resolved {
-            parent: dir.clone(),
-            name,
-            node,
-            wants_directory: false,
-        })
+        Ok(node)
     }
 
     fn parent(&self, dir: &S::Node) -> Result<S::Node, Errno> {
