@@ -72,23 +72,19 @@ impl Reference {
         }
     }
 
-    /// Reads the clock and the TSC at nearly the same moment: the closest of a few tries.
+    /// Reads the clock, the TSC and the APIC timer at nearly the same moment: the closest of a few tries, since the host may take
+    /// the CPU away in the middle of one.
     fn sample(self) -> Sample {
         let try_once = || {
             let before = read_tsc();
+            let apic = apic::timer_elapsed();
+            let tsc = read_tsc();
             let (ticks, _) = self.read();
             let after = read_tsc();
-            (
-                after - before,
-                Sample {
-                    ticks,
-                    tsc: before + (after - before) / 2,
-                    apic: apic::timer_elapsed(),
-                },
-            )
+            (after - before, Sample { ticks, tsc, apic })
         };
         let mut best = try_once();
-        for _ in 0..4 {
+        for _ in 0..7 {
             let next = try_once();
             if next.0 < best.0 {
                 best = next;

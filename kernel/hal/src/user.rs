@@ -18,7 +18,7 @@ const WINDOW_BYTES: usize = 64 * 1024;
 /// A user address could not be accessed; `done` bytes were copied before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
-    /// Bytes copied before the bad one (exact to at least eight bytes).
+    /// Bytes copied before the bad one.
     pub done: usize,
 }
 
@@ -43,6 +43,8 @@ unsafe extern "C" {
     static tyn_copy_user_words_end: u8;
     static tyn_copy_user_bytes: u8;
     static tyn_copy_user_bytes_end: u8;
+    static tyn_zero_user_words: u8;
+    static tyn_zero_user_words_end: u8;
     static tyn_zero_user_bytes: u8;
     static tyn_zero_user_bytes_end: u8;
     static tyn_user_cmpxchg_access: u8;
@@ -68,6 +70,10 @@ fn fixup(rip: u64) -> Option<u64> {
         (
             &raw const tyn_copy_user_bytes as u64,
             &raw const tyn_copy_user_bytes_end as u64,
+        ),
+        (
+            &raw const tyn_zero_user_words as u64,
+            &raw const tyn_zero_user_words_end as u64,
         ),
         (
             &raw const tyn_zero_user_bytes as u64,

@@ -1,4 +1,8 @@
-//! A fair (ticket) spinlock that owns its data.
+//! A spinlock that owns its data.
+//!
+//! It is not fair, on purpose: with more virtual CPUs than cores of the host, the CPU whose turn it is may not be running for
+//! milliseconds, and in a queue of such CPUs every hand-over waits for the host's scheduler. Here whoever runs takes the lock;
+//! critical sections are short, so nobody waits for long.
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -11,11 +15,9 @@ use crate::cpu;
 /// Value of `owner` while nobody holds the lock.
 const NOBODY: u32 = u32::MAX;
 
-/// A spinlock around a `T`; FIFO-fair between CPUs. Locking twice on one CPU is a kernel bug (panics).
+/// A spinlock around a `T`. Locking twice on one CPU is a kernel bug (panics).
 pub struct SpinLock<T: ?Sized> {
-    next: AtomicU32,
-    serving: AtomicU32,
-    /// The CPU that holds the lock, to find recursive locking.
+    /// The CPU that holds the lock.
     owner: AtomicU32,
     data: UnsafeCell<T>,
 }
@@ -47,8 +49,6 @@ impl<T> SpinLock<T> {
     /// Makes an unlocked lock.
     pub const fn new(value: T) -> Self {
         Self {
-            next: AtomicU32::new(0),
-            serving: AtomicU32::new(0),
             owner: AtomicU32::new(NOBODY),
             data: UnsafeCell::new(value),
         }
@@ -68,32 +68,29 @@ impl<T: ?Sized> SpinLock<T> {
     #[track_caller]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let me = cpu::lock_owner();
-        let is_mine = me != cpu::UNKNOWN_OWNER && self.owner.load(Ordering::Relaxed) == me;
-        assert!(!is_mine, "spinlock taken twice on CPU {me}");
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        while self.serving.load(Ordering::Acquire) != ticket {
-            core::hint::spin_loop();
+        while !self.take(me) {
+            let is_mine = me != cpu::UNKNOWN_OWNER && self.owner.load(Ordering::Relaxed) == me;
+            assert!(!is_mine, "spinlock taken twice on CPU {me}");
+            // Read only, so that the waiters share the cache line until the lock is free.
+            while self.owner.load(Ordering::Relaxed) != NOBODY {
+                core::hint::spin_loop();
+            }
         }
-        self.taken(me)
+        self.taken()
     }
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        // The holder before us released `serving`, not `next`.
-        let serving = self.serving.load(Ordering::Acquire);
-        self.next
-            .compare_exchange(
-                serving,
-                serving.wrapping_add(1),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
-            .is_ok()
-            .then(|| self.taken(cpu::lock_owner()))
+        self.take(cpu::lock_owner()).then(|| self.taken())
     }
 
-    fn taken(&self, me: u32) -> SpinGuard<'_, T> {
-        self.owner.store(me, Ordering::Relaxed);
+    fn take(&self, me: u32) -> bool {
+        self.owner
+            .compare_exchange(NOBODY, me, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    fn taken(&self) -> SpinGuard<'_, T> {
         cpu::spin_depth_changed(1);
         SpinGuard {
             lock: self,
@@ -119,11 +116,7 @@ impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
 
 impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     fn drop(&mut self) {
-        self.lock.owner.store(NOBODY, Ordering::Relaxed);
-        let serving = self.lock.serving.load(Ordering::Relaxed);
-        self.lock
-            .serving
-            .store(serving.wrapping_add(1), Ordering::Release);
+        self.lock.owner.store(NOBODY, Ordering::Release);
         cpu::spin_depth_changed(-1);
     }
 }

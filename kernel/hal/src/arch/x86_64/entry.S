@@ -325,7 +325,7 @@ tyn_idle_wait:
 .size tyn_idle_wait, . - tyn_idle_wait
 
 # tyn_copy_user(dst: rdi, src: rsi, len: rdx) -> bytes not copied. One of the two is a user address. A fault that cannot be
-# resolved continues at the instruction after REP MOVSB, with RCX counting what is left.
+# resolved continues at the instruction after REP MOVS, with RCX counting what is left.
 .globl tyn_copy_user
 .type tyn_copy_user, @function
 tyn_copy_user:
@@ -338,17 +338,14 @@ tyn_copy_user_words:
     rep movsq
 .globl tyn_copy_user_words_end
 tyn_copy_user_words_end:
-    test rcx, rcx
-    jnz 1f
-    mov ecx, eax
+    # What is left: less than a word, or from a fault on. A word may have faulted for its last bytes, so go on by bytes.
+    lea rcx, [rax + rcx * 8]
 .globl tyn_copy_user_bytes
 tyn_copy_user_bytes:
     rep movsb
 .globl tyn_copy_user_bytes_end
 tyn_copy_user_bytes_end:
     mov rax, rcx
-    ret
-1:  lea rax, [rax + rcx * 8]
     ret
 .size tyn_copy_user, . - tyn_copy_user
 
@@ -358,6 +355,14 @@ tyn_copy_user_bytes_end:
 tyn_zero_user:
     mov rcx, rsi
     xor eax, eax
+    shr rcx, 3
+    and esi, 7
+.globl tyn_zero_user_words
+tyn_zero_user_words:
+    rep stosq
+.globl tyn_zero_user_words_end
+tyn_zero_user_words_end:
+    lea rcx, [rsi + rcx * 8]
 .globl tyn_zero_user_bytes
 tyn_zero_user_bytes:
     rep stosb
