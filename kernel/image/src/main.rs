@@ -43,10 +43,12 @@ fn probe(info: &BootInfo) -> Machine {
             Ok(virtio::Found {
                 device_type: NETWORK,
                 transport,
-            }) if network.is_none() => match VirtioNet::new(transport, Box::new(tyn_linux::net::on_interrupt)) {
-                Ok(card) => network = Some(Box::new(card) as Box<dyn NetDevice>),
-                Err(e) => report(format_args!("log the network card cannot be used: {e:?}")),
-            },
+            }) if network.is_none() => {
+                match VirtioNet::new(transport, Box::new(tyn_linux::net::on_interrupt)) {
+                    Ok(card) => network = Some(Box::new(card) as Box<dyn NetDevice>),
+                    Err(e) => report(format_args!("log the network card cannot be used: {e:?}")),
+                }
+            }
             Ok(_) => {}
             Err((kind, e)) => report(format_args!(
                 "log virtio device of type {kind} cannot be used: {e:?}"

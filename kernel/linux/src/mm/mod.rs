@@ -175,6 +175,9 @@ impl Mm {
 
     /// Loads this address space on the current CPU; called at each switch to a thread. Without the lock when it is loaded
     /// already: nothing else loads one, and as long as it exists nobody takes it from a CPU.
+    ///
+    /// # Panics
+    /// On a broken kernel invariant.
     pub fn activate(&self) {
         let loaded = LOADED
             .get()

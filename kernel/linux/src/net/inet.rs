@@ -79,21 +79,31 @@ pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile
         Protocol::Tcp => Options::new(DEFAULT_BUFFER, DEFAULT_BUFFER),
         Protocol::Udp => Options::default(),
     };
-    let socket = Arc::new(InetSocket::new(id, protocol, options, IpSwitches::default()));
+    let socket = Arc::new(InetSocket::new(
+        id,
+        protocol,
+        options,
+        IpSwitches::default(),
+    ));
     let name = socket.name();
     Ok(OpenFile::new(socket, flags::O_RDWR | status, name))
 }
 
 /// Decodes a `struct sockaddr_in`.
 fn decode(address: &[u8]) -> Result<SocketAddrV4, Errno> {
-    let [f0, f1, p0, p1, a, b, c, d, ..] = *address else { return Err(Errno::EINVAL) };
+    let [f0, f1, p0, p1, a, b, c, d, ..] = *address else {
+        return Err(Errno::EINVAL);
+    };
     if address.len() < 16 {
         return Err(Errno::EINVAL);
     }
     if u16::from_le_bytes([f0, f1]) != AF_INET {
         return Err(Errno::EAFNOSUPPORT);
     }
-    Ok(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p0, p1])))
+    Ok(SocketAddrV4::new(
+        Ipv4Addr::new(a, b, c, d),
+        u16::from_be_bytes([p0, p1]),
+    ))
 }
 
 /// Encodes a `struct sockaddr_in`.
@@ -115,7 +125,15 @@ impl InetSocket {
         let queue = Arc::new(WaitQueue::new());
         register(id, &queue);
         let is_listening = AtomicBool::new(false);
-        Self { id, protocol, queue, options, switches, is_listening, inode: anon::inode_number() }
+        Self {
+            id,
+            protocol,
+            queue,
+            options,
+            switches,
+            is_listening,
+            inode: anon::inode_number(),
+        }
     }
 
     fn name(&self) -> String {
@@ -129,7 +147,10 @@ impl InetSocket {
             () => Take::Bytes,
         };
         let count = operate(|stack| stack.tcp_receive(self.id, take, dst))?;
-        Ok(Incoming { count, ..Incoming::default() })
+        Ok(Incoming {
+            count,
+            ..Incoming::default()
+        })
     }
 
     fn receive_datagram(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
@@ -144,20 +165,36 @@ impl InetSocket {
         let mut control = Vec::new();
         let mut push = |kind: i32, value: u8| {
             let data = i32::from(value).to_le_bytes().to_vec();
-            control.push(Control { level: IPPROTO_IP, kind, data });
+            control.push(Control {
+                level: IPPROTO_IP,
+                kind,
+                data,
+            });
         };
         if self.switches.receives_ttl.load(Ordering::Relaxed) {
             push(options::IP_TTL, received.ttl);
         }
         if self.switches.receives_tos.load(Ordering::Relaxed) {
             let data = alloc::vec![received.tos];
-            control.push(Control { level: IPPROTO_IP, kind: options::IP_TOS, data });
+            control.push(Control {
+                level: IPPROTO_IP,
+                kind: options::IP_TOS,
+                data,
+            });
         }
         Ok(Incoming {
-            count: if flags.contains(MsgFlags::TRUNC) { received.len } else { received.copied },
+            count: if flags.contains(MsgFlags::TRUNC) {
+                received.len
+            } else {
+                received.copied
+            },
             address: Some(encode(received.source)),
             control,
-            flags: if is_cut { MsgFlags::TRUNC } else { MsgFlags::empty() },
+            flags: if is_cut {
+                MsgFlags::TRUNC
+            } else {
+                MsgFlags::empty()
+            },
             ..Incoming::default()
         })
     }
@@ -178,7 +215,8 @@ impl InetSocket {
 
 impl File for InetSocket {
     fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
-        self.receive(dst, MsgFlags::empty()).map(|incoming| incoming.count)
+        self.receive(dst, MsgFlags::empty())
+            .map(|incoming| incoming.count)
     }
 
     fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
@@ -262,7 +300,8 @@ impl Socket for InetSocket {
             // A second call waits for the first attempt, and learns of its success once.
             Err(Errno::EALREADY) if blocking == Blocking::Yes => {}
             Err(Errno::EISCONN) => {
-                return operate(|stack| stack.tcp_connect_result(self.id)).unwrap_or(Err(Errno::EALREADY));
+                return operate(|stack| stack.tcp_connect_result(self.id))
+                    .unwrap_or(Err(Errno::EALREADY));
             }
             Err(errno) => return Err(errno),
         }
@@ -289,7 +328,11 @@ impl Socket for InetSocket {
         let options = options::inherit(&self.options);
         let socket = Self::new(id, Protocol::Tcp, options, self.switches.duplicate());
         let name = socket.name();
-        Ok(Accepted { file: Arc::new(socket), name, peer: encode(peer) })
+        Ok(Accepted {
+            file: Arc::new(socket),
+            name,
+            peer: encode(peer),
+        })
     }
 
     fn local_address(&self) -> Result<Vec<u8>, Errno> {
@@ -308,8 +351,15 @@ impl Socket for InetSocket {
         .map(encode)
     }
 
-    fn send(&self, cx: &Cx<'_>, src: &mut dyn Source, message: &mut Outgoing) -> Result<usize, Errno> {
-        const REFUSED: MsgFlags = MsgFlags::OOB.union(MsgFlags::FASTOPEN).union(MsgFlags::ZEROCOPY);
+    fn send(
+        &self,
+        cx: &Cx<'_>,
+        src: &mut dyn Source,
+        message: &mut Outgoing,
+    ) -> Result<usize, Errno> {
+        const REFUSED: MsgFlags = MsgFlags::OOB
+            .union(MsgFlags::FASTOPEN)
+            .union(MsgFlags::ZEROCOPY);
         if message.flags.intersects(REFUSED) {
             cx.trace_unsupported("send flags", u64::from(message.flags.bits()));
             return Err(Errno::EOPNOTSUPP);

@@ -66,16 +66,35 @@ pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ram_bytes: u64) {
     let ip = match ip {
         Ip::Dhcp => IpConfig::Dhcp,
         Ip::Off => IpConfig::Off,
-        Ip::Static { address, prefix, gateway, dns } => IpConfig::Static(Lease {
-            address: Cidr { address: Ipv4Addr::from(address), prefix },
+        Ip::Static {
+            address,
+            prefix,
+            gateway,
+            dns,
+        } => IpConfig::Static(Lease {
+            address: Cidr {
+                address: Ipv4Addr::from(address),
+                prefix,
+            },
             gateway: gateway.map(Ipv4Addr::from),
             dns: dns.map(Ipv4Addr::from).into_iter().collect(),
         }),
     };
     // A quarter of the memory for queues, as Linux's tcp_mem.
     let tcp_buffers = usize::try_from(ram_bytes / 4).unwrap_or(usize::MAX);
-    let limits = Limits { tcp_buffers, ..Limits::default() };
-    let stack = Stack::new(StackConfig { device, ip, entropy, limits }, time::now());
+    let limits = Limits {
+        tcp_buffers,
+        ..Limits::default()
+    };
+    let stack = Stack::new(
+        StackConfig {
+            device,
+            ip,
+            entropy,
+            limits,
+        },
+        time::now(),
+    );
     NETWORK.set(Network {
         stack: SpinLock::new(stack),
         queues: SpinLock::new(BTreeMap::new()),
@@ -97,17 +116,27 @@ pub fn on_interrupt() {
 /// # Panics
 /// Before [`init`].
 fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
-    let network = NETWORK.get().expect("invariant: the network is set up before the first process");
+    let network = NETWORK
+        .get()
+        .expect("invariant: the network is set up before the first process");
     let (result, wakes, events, deadline) = {
         let mut stack = network.stack.lock();
         let result = work(&mut stack);
         stack.poll(time::now());
-        (result, stack.take_wakes(), stack.take_config_events(), stack.deadline())
+        (
+            result,
+            stack.take_wakes(),
+            stack.take_config_events(),
+            stack.deadline(),
+        )
     };
     if !wakes.is_empty() {
         let told: Vec<_> = {
             let queues = network.queues.lock();
-            wakes.iter().filter_map(|w| Some((Arc::clone(queues.get(&w.socket)?), w.events))).collect()
+            wakes
+                .iter()
+                .filter_map(|w| Some((Arc::clone(queues.get(&w.socket)?), w.events)))
+                .collect()
         };
         for (queue, events) in told {
             queue.notify(events);
@@ -124,7 +153,9 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
 
 /// Looks at the stack without giving it a turn.
 fn inspect<T>(look: impl FnOnce(&mut Stack) -> T) -> T {
-    let network = NETWORK.get().expect("invariant: the network is set up before the first process");
+    let network = NETWORK
+        .get()
+        .expect("invariant: the network is set up before the first process");
     look(&mut network.stack.lock())
 }
 
@@ -142,11 +173,21 @@ fn arm(network: &Network, deadline: Nanos) {
 
 /// Writes `/etc/resolv.conf` when the card got its configuration.
 fn configured(event: &ConfigEvent) {
-    let ConfigEvent::Up(lease) = event else { return };
-    let text: String = lease.dns.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let ConfigEvent::Up(lease) = event else {
+        return;
+    };
+    let text: String = lease
+        .dns
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
     let write = || {
         let context = FsContext::new()?;
-        let how = How { flags: flags::O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, umask: 0o022 };
+        let how = How {
+            flags: flags::O_WRONLY | O_CREAT | O_TRUNC,
+            mode: 0o644,
+            umask: 0o022,
+        };
         let open = fs::open(&context.start(), b"/etc/resolv.conf", how)?;
         let mut src = text.as_bytes();
         open.file.write(crate::file::At::Offset(0), &mut src)

@@ -97,15 +97,27 @@ fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
 }
 
 /// Answers `getsockopt(2)`.
-pub(super) fn get(socket: &InetSocket, cx: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+pub(super) fn get(
+    socket: &InetSocket,
+    cx: &Cx<'_>,
+    level: i32,
+    name: i32,
+) -> Result<Vec<u8>, Errno> {
     match level {
         SOL_SOCKET => match name {
             so::TYPE => Ok(word(socket.kind())),
             so::DOMAIN => Ok(word(u32::from(AF_INET))),
-            so::PROTOCOL => Ok(word(if socket.protocol == Protocol::Tcp { 6 } else { 17 })),
+            so::PROTOCOL => Ok(word(if socket.protocol == Protocol::Tcp {
+                6
+            } else {
+                17
+            })),
             so::ERROR => Ok(word(take_error(socket.id))),
             so::ACCEPTCONN => Ok(word(socket.is_listening.load(Ordering::Relaxed).into())),
-            _ => socket.options.get(name).ok_or_else(|| unknown(cx, level, name)),
+            _ => socket
+                .options
+                .get(name)
+                .ok_or_else(|| unknown(cx, level, name)),
         },
         IPPROTO_IP => get_ip(socket, name).ok_or_else(|| unknown(cx, level, name)),
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
@@ -118,7 +130,9 @@ pub(super) fn get(socket: &InetSocket, cx: &Cx<'_>, level: i32, name: i32) -> Re
 fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
     let (tos, ttl, multicast_ttl) = inspect(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_options(socket.id).map(|o| (o.tos, o.ttl, 1)),
-        Protocol::Udp => stack.udp_options(socket.id).map(|o| (o.tos, o.ttl, o.multicast_ttl)),
+        Protocol::Udp => stack
+            .udp_options(socket.id)
+            .map(|o| (o.tos, o.ttl, o.multicast_ttl)),
     })
     .ok()?;
     let value = match name {
@@ -142,7 +156,13 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
     Ok(Some(word(match name {
         TCP_NODELAY => options.no_delay.into(),
         TCP_CORK => socket.switches.corked.load(Ordering::Relaxed).into(),
-        TCP_MAXSEG => if is_open { ETHERNET_MSS } else { DEFAULT_MSS },
+        TCP_MAXSEG => {
+            if is_open {
+                ETHERNET_MSS
+            } else {
+                DEFAULT_MSS
+            }
+        }
         TCP_KEEPIDLE => seconds(options.keep_idle),
         TCP_KEEPINTVL => seconds(options.keep_interval),
         TCP_KEEPCNT => options.keep_count,
@@ -160,10 +180,19 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
 }
 
 /// Answers `setsockopt(2)`.
-pub(super) fn set(socket: &InetSocket, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+pub(super) fn set(
+    socket: &InetSocket,
+    cx: &Cx<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> Result<(), Errno> {
     match level {
         SOL_SOCKET => {
-            socket.options.set(name, value).ok_or_else(|| unknown(cx, level, name))??;
+            socket
+                .options
+                .set(name, value)
+                .ok_or_else(|| unknown(cx, level, name))??;
             apply(socket)
         }
         IPPROTO_IP => set_ip(socket, cx, name, value),
@@ -175,12 +204,17 @@ pub(super) fn set(socket: &InetSocket, cx: &Cx<'_>, level: i32, name: i32, value
 /// Hands the options of `SOL_SOCKET` that the stack acts upon to it.
 fn apply(socket: &InetSocket) -> Result<(), Errno> {
     let options = &socket.options;
-    let low_water = options.get(so::RCVLOWAT).and_then(|v| int(&v).ok()).unwrap_or(1) as usize;
+    let low_water = options
+        .get(so::RCVLOWAT)
+        .and_then(|v| int(&v).ok())
+        .unwrap_or(1) as usize;
     operate(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o: &mut TcpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
             o.keeps_alive = options.is_on(so::KEEPALIVE);
-            o.linger = options.linger().map(|s| Nanos(u64::from(s) * Nanos::PER_SEC));
+            o.linger = options
+                .linger()
+                .map(|s| Nanos(u64::from(s) * Nanos::PER_SEC));
             o.receive_buffer = options.receive_buffer();
             o.send_buffer = options.send_buffer();
             o.low_water = low_water;
@@ -205,7 +239,10 @@ fn set_ip(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(
     let number = int_or_byte(value)?;
     let ttl = |least: u8| match number.cast_signed() {
         -1 => Ok(DEFAULT_TTL),
-        _ => u8::try_from(number).ok().filter(|t| *t >= least).ok_or(Errno::EINVAL),
+        _ => u8::try_from(number)
+            .ok()
+            .filter(|t| *t >= least)
+            .ok_or(Errno::EINVAL),
     };
     match name {
         // ECN bits belong to TCP itself.
@@ -224,15 +261,25 @@ fn set_ip(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(
             })
         }
         IP_MULTICAST_TTL if socket.protocol == Protocol::Udp => {
-            let ttl = if number.cast_signed() == -1 { 1 } else { ttl(0)? };
+            let ttl = if number.cast_signed() == -1 {
+                1
+            } else {
+                ttl(0)?
+            };
             operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
         }
         IP_RECVTTL => {
-            socket.switches.receives_ttl.store(number != 0, Ordering::Relaxed);
+            socket
+                .switches
+                .receives_ttl
+                .store(number != 0, Ordering::Relaxed);
             Ok(())
         }
         IP_RECVTOS => {
-            socket.switches.receives_tos.store(number != 0, Ordering::Relaxed);
+            socket
+                .switches
+                .receives_tos
+                .store(number != 0, Ordering::Relaxed);
             Ok(())
         }
         _ => Err(unknown(cx, IPPROTO_IP, name)),
@@ -247,13 +294,19 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
         1..=LONGEST_KEEP_S => Ok(Nanos(u64::from(number) * Nanos::PER_SEC)),
         _ => Err(Errno::EINVAL),
     };
-    let change = |f: &mut dyn FnMut(&mut TcpOptions)| operate(|stack| stack.tcp_change_options(socket.id, f));
+    let change = |f: &mut dyn FnMut(&mut TcpOptions)| {
+        operate(|stack| stack.tcp_change_options(socket.id, f))
+    };
     match name {
         TCP_NODELAY => change(&mut |o| o.no_delay = number != 0),
         TCP_CORK => {
             // Corking only delays partial segments; clearing it lets them go, as NODELAY does.
             socket.switches.corked.store(number != 0, Ordering::Relaxed);
-            if number == 0 { change(&mut |_| {}) } else { Ok(()) }
+            if number == 0 {
+                change(&mut |_| {})
+            } else {
+                Ok(())
+            }
         }
         TCP_KEEPIDLE => {
             let time = in_seconds()?;
@@ -263,7 +316,9 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
             let time = in_seconds()?;
             change(&mut |o| o.keep_interval = time)
         }
-        TCP_KEEPCNT if (1..=MOST_PROBES).contains(&number) => change(&mut |o| o.keep_count = number),
+        TCP_KEEPCNT if (1..=MOST_PROBES).contains(&number) => {
+            change(&mut |o| o.keep_count = number)
+        }
         TCP_KEEPCNT => Err(Errno::EINVAL),
         TCP_USER_TIMEOUT if number.cast_signed() < 0 => Err(Errno::EINVAL),
         TCP_USER_TIMEOUT => change(&mut |o| o.user_timeout = Nanos::from_millis(number.into())),

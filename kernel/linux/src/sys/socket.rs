@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tyn_abi::socket::{
-    AF_INET, AF_NETLINK, AF_UNIX, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_MAX_OPTION, SOCK_CLOEXEC, SOCK_NONBLOCK,
-    SOCK_TYPE_MASK, SOMAXCONN,
+    AF_INET, AF_NETLINK, AF_UNIX, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_MAX_OPTION,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOMAXCONN,
 };
 use tyn_abi::{Errno, Events, Fd, UserVa};
 use tyn_hal::time;
