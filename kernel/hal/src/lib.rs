@@ -35,6 +35,8 @@ pub mod mem;
 mod panic;
 pub mod power;
 pub mod random;
+#[cfg(feature = "selftest")]
+pub mod selftest;
 pub mod sync;
 pub mod task;
 pub mod time;

@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 mod cli;
 mod host;
+mod selftest;
 mod vm;
 
 use std::time::Instant;
@@ -45,6 +46,7 @@ type Suite = (&'static str, fn() -> Result<Tally>);
 /// All suites, the quick ones first.
 const SUITES: &[Suite] = &[
     ("host", host::run),
+    ("selftest", selftest::run),
     ("abi", abi::run),
     ("cli", cli::run),
     ("vm", vm::run),
