@@ -251,6 +251,8 @@ impl Stack {
         to: Option<SocketAddrV4>,
         src: &mut dyn Source,
     ) -> Result<usize, Errno> {
+        // Before anything else can fail, as in Linux (`inet_send_prepare`).
+        self.udp_autobind(id)?;
         let socket = self.udp(id)?;
         if let Some(error) = socket.error.take() {
             self.report(id, Events::empty());
@@ -277,7 +279,6 @@ impl Stack {
         if total > self.out.mtu(path) {
             return Err(Errno::EMSGSIZE);
         }
-        self.udp_autobind(id)?;
         if !self.out.has_room(path) {
             let socket = self.udp(id)?;
             if !core::mem::replace(&mut socket.is_blocked, true) {
