@@ -142,7 +142,9 @@ impl Config {
             Machine::Q35 | Machine::Pc => args
                 .pair("-device", "virtio-net-pci,netdev=net,romfile=")
                 .pair("-device", "virtio-rng-pci"),
+            // QEMU's MMIO devices follow virtio 0.9 unless told; ours are of virtio 1.
             Machine::Microvm => args
+                .pair("-global", "virtio-mmio.force-legacy=false")
                 .pair("-device", "virtio-net-device,netdev=net")
                 .pair("-device", "virtio-rng-device"),
         };
