@@ -237,6 +237,8 @@ fn second_signal(bench: &Bench<'_>) -> Result<()> {
             _ => line.contains("stopping the guest"),
         };
         if is_next {
+            // Signals that come together are one request.
+            std::thread::sleep(Duration::from_millis(600) * signals);
             kill_process(pid, Signal::TERM)?;
             signals += 1;
         }

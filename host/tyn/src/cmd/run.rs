@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
@@ -177,12 +178,22 @@ fn printer(symbols: Symbols, trace: Option<Trace>) -> OnLine {
     })
 }
 
+/// What comes so soon after the first signal is part of it: `timeout` and terminals signal a process and its group.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
+
 /// Follows Ctrl-C, SIGTERM and SIGHUP.
 #[derive(Clone, Debug, Default)]
 struct Stopper {
-    /// Signals so far, and the machine once it runs.
-    state: Arc<Mutex<(u32, Option<Control>)>>,
+    state: Arc<Mutex<StopState>>,
     was_killed: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct StopState {
+    /// When the first signal came.
+    first: Option<Instant>,
+    /// The machine, once it runs.
+    control: Option<Control>,
 }
 
 impl Stopper {
@@ -194,27 +205,35 @@ impl Stopper {
     /// Learns of the machine; a signal that came before counts now.
     fn start(&self, control: Control) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.1 = Some(control);
-        if state.0 > 0 {
-            self.act(state.0, state.1.as_ref());
+        if state.first.is_some() {
+            self.power_down(&control);
         }
+        state.control = Some(control);
     }
 
     fn on_signal(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0 += 1;
-        self.act(state.0, state.1.as_ref());
+        match (state.first, &state.control) {
+            (None, control) => {
+                if let Some(control) = control {
+                    self.power_down(control);
+                }
+                state.first = Some(Instant::now());
+            }
+            (Some(first), Some(control)) if first.elapsed() > ONE_REQUEST => self.kill(control),
+            (Some(_), _) => {}
+        }
     }
 
-    fn act(&self, signals: u32, control: Option<&Control>) {
-        let Some(control) = control else { return };
-        if signals == 1 {
-            eprintln!("tyn: stopping the guest; once more kills it");
-            match control.power_down() {
-                Ok(()) => return,
-                Err(error) => eprintln!("tyn: it can't be asked to stop ({error})"),
-            }
+    fn power_down(&self, control: &Control) {
+        eprintln!("tyn: stopping the guest; once more kills it");
+        if let Err(error) = control.power_down() {
+            eprintln!("tyn: it can't be asked to stop ({error})");
+            self.kill(control);
         }
+    }
+
+    fn kill(&self, control: &Control) {
         self.was_killed.store(true, Ordering::SeqCst);
         control.kill();
     }
