@@ -166,6 +166,22 @@ pub struct UserFeatures {
     pub xsave_bytes: usize,
 }
 
+/// Returns whether RDTSCP gives ring 3 the index of its CPU (see [`crate::vdso`]).
+#[must_use]
+pub(crate) fn has_rdtscp() -> bool {
+    const EXTENDED: u32 = 0x8000_0001;
+    const RDTSCP: u32 = 1 << 27;
+    cpuid(0x8000_0000, 0).eax >= EXTENDED && cpuid(EXTENDED, 0).edx & RDTSCP != 0
+}
+
+/// Makes RDTSCP give the index of this CPU.
+pub(crate) fn init_identity(id: CpuId) {
+    if has_rdtscp() {
+        // SAFETY: the register exists with RDTSCP, and nothing else uses it.
+        unsafe { x86_64::write_msr(x86_64::msr::TSC_AUX, u64::from(id.0)) };
+    }
+}
+
 /// Returns the features enabled for user space.
 #[must_use]
 pub fn user_features() -> UserFeatures {

@@ -42,3 +42,4 @@ pub mod task;
 pub mod time;
 pub mod trap;
 pub mod user;
+pub mod vdso;

@@ -22,7 +22,7 @@ use crate::exit::INIT;
 use crate::file::{At, flags};
 use crate::fs::{self, FsContext, How};
 use crate::kernel::{self, kernel};
-use crate::{mm, net, sched, signal, trace, tty};
+use crate::{mm, net, sched, signal, trace, tty, vdso};
 
 /// `open(2)`: fail unless it is a directory.
 const O_DIRECTORY: u32 = 0o200_000;
@@ -64,6 +64,9 @@ pub fn start(boot: &BootInfo, probe: impl FnOnce(&BootInfo) -> Machine) -> ! {
         refuse(format_args!(
             "too little memory for the kernel's own state ({e}): give the machine more (--memory)"
         ));
+    }
+    if let Err(e) = vdso::init() {
+        refuse(format_args!("the vDSO cannot be made: {e}"));
     }
     sched::init();
     milestone("kernel state is ready");

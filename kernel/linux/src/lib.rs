@@ -41,6 +41,7 @@ mod transfer;
 pub mod tty;
 pub mod unix;
 pub mod user_io;
+pub mod vdso;
 pub mod wait;
 
 pub use cx::{Cx, SysResult};

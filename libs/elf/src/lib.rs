@@ -17,6 +17,7 @@ mod header;
 mod image;
 pub mod script;
 pub mod stack;
+pub mod vdso;
 
 pub use header::{Header, Kind};
 pub use image::{Image, Segment};

@@ -12,6 +12,7 @@ use super::Program;
 use super::program::Executable;
 use crate::mm::{self, MappedFile, Mm};
 use crate::random;
+use crate::vdso;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -100,7 +101,7 @@ pub(crate) fn load(
         hwcap: features.hwcap,
         hwcap2: features.hwcap2,
         min_signal_stack: features.xsave_bytes as u64 + SIGNAL_FRAME,
-        vdso: None,
+        vdso: map_vdso(&mm)?,
     };
     let stack = build_stack(&mm, program, envp, &auxv, placing)?;
     let break_base = match (main.image.kind, &program.interpreter) {
@@ -144,6 +145,34 @@ fn find_base(mm: &Mm, executable: &Executable) -> Result<u64, Errno> {
     mm.unmap(start, len)?;
     let aligned = start.checked_next_multiple_of(align).ok_or(Errno::ENOMEM)?;
     Ok(aligned.wrapping_sub(low & !(align - 1)))
+}
+
+/// Maps the vDSO's data page and, right behind it, its image; returns the image's address.
+fn map_vdso(mm: &Mm) -> Result<Option<u64>, Errno> {
+    let Some(vdso) = vdso::get() else {
+        return Ok(None);
+    };
+    let probe = MapRequest {
+        placement: Placement::Anywhere,
+        ..anonymous(0, 2 * PAGE, Prot::empty())
+    };
+    let data = mm.map(probe, &Limits::NONE)?;
+    let image = data.checked_add(PAGE).ok_or(Errno::ENOMEM)?;
+    for (open, at, prot) in [
+        (&vdso.data, data, Prot::READ),
+        (&vdso.image, image, Prot::READ | Prot::EXEC),
+    ] {
+        let file = FilePart {
+            file: MappedFile::new(Arc::clone(open)),
+            page: 0,
+        };
+        let request = MapRequest {
+            file: Some(file),
+            ..anonymous(at, PAGE, prot)
+        };
+        mm.map(request, &Limits::NONE)?;
+    }
+    Ok(Some(image))
 }
 
 /// Maps an image's segments with `base` added to their addresses.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 
 use super::{apic, fpu, gdt, idt};
 use crate::boot;
-use crate::cpu::{self, MAX_CPUS};
+use crate::cpu::{self, CpuId, MAX_CPUS};
 use crate::cpu_local::CpuLocal;
 use crate::mem::kernel_map::kernel_root;
 use crate::mem::{KernelStack, PhysAddr, direct};
@@ -85,6 +85,7 @@ pub(crate) fn init_this_cpu(block: &'static CpuLocal) {
     unsafe { gdt::load(block) };
     idt::load();
     cpu::init_control_registers();
+    cpu::init_identity(CpuId(block.id));
     fpu::init();
 }
 

@@ -1,0 +1,82 @@
+//! The vDSO (`vdso(7)`): its image and its data page as two files that every program has mapped.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::any::Any;
+
+use tyn_abi::{Errno, PAGE_SIZE};
+use tyn_elf::vdso::{self, Function};
+use tyn_hal::mem::Frame;
+use tyn_hal::sync::Once;
+use tyn_hal::vdso as code;
+
+use crate::file::{File, OpenFile, flags};
+
+/// One page that is mapped read-only, under a name that `/proc/PID/maps` shows.
+struct Page(Frame);
+
+impl File for Page {
+    fn stat(&self) -> Result<[u8; 144], Errno> {
+        // No device and no inode, as Linux shows it.
+        Ok([0; 144])
+    }
+
+    fn frame(&self, index: u64, _write: bool) -> Result<Frame, Errno> {
+        if index == 0 {
+            Ok(self.0.clone())
+        } else {
+            Err(Errno::ENXIO)
+        }
+    }
+
+    fn resident_frame(&self, index: u64) -> Option<Frame> {
+        self.frame(index, false).ok()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// What is mapped into each process: the data page, and the image right behind it.
+#[derive(Debug)]
+pub struct Vdso {
+    /// The data page, `[vvar]`: read only.
+    pub data: Arc<OpenFile>,
+    /// The image, `[vdso]`: read and execute.
+    pub image: Arc<OpenFile>,
+}
+
+static VDSO: Once<Vdso> = Once::new();
+
+/// Makes the two pages; called once, when the clock is set.
+///
+/// # Errors
+/// `ENOMEM`; `ENOSPC` when the image does not fit a page.
+pub fn init() -> Result<(), Errno> {
+    let functions = code::functions().map(|f| Function {
+        name: f.name,
+        offset: f.offset,
+    });
+    let image = vdso::build(code::code(), code::TEXT_OFFSET, &functions)
+        .filter(|image| image.len() <= PAGE_SIZE)
+        .ok_or(Errno::ENOSPC)?;
+    VDSO.set(Vdso {
+        data: page(&code::data(), "[vvar]")?,
+        image: page(&image, "[vdso]")?,
+    });
+    Ok(())
+}
+
+fn page(bytes: &[u8], name: &str) -> Result<Arc<OpenFile>, Errno> {
+    let frame = Frame::zeroed()?;
+    frame.write(0, bytes);
+    let file = Arc::new(Page(frame));
+    Ok(OpenFile::new(file, flags::O_RDONLY, String::from(name)))
+}
+
+/// Returns the pages to map; `None` before [`init`].
+#[must_use]
+pub fn get() -> Option<&'static Vdso> {
+    VDSO.get()
+}
