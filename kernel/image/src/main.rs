@@ -22,6 +22,7 @@ tyn_hal::entry!(Entry {
     ap: tyn_linux::sched::run_cpu
 });
 
+#[expect(clippy::needless_pass_by_value, reason = "hal hands the facts over for good")]
 fn main(info: BootInfo) -> ! {
     boot::start(&info, probe)
 }

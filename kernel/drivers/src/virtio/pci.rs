@@ -81,7 +81,7 @@ impl PciTransport {
             let len = function.read_u32(cap.offset + 12) as usize;
             match cfg_type {
                 1 if common.is_none() => {
-                    common = function.map_bar(bar, offset, len.max(common::LEN))
+                    common = function.map_bar(bar, offset, len.max(common::LEN));
                 }
                 2 if notify.is_none() => {
                     multiplier = function.read_u32(cap.offset + 16) as usize;

@@ -177,7 +177,7 @@ impl Mm {
     /// already: nothing else loads one, and as long as it exists nobody takes it from a CPU.
     ///
     /// # Panics
-    /// On a broken kernel invariant.
+    /// Before [`init`].
     pub fn activate(&self) {
         let loaded = LOADED
             .get()
