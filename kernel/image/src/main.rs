@@ -22,7 +22,10 @@ tyn_hal::entry!(Entry {
     ap: tyn_linux::sched::run_cpu
 });
 
-#[expect(clippy::needless_pass_by_value, reason = "hal hands the facts over for good")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "hal hands the facts over for good"
+)]
 fn main(info: BootInfo) -> ! {
     boot::start(&info, probe)
 }
