@@ -19,7 +19,7 @@
 //! |---|---|
 //! | unpark / park | one compare-and-swap each on [`RunState`]; see `tyn_sched::park` |
 //! | enqueue / going idle | the idle CPU sets `is_idle`, then looks at all queues; the other pushes, then looks for `is_idle` (both SeqCst) |
-//! | kick / halt | a kick that comes after the look stays pending and ends the halt (`hal::cpu::wait_for_interrupt`) |
+//! | kick / halt | a kick that comes after the look stays pending and ends the halt (`hal::cpu::wait_for_interrupt`); every path to ring 3, to a halt and to another thread sends the kicks that are due first |
 //! | post and interrupt / going to ring 3 | the poster publishes, then reads `on_cpu`; the thread got `on_cpu` set, then looks for posts (both SeqCst); a kick that comes after the look is taken in ring 3 |
 //!
 //! Lock order: anything, then a run queue or a timer queue; these two are leaves. No lock is held across a switch.
@@ -164,6 +164,9 @@ struct Cpu {
     queued: AtomicUsize,
     /// The CPU runs nothing, and nobody has claimed it.
     is_idle: AtomicBool,
+    /// CPUs that this CPU has made look at something and is to kick before it goes on in ring 3, idles or switches: bit N is
+    /// CPU N. Only the CPU itself uses it.
+    kicks: AtomicU64,
     local: SpinLock<Local>,
     dispatcher: Once<Task>,
 }
@@ -177,6 +180,7 @@ pub fn init() {
         queue: SpinLock::new(RunQueue::new()),
         queued: AtomicUsize::new(0),
         is_idle: AtomicBool::new(false),
+        kicks: AtomicU64::new(0),
         local: SpinLock::new(Local {
             current: None,
             stay: Stay {
@@ -258,8 +262,8 @@ fn enqueue(mut thread: Arc<Thread>, lane: Lane) {
         let was_idle = cpu.claim();
         let pushed = cpu.push(target, thread, lane);
         let must_look = was_idle || *pushed.as_ref().unwrap_or(&false);
-        if target != here && must_look {
-            cpu::kick(CpuId(target.0));
+        if must_look {
+            kick_later(target);
         }
         match pushed {
             Ok(_) if was_idle => return,
@@ -273,7 +277,29 @@ fn enqueue(mut thread: Arc<Thread>, lane: Lane) {
 fn wake_idle(allowed: CpuSet, target: CpuIndex) {
     let idle = allowed.iter().find(|&c| c != target && Cpu::of(c).claim());
     if let Some(idle) = idle {
-        cpu::kick(CpuId(idle.0));
+        kick_later(idle);
+    }
+}
+
+/// Kicks a CPU soon. Wake-ups happen under the locks of objects and wait queues, which the woken thread is going to take: a
+/// CPU that is kicked at once would only wait for them, all the longer as sending the interrupt is slow in a virtual
+/// machine. Several kicks of one CPU become one.
+fn kick_later(target: CpuIndex) {
+    let cpu = cpus().get();
+    let kicks = cpu.kicks.load(Ordering::Relaxed);
+    cpu.kicks.store(kicks | 1 << target.0, Ordering::Relaxed);
+}
+
+/// Sends the kicks that are due.
+fn send_kicks(cpu: &Cpu) {
+    let kicks = CpuSet(cpu.kicks.load(Ordering::Relaxed));
+    if kicks.is_empty() {
+        return;
+    }
+    cpu.kicks.store(0, Ordering::Relaxed);
+    let here = here();
+    for target in kicks.iter().filter(|&c| c != here) {
+        cpu::kick(CpuId(target.0));
     }
 }
 
@@ -320,8 +346,8 @@ pub fn interrupt(thread: &Arc<Thread>) {
     unpark(thread);
     fence(Ordering::SeqCst);
     let cpu = thread.run.on_cpu.load(Ordering::SeqCst);
-    if cpu != NOWHERE && cpu != here().0 {
-        cpu::kick(CpuId(cpu));
+    if cpu != NOWHERE {
+        kick_later(CpuIndex(cpu));
     }
 }
 
@@ -355,8 +381,8 @@ pub fn set_affinity(thread: &Arc<Thread>, affinity: CpuSet) {
     }
     fence(Ordering::SeqCst);
     let on_cpu = thread.run.on_cpu.load(Ordering::SeqCst);
-    if on_cpu != NOWHERE && on_cpu != here().0 {
-        cpu::kick(CpuId(on_cpu));
+    if on_cpu != NOWHERE {
+        kick_later(CpuIndex(on_cpu));
     }
 }
 
@@ -391,6 +417,7 @@ pub fn on_interrupt() {
 #[must_use]
 pub fn reschedule_if_due(current: &Arc<Thread>) -> bool {
     let cpu = cpus().get();
+    send_kicks(cpu);
     if cpu.queued.load(Ordering::SeqCst) == 0 && current.run.affinity().contains(here()) {
         return false;
     }
@@ -413,6 +440,7 @@ pub fn run_cpu() -> ! {
     let cpu = cpus().get();
     let own = cpu.dispatcher.set(Task::adopt_current());
     loop {
+        send_kicks(cpu);
         match next_thread() {
             Some((thread, lane)) => dispatch(cpu, own, thread, lane),
             None => idle(cpu, own),
