@@ -53,6 +53,8 @@ pub(crate) struct CpuLocal {
     pub(crate) in_window: Cell<bool>,
     /// Kicks that arrived (for tests and statistics).
     pub(crate) kicks: AtomicU32,
+    /// Whether the timer's interrupt arrived since [`crate::time::take_timer_fired`] was asked last.
+    pub(crate) timer_fired: Cell<bool>,
 }
 
 // SAFETY: cells are used by the owning CPU only, with interrupts off (IF=0); other CPUs use the atomics.
@@ -92,6 +94,7 @@ impl CpuLocal {
             leaving_task: Cell::new(ptr::null()),
             in_window: Cell::new(false),
             kicks: AtomicU32::new(0),
+            timer_fired: Cell::new(false),
         }));
         block.this = ptr::from_ref(block);
         block.tss.allocate_stacks();

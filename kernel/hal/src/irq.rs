@@ -65,7 +65,7 @@ pub(crate) fn dispatch(vector: u8) {
             CpuLocal::current().kicks.fetch_add(1, Ordering::Relaxed);
         }
         // The timer does nothing by itself: it ended `hlt` or ring 3.
-        apic::TIMER_VECTOR => {}
+        apic::TIMER_VECTOR => CpuLocal::current().timer_fired.set(true),
         _ => {
             if let Some(handler) = HANDLERS[usize::from(vector)].get() {
                 handler();

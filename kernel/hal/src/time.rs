@@ -9,6 +9,7 @@ use tyn_abi::Nanos;
 
 use crate::acpi;
 use crate::arch::x86_64::{apic, cpuid, in_u8, in_u32, max_leaf, out_u8, read_tsc};
+use crate::cpu_local::CpuLocal;
 
 /// Shortest measurement, in nanoseconds of the reference clock.
 const CALIBRATION_NS: u64 = 4_000_000;
@@ -203,6 +204,13 @@ pub fn set_timer(deadline: Option<Nanos>) {
         // One tick of a slow timer more, so that it does not fire just before the deadline.
         (tsc, d.0.saturating_sub(now().0) + 20)
     }));
+}
+
+/// Returns whether the current CPU's timer has fired (its interrupt was taken) since this was asked last: it is one-shot, so
+/// it is to be armed again then, and need not be otherwise.
+#[must_use]
+pub fn take_timer_fired() -> bool {
+    CpuLocal::current().timer_fired.take()
 }
 
 /// Conversion of the time-stamp counter to nanoseconds, for the vDSO: `ns = base_ns + ((tsc - base_tsc) * mult) >> shift`

@@ -87,8 +87,8 @@ pub(super) fn arm(deadline: Nanos) {
     }
 }
 
-/// Does what is due on this CPU, and arms the hardware for what comes next: an interrupt may have been the timer's, which
-/// is one-shot.
+/// Does what is due on this CPU, and arms the hardware for what comes next, unless it is armed: not every interrupt is the
+/// timer's, and arming it is slow in a virtual machine.
 pub(super) fn expire() {
     let own = timers().get();
     let now = time::now();
@@ -100,7 +100,9 @@ pub(super) fn expire() {
             None => break,
         }
     }
-    *own.armed.lock() = None;
+    if time::take_timer_fired() {
+        *own.armed.lock() = None;
+    }
     let next = own.queue.lock().next_deadline();
     if let Some(deadline) = next {
         arm(deadline);
