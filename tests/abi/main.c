@@ -173,6 +173,15 @@ static int by_name(const void *a, const void *b) {
 
 int exec_helper(int argc, char **argv);
 
+/* Whoever started us may have had signals ignored or blocked (nohup, a shell's background job): begin like pid 1. */
+static void default_signals(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--helper") == 0)
         return exec_helper(argc, argv);
@@ -184,6 +193,7 @@ int main(int argc, char **argv) {
     }
     mkdir("/tmp", 01777);
     umask(022);
+    default_signals();
     for (int i = 0; i < case_count; i++) {
         int wanted = argc <= 1;
         for (int j = 1; j < argc; j++)
