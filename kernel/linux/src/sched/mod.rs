@@ -24,13 +24,13 @@
 //!
 //! Lock order: anything, then a run queue or a timer queue; these two are leaves. No lock is held across a switch.
 
+mod dispatch;
+mod state;
 mod timers;
 mod times;
 
 use alloc::sync::Arc;
-use core::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use tyn_abi::Nanos;
 use tyn_hal::cpu::{self, CpuId, PerCpu};
@@ -44,86 +44,13 @@ use tyn_sched::{CpuIndex, CpuSet};
 
 use crate::thread::Thread;
 
+pub use dispatch::{charge_current, run_cpu};
+pub use state::RunState;
 pub use timers::{TimerId, TimerTarget, cancel_timer, set_timer};
 pub use times::CpuTimes;
 
 /// No CPU.
 const NOWHERE: u32 = u32::MAX;
-
-/// Scheduling state of a thread.
-#[derive(Debug)]
-pub struct RunState {
-    /// A [`ParkState`].
-    park: AtomicU8,
-    /// The CPU that the thread is on, [`NOWHERE`] when it is on none.
-    on_cpu: AtomicU32,
-    /// The CPU that it was on last.
-    last_cpu: AtomicU32,
-    /// Bit N: may run on CPU N.
-    affinity: AtomicU64,
-    /// Nanoseconds of [`Budget`]; changed only by the dispatcher that has the thread.
-    budget: AtomicU64,
-    /// Whether the thread wakes up to the turn lane; likewise.
-    wakes_to_turn: AtomicBool,
-    /// CPU time used.
-    pub times: CpuTimes,
-}
-
-impl RunState {
-    /// Makes the state of a new thread, with the affinity of `parent`.
-    #[must_use]
-    pub fn new(parent: Option<&Self>) -> Self {
-        let affinity = parent.map_or(CpuSet::ALL, Self::affinity);
-        let last_cpu = parent.map_or(0, |p| p.last_cpu.load(Ordering::Relaxed));
-        Self {
-            park: AtomicU8::new(ParkState::Running as u8),
-            on_cpu: AtomicU32::new(NOWHERE),
-            last_cpu: AtomicU32::new(last_cpu),
-            affinity: AtomicU64::new(affinity.0),
-            budget: AtomicU64::new(Budget::default().0.0),
-            wakes_to_turn: AtomicBool::new(false),
-            times: CpuTimes::default(),
-        }
-    }
-
-    /// Returns the CPUs that the thread may run on, among those there are.
-    #[must_use]
-    pub fn affinity(&self) -> CpuSet {
-        CpuSet(self.affinity.load(Ordering::Relaxed)).intersection(online())
-    }
-
-    /// Returns the CPU that the thread is on or was on last.
-    #[must_use]
-    pub fn last_cpu(&self) -> CpuIndex {
-        CpuIndex(self.last_cpu.load(Ordering::Relaxed))
-    }
-
-    /// Returns whether the thread waits for something: for `/proc/PID/stat`.
-    #[must_use]
-    pub fn is_parked(&self) -> bool {
-        self.park.load(Ordering::Relaxed) == ParkState::Parked as u8
-    }
-
-    /// Applies a transition by compare-and-swap and returns its outcome.
-    fn transition<O>(&self, step: impl Fn(ParkState) -> (ParkState, O)) -> O {
-        let mut raw = self.park.load(Ordering::Acquire);
-        loop {
-            let state = ParkState::from_u8(raw)
-                .expect("invariant: only this function stores the park state");
-            let (next, outcome) = step(state);
-            let swap = self.park.compare_exchange_weak(
-                raw,
-                next as u8,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
-            match swap {
-                Ok(_) => return outcome,
-                Err(found) => raw = found,
-            }
-        }
-    }
-}
 
 /// A thread on a run queue.
 #[derive(Debug)]
@@ -433,112 +360,4 @@ pub fn reschedule_if_due(current: &Arc<Thread>) -> bool {
     }
     leave_cpu(current, Leave::Preempt);
     true
-}
-
-/// Runs a CPU for ever: dispatches threads, idles. Called by each CPU at the end of its start.
-pub fn run_cpu() -> ! {
-    let cpu = cpus().get();
-    let own = cpu.dispatcher.set(Task::adopt_current());
-    loop {
-        send_kicks(cpu);
-        match next_thread() {
-            Some((thread, lane)) => dispatch(cpu, own, thread, lane),
-            None => idle(cpu, own),
-        }
-    }
-}
-
-/// Takes the thread that this CPU runs next, from its own queue or from another's.
-fn next_thread() -> Option<(Arc<Thread>, Lane)> {
-    let here = here();
-    if let Some(next) = Cpu::of(here).take(here) {
-        return Some(next);
-    }
-    let queued = |c| Cpu::of(c).queued.load(Ordering::SeqCst);
-    let victim = placement::victim(online(), here, queued)?;
-    if let Some(next) = Cpu::of(victim).take(here) {
-        return Some(next);
-    }
-    // The longest queue may hold only threads that may not run here.
-    online().iter().find_map(|c| Cpu::of(c).take(here))
-}
-
-/// Announces that this CPU is idle, looks again, and halts until an interrupt.
-fn idle(cpu: &Cpu, own: &Task) {
-    cpu.is_idle.store(true, Ordering::SeqCst);
-    if let Some((thread, lane)) = next_thread() {
-        cpu.is_idle.store(false, Ordering::SeqCst);
-        dispatch(cpu, own, thread, lane);
-        return;
-    }
-    cpu::wait_for_interrupt();
-    cpu.is_idle.store(false, Ordering::SeqCst);
-    timers::expire();
-}
-
-/// Runs `thread` on this CPU until it leaves, and sees it off.
-fn dispatch(cpu: &Cpu, own: &Task, thread: Arc<Thread>, lane: Lane) {
-    let here = here();
-    let stay = Stay {
-        since: time::now(),
-        budget: Budget(Nanos(thread.run.budget.load(Ordering::Relaxed))),
-        lane,
-    };
-    {
-        let mut local = cpu.local.lock();
-        local.current = Some(Arc::clone(&thread));
-        local.stay = stay;
-        local.charged = stay.since;
-    }
-    thread.run.last_cpu.store(here.0, Ordering::Relaxed);
-    thread.run.on_cpu.store(here.0, Ordering::SeqCst);
-    let mm = Arc::clone(&thread.process().mm.lock());
-    mm.activate();
-    drop(mm);
-    task::switch(own, thread.task());
-    thread.run.on_cpu.store(NOWHERE, Ordering::SeqCst);
-    let now = time::now();
-    charge(cpu, &thread, now);
-    let (handle, leave) = {
-        let mut local = cpu.local.lock();
-        (local.current.take(), local.leave)
-    };
-    drop(handle);
-    see_off(thread, leave, stay, now);
-}
-
-/// Charges a thread and its process for the time since it was charged last.
-fn charge(cpu: &Cpu, thread: &Thread, now: Nanos) {
-    let time = {
-        let mut local = cpu.local.lock();
-        let time = now - local.charged;
-        local.charged = now;
-        time
-    };
-    thread.run.times.charge(time);
-    thread.process().times.charge(time);
-}
-
-/// Charges the current thread up to now, so that [`CpuTimes::used`] is exact for it.
-pub fn charge_current(current: &Arc<Thread>) {
-    charge(cpus().get(), current, time::now());
-}
-
-/// Completes a thread's departure.
-fn see_off(thread: Arc<Thread>, leave: Leave, stay: Stay, now: Nanos) {
-    let (budget, lane) = match leave {
-        Leave::Park => stay.parked(now),
-        Leave::Preempt => stay.preempted(now),
-        Leave::Yield => (Budget::default(), Lane::Turn),
-        Leave::Exit => return,
-    };
-    thread.run.budget.store(budget.0.0, Ordering::Relaxed);
-    if leave == Leave::Park {
-        let to_turn = lane == Lane::Turn;
-        thread.run.wakes_to_turn.store(to_turn, Ordering::Relaxed);
-        if thread.run.transition(ParkState::finish_park) == Handover::None {
-            return;
-        }
-    }
-    enqueue(thread, lane);
 }

@@ -1,6 +1,8 @@
 //! Tests of layouts against the offsets of Linux's headers.
 
 use super::*;
+use crate::errno::Errno;
+use crate::types::UserVa;
 
 fn le64(b: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(b[at..at + 8].try_into().unwrap())
