@@ -83,20 +83,18 @@ struct Thread {
 /// What a CPU does next; each is one atomic step of the kernel (a lock held, or a compare-and-swap).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Cpu {
-    /// Runs the current thread's program.
+    /// Runs the current thread's program; kicks that it owes come first, as on each way back to ring 3.
     Runs,
-    /// The current thread leaves: choose the next from the own queue.
-    PicksOwn(Leave),
-    /// Own queue was empty: steal.
-    PicksOther(Leave),
-    /// Switched; the previous thread's departure is to be completed.
-    Finishes(Leave, usize),
+    /// Switched to the dispatcher, which is to complete the thread's departure.
+    SeesOff(Leave, usize),
     /// Puts a thread on a run queue: here, or on an idle CPU that it claims.
     Enqueues(usize, After),
-    /// Pushed to a busy CPU: is some CPU idle after all? Then wake it.
+    /// Pushed to a busy CPU: is some CPU idle after all?
     Rechecks(After),
-    /// Idle: announces it.
-    Idles,
+    /// The dispatcher looks at its own queue, after it has sent the kicks that it owes.
+    PicksOwn(Idleness),
+    /// Its own queue was empty: it looks at the other's.
+    PicksOther(Idleness),
     /// Halted until kicked.
     Halted,
 }
@@ -106,8 +104,13 @@ enum Leave {
     Park,
     Yield,
     Exit,
-    /// The idle task leaves.
-    Idle,
+}
+
+/// Whether the CPU has announced that it is idle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Idleness {
+    NotYet,
+    Announced,
 }
 
 /// What an enqueuing CPU goes back to.
@@ -125,7 +128,10 @@ struct World {
     cpus: Vec<Cpu>,
     current: Vec<Option<usize>>,
     idle: Vec<bool>,
+    /// CPUs whose interrupt is pending.
     kicked: Vec<bool>,
+    /// For each CPU, whom it is to kick.
+    owed: Vec<Vec<usize>>,
     queues: Vec<RunQueue<usize>>,
 }
 
@@ -144,10 +150,11 @@ impl World {
             programs,
             threads: vec![thread; programs.len()],
             flags: vec![false; programs.len()],
-            cpus: vec![Cpu::Idles; cpus],
+            cpus: vec![Cpu::PicksOwn(Idleness::NotYet); cpus],
             current: vec![None; cpus],
             idle: vec![false; cpus],
             kicked: vec![false; cpus],
+            owed: vec![Vec::new(); cpus],
             queues,
         }
     }
@@ -161,11 +168,16 @@ impl World {
         };
     }
 
+    fn leave(&mut self, cpu: usize, leave: Leave) {
+        let prev = self.current[cpu].take().unwrap();
+        self.cpus[cpu] = Cpu::SeesOff(leave, prev);
+    }
+
     fn run_program(&mut self, cpu: usize) {
         let me = self.current[cpu].unwrap();
         let t = self.threads[me];
         let Some(&op) = self.programs[me].get(t.pc) else {
-            self.cpus[cpu] = Cpu::PicksOwn(Leave::Exit);
+            self.leave(cpu, Leave::Exit);
             return;
         };
         let advance = Thread {
@@ -192,7 +204,7 @@ impl World {
                     ..t
                 };
                 if begin == BeginPark::Leave {
-                    self.cpus[cpu] = Cpu::PicksOwn(Leave::Park);
+                    self.leave(cpu, Leave::Park);
                 }
             }
             (Op::Signal(to), true) => {
@@ -202,81 +214,87 @@ impl World {
             (Op::Yield, _) => {
                 self.threads[me] = advance;
                 if !self.queues[cpu].is_empty() {
-                    self.cpus[cpu] = Cpu::PicksOwn(Leave::Yield);
+                    self.leave(cpu, Leave::Yield);
                 }
             }
         }
     }
 
-    /// Switches from the current context to `next`.
-    fn switch(&mut self, cpu: usize, leave: Leave, next: Option<usize>) {
-        let prev = self.current[cpu];
-        self.current[cpu] = next;
-        self.cpus[cpu] = match (leave, prev) {
-            (Leave::Idle, _) | (_, None) => Cpu::Runs,
-            (leave, Some(prev)) => Cpu::Finishes(leave, prev),
+    fn see_off(&mut self, cpu: usize, leave: Leave, prev: usize) {
+        let handover = match leave {
+            Leave::Park => {
+                let (state, handover) = self.threads[prev].park.finish_park();
+                self.threads[prev].park = state;
+                handover
+            }
+            Leave::Yield => Handover::Enqueue,
+            Leave::Exit => Handover::None,
+        };
+        self.cpus[cpu] = match handover {
+            Handover::Enqueue => Cpu::Enqueues(prev, After::Dispatch),
+            Handover::None => Cpu::PicksOwn(Idleness::NotYet),
         };
     }
 
-    fn pick(&mut self, cpu: usize, from: usize, leave: Leave) {
+    fn pick(&mut self, cpu: usize, from: usize, idleness: Idleness) {
         if let Some((next, _)) = self.queues[from].pop() {
             self.idle[cpu] = false;
-            self.switch(cpu, leave, Some(next));
+            self.current[cpu] = Some(next);
+            self.cpus[cpu] = Cpu::Runs;
             return;
         }
-        self.cpus[cpu] = match (leave, from == cpu) {
-            (Leave::Yield, _) => Cpu::Runs,
-            (_, true) if self.cpus.len() > 1 => Cpu::PicksOther(leave),
-            (Leave::Idle, _) => Cpu::Halted,
-            _ => {
-                self.switch(cpu, leave, None);
-                return;
+        self.cpus[cpu] = match (from == cpu && self.cpus.len() > 1, idleness) {
+            (true, _) => Cpu::PicksOther(idleness),
+            (false, Idleness::NotYet) => {
+                self.idle[cpu] = true;
+                Cpu::PicksOwn(Idleness::Announced)
             }
+            (false, Idleness::Announced) => Cpu::Halted,
         };
     }
 
-    fn dispatch(&mut self, cpu: usize) {
-        self.cpus[cpu] = if self.current[cpu].is_some() {
-            Cpu::Runs
-        } else {
-            Cpu::Idles
-        };
+    /// Claims an idle CPU, which is to be kicked.
+    fn claim(&mut self, cpu: usize) -> Option<usize> {
+        let target = (0..self.cpus.len()).find(|&c| self.idle[c])?;
+        self.idle[target] = false;
+        self.owed[cpu].push(target);
+        Some(target)
     }
 
     fn enqueue(&mut self, cpu: usize, thread: usize, after: After) {
-        let idle = (0..self.cpus.len()).find(|&c| self.idle[c]);
-        if let Some(target) = idle {
-            self.idle[target] = false;
-            self.kicked[target] = true;
-        }
-        self.queues[idle.unwrap_or(cpu)].push(thread, Lane::Woken);
+        let target = self.claim(cpu).unwrap_or(cpu);
+        self.queues[target].push(thread, Lane::Woken);
         self.cpus[cpu] = Cpu::Rechecks(after);
     }
 
     fn recheck(&mut self, cpu: usize, after: After) {
-        if let Some(target) = (0..self.cpus.len()).find(|&c| self.idle[c]) {
-            self.idle[target] = false;
-            self.kicked[target] = true;
-        }
-        match after {
-            After::Program => self.cpus[cpu] = Cpu::Runs,
-            After::Dispatch => self.dispatch(cpu),
-        }
+        self.claim(cpu);
+        self.cpus[cpu] = match after {
+            After::Program => Cpu::Runs,
+            After::Dispatch => Cpu::PicksOwn(Idleness::NotYet),
+        };
+    }
+
+    /// Sends one of the kicks that the CPU owes; returns whether there was one.
+    fn send_kick(&mut self, cpu: usize) -> bool {
+        let Some(target) = self.owed[cpu].pop() else {
+            return false;
+        };
+        self.kicked[target] = target != cpu;
+        true
     }
 
     fn places(&self, thread: usize) -> usize {
-        let queued: usize = self
-            .queues
-            .iter()
+        let queues = self.queues.iter();
+        let queued: usize = queues
             .map(|q| q.iter().filter(|&&t| t == thread).count())
             .sum();
-        let running = self.current.iter().filter(|&&c| c == Some(thread)).count();
+        let running = self.current.iter().filter(|&&c| c == Some(thread));
         let moving = self
             .cpus
             .iter()
-            .filter(|&&c| matches!(c, Cpu::Enqueues(t, _) | Cpu::Finishes(_, t) if t == thread))
-            .count();
-        queued + running + moving
+            .filter(|&&c| matches!(c, Cpu::Enqueues(t, _) | Cpu::SeesOff(_, t) if t == thread));
+        queued + running.count() + moving.count()
     }
 }
 
@@ -291,34 +309,19 @@ impl Model for World {
     }
 
     fn apply(&mut self, &cpu: &usize) {
-        match self.cpus[cpu] {
+        let state = self.cpus[cpu];
+        match state {
+            Cpu::Runs | Cpu::PicksOwn(Idleness::NotYet) if self.send_kick(cpu) => {}
             Cpu::Runs => self.run_program(cpu),
-            Cpu::PicksOwn(leave) => self.pick(cpu, cpu, leave),
-            Cpu::PicksOther(leave) => {
-                let other = 1 - cpu;
-                self.pick(cpu, other, leave);
-            }
-            Cpu::Finishes(leave, prev) => match leave {
-                Leave::Park => {
-                    let (state, handover) = self.threads[prev].park.finish_park();
-                    self.threads[prev].park = state;
-                    match handover {
-                        Handover::Enqueue => self.cpus[cpu] = Cpu::Enqueues(prev, After::Dispatch),
-                        Handover::None => self.dispatch(cpu),
-                    }
-                }
-                Leave::Yield => self.cpus[cpu] = Cpu::Enqueues(prev, After::Dispatch),
-                Leave::Exit | Leave::Idle => self.dispatch(cpu),
-            },
+            Cpu::SeesOff(leave, prev) => self.see_off(cpu, leave, prev),
             Cpu::Enqueues(thread, after) => self.enqueue(cpu, thread, after),
             Cpu::Rechecks(after) => self.recheck(cpu, after),
-            Cpu::Idles => {
-                self.idle[cpu] = true;
-                self.cpus[cpu] = Cpu::PicksOwn(Leave::Idle);
-            }
+            Cpu::PicksOwn(idleness) => self.pick(cpu, cpu, idleness),
+            Cpu::PicksOther(idleness) => self.pick(cpu, 1 - cpu, idleness),
             Cpu::Halted => {
                 self.kicked[cpu] = false;
-                self.cpus[cpu] = Cpu::Idles;
+                self.idle[cpu] = false;
+                self.cpus[cpu] = Cpu::PicksOwn(Idleness::NotYet);
             }
         }
     }
@@ -334,16 +337,13 @@ impl Model for World {
                 return Err(format!("thread {t} is queued in state {:?}", thread.park));
             }
         }
-        // Work conservation: nobody waits while a CPU sleeps for good and nobody is about to look.
-        let all_settled = self
-            .cpus
-            .iter()
-            .zip(&self.kicked)
-            .all(|(c, &kicked)| match c {
-                Cpu::Halted => !kicked,
-                Cpu::Runs => true,
-                _ => false,
-            });
+        // Work conservation: nobody waits while a CPU sleeps for good and nobody is about to look or to kick.
+        let cpus = 0..self.cpus.len();
+        let all_settled = cpus.clone().all(|c| match self.cpus[c] {
+            Cpu::Halted => !self.kicked[c],
+            Cpu::Runs => self.owed[c].is_empty(),
+            _ => false,
+        });
         let waiting: usize = self.queues.iter().map(RunQueue::len).sum();
         if all_settled && waiting > 0 && self.cpus.contains(&Cpu::Halted) {
             return Err("a CPU sleeps while a thread waits".into());
@@ -391,6 +391,33 @@ fn two_signals_to_one_thread_wake_it_for_both() {
     use Op::{Await, Signal};
     const PROGRAMS: &[&[Op]] = &[&[Await(0)], &[Signal(0)], &[Signal(0)]];
     explore::every_interleaving(World::new(PROGRAMS, 2));
+}
+
+/// A CPU that idles with kicks owed.
+#[test]
+fn explorer_finds_the_sleeper_when_kicks_are_forgotten() {
+    const PROGRAMS: &[&[Op]] = &[&[Op::Await(0)], &[Op::Signal(0)]];
+
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    struct Forgetful(World);
+
+    impl Model for Forgetful {
+        type Step = usize;
+        fn steps(&self) -> Vec<usize> {
+            self.0.steps()
+        }
+        fn apply(&mut self, step: &usize) {
+            self.0.apply(step);
+            self.0.owed.iter_mut().for_each(Vec::clear);
+        }
+        fn check(&self) -> Result<(), alloc::string::String> {
+            self.0.check()
+        }
+        fn check_end(&self) -> Result<(), alloc::string::String> {
+            self.0.check_end()
+        }
+    }
+    assert!(explore::find_failure(Forgetful(World::new(PROGRAMS, 2))).is_some());
 }
 
 /// The protocol without the `Woken` mark: an unpark of a parking thread enqueues it at once.
