@@ -27,6 +27,18 @@ impl Apt {
     /// # Errors
     /// When this isn't a Debian machine with a mirror, or the mirror doesn't answer.
     pub(crate) fn new(suite: &str, state: &Path) -> Result<Self> {
+        Self::of_kind("deb", suite, state)
+    }
+
+    /// Makes an apt state as [`Apt::new`] does, for source packages.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn for_sources(suite: &str, state: &Path) -> Result<Self> {
+        Self::of_kind("deb-src", suite, state)
+    }
+
+    fn of_kind(kind: &str, suite: &str, state: &Path) -> Result<Self> {
         for dir in ["lists/partial", "cache/archives/partial", "etc"] {
             fs::create_dir_all(state.join(dir))?;
         }
@@ -36,7 +48,7 @@ impl Apt {
         ensure_keys(suite)?;
         fs::write(
             &sources,
-            format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
+            format!("{kind} [signed-by={KEYRING}] {mirror} {suite} main\n"),
         )?;
         let apt = Self {
             state: state.to_path_buf(),
@@ -71,6 +83,28 @@ impl Apt {
         }
         debs.sort();
         Ok(debs)
+    }
+
+    /// Downloads the upstream part of the source package `package` into the folder `into` and returns the archive: the
+    /// source without Debian's patches, which are about packaging and not there on every mirror.
+    ///
+    /// # Errors
+    /// When apt can't find, fetch or verify it.
+    pub(crate) fn download_source(&self, package: &str, into: &Path) -> Result<PathBuf> {
+        fs::create_dir_all(into)?;
+        output(self.command().current_dir(into).args([
+            "source",
+            "--download-only",
+            "--tar-only",
+            package,
+        ]))?;
+        for entry in fs::read_dir(into)? {
+            let path = entry?.path();
+            if path.to_string_lossy().contains(".orig.tar.") {
+                return Ok(path);
+            }
+        }
+        bail!("apt-get source {package} left no archive")
     }
 
     fn command(&self) -> Command {
@@ -113,6 +147,23 @@ pub(crate) fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
     for deb in debs {
         output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into))?;
     }
+    Ok(())
+}
+
+/// Unpacks the upstream part of a source package into the folder `into`, without the one folder that holds everything.
+///
+/// # Errors
+/// When the archive is damaged or the disk is full.
+pub(crate) fn unpack_source(archive: &Path, into: &Path) -> Result<()> {
+    fs::create_dir_all(into)?;
+    output(
+        Command::new("tar")
+            .args(["--extract", "--no-same-owner", "--strip-components=1"])
+            .arg("--file")
+            .arg(archive)
+            .arg("--directory")
+            .arg(into),
+    )?;
     Ok(())
 }
 

@@ -31,6 +31,8 @@ struct Cli {
 enum Task {
     /// Fetch and unpack the OTP sysroot (Debian packages, under target/)
     Sysroot,
+    /// Fetch and unpack the source of the sysroot's Erlang (under target/)
+    OtpSource,
     /// Build the example release with the sysroot's Erlang
     Example,
     /// Build the kernel
@@ -86,6 +88,10 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Sysroot => {
             println!("{}", sysroot::ensure()?.dir().display());
+            Ok(())
+        }
+        Task::OtpSource => {
+            println!("{}", sysroot::ensure_source()?.display());
             Ok(())
         }
         Task::Example => {

@@ -51,6 +51,32 @@ pub(crate) fn ensure() -> Result<Sysroot> {
     Ok(sysroot)
 }
 
+/// Returns the folder with the upstream source of the sysroot's Erlang; fetches and unpacks it unless that was done
+/// before.
+///
+/// # Errors
+/// When it can't be fetched, verified or unpacked.
+pub(crate) fn ensure_source() -> Result<PathBuf> {
+    let base = paths::target().join("otp-source");
+    let source = base.join(SUITE);
+    // The file that is written last.
+    let stamp = base.join(format!("{SUITE}.stamp"));
+    if stamp.exists() {
+        return Ok(source);
+    }
+    eprintln!("fetching the source of Erlang of Debian {SUITE}");
+    if base.exists() {
+        fs::remove_dir_all(&base).with_context(|| format!("{}", base.display()))?;
+    }
+    let state = base.join("apt");
+    let archive = debian::Apt::for_sources(SUITE, &state)?
+        .download_source("erlang", &base.join("package"))?;
+    debian::unpack_source(&archive, &source)?;
+    fs::remove_dir_all(&state).with_context(|| format!("{}", state.display()))?;
+    fs::write(&stamp, "")?;
+    Ok(source)
+}
+
 impl Sysroot {
     /// Returns its root folder.
     pub(crate) fn dir(&self) -> &Path {
