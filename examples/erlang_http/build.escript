@@ -1,17 +1,19 @@
 #!/usr/bin/env escript
 %%! -boot no_dot_erlang
-%% Builds the example as an ordinary OTP release: `escript build.escript OUT_DIR`.
+%% Builds the example as an ordinary OTP release: `escript build.escript OUT_DIR [SOURCE_DIR]`.
+%% SOURCE_DIR is another application laid out like the example: src/NAME.app.src, src/*.erl, config/{sys.config,vm.args};
+%% config/loaded.config may list applications that are part of the release but not started with it.
 %%
 %% OUT_DIR/erts-VSN/bin        the run-time system's programs, copied as they are
 %% OUT_DIR/lib/APP-VSN         the applications, their modules stripped as `mix release` strips them
-%% OUT_DIR/releases            start_erl.data and VSN/{start.boot, start.script, erlang_http.rel, sys.config, vm.args}
+%% OUT_DIR/releases            start_erl.data and VSN/{start.boot, start.script, NAME.rel, sys.config, vm.args}
 -mode(compile).
 
--define(NAME, "erlang_http").
 -define(PROGRAMS, ["beam.smp", "erl_child_setup", "inet_gethost"]).
 
 main([Out]) ->
-    Here = filename:dirname(filename:absname(escript:script_name())),
+    main([Out, filename:dirname(filename:absname(escript:script_name()))]);
+main([Out, Here]) ->
     ok = delete(Out),
     try
         App = compile_app(Here, Out),
@@ -22,20 +24,21 @@ main([Out]) ->
             halt(1)
     end;
 main(_) ->
-    io:format(standard_error, "usage: escript build.escript OUT_DIR~n", []),
+    io:format(standard_error, "usage: escript build.escript OUT_DIR [SOURCE_DIR]~n", []),
     halt(2).
 
-%% Compiles the application into OUT_DIR/lib and returns {Name, Version}.
+%% Compiles the application into OUT_DIR/lib and returns {Name, Version, what it needs}.
 compile_app(Here, Out) ->
-    {ok, [{application, Name, Keys} = App]} = file:consult(filename:join([Here, "src", ?NAME ++ ".app.src"])),
+    [Source] = filelib:wildcard(filename:join([Here, "src", "*.app.src"])),
+    {ok, [{application, Name, Keys} = App]} = file:consult(Source),
     Version = proplists:get_value(vsn, Keys),
-    Ebin = filename:join([Out, "lib", ?NAME ++ "-" ++ Version, "ebin"]),
+    Ebin = filename:join([Out, "lib", atom_to_list(Name) ++ "-" ++ Version, "ebin"]),
     ok = filelib:ensure_path(Ebin),
     Modules = [compile_module(File, Ebin) || File <- filelib:wildcard(filename:join([Here, "src", "*.erl"]))],
     AppFile = setelement(3, App, lists:keystore(modules, 1, Keys, {modules, Modules})),
-    ok = file:write_file(filename:join(Ebin, ?NAME ++ ".app"), io_lib:format("~p.~n", [AppFile])),
+    ok = file:write_file(filename:join(Ebin, atom_to_list(Name) ++ ".app"), io_lib:format("~p.~n", [AppFile])),
     true = code:add_patha(Ebin),
-    {Name, Version}.
+    {Name, Version, proplists:get_value(applications, Keys)}.
 
 compile_module(File, Ebin) ->
     case compile:file(File, [deterministic, warnings_as_errors, report, {outdir, Ebin}]) of
@@ -43,28 +46,52 @@ compile_module(File, Ebin) ->
         _ -> throw({failed, File ++ " can't be compiled"})
     end.
 
-release(Here, Out, {Name, Version}) ->
+release(Here, Out, {Name, Version, Needs}) ->
     Dir = filename:join([Out, "releases", Version]),
     ok = filelib:ensure_path(Dir),
-    Apps = [{App, version(App)} || App <- [kernel, stdlib]] ++ [{Name, Version}],
+    Started = needed(Needs, []),
+    Loaded = needed(loaded(Here), Started) -- Started,
+    Apps = [{App, version(App)} || App <- Started] ++ [{Name, Version}] ++ [{App, version(App), load} || App <- Loaded],
     Erts = erlang:system_info(version),
-    Rel = {release, {?NAME, Version}, {erts, Erts}, Apps},
-    RelFile = filename:join(Dir, ?NAME),
+    Rel = {release, {atom_to_list(Name), Version}, {erts, Erts}, Apps},
+    RelFile = filename:join(Dir, Name),
     ok = file:write_file(RelFile ++ ".rel", io_lib:format("~p.~n", [Rel])),
     case systools:make_script(RelFile, [{outdir, Dir}, {script_name, "start"}, silent]) of
         {ok, _, _} -> ok;
         {error, Module, Error} -> throw({failed, Module:format_error(Error)})
     end,
-    [copy_app(App, Vsn, Out) || {App, Vsn} <- Apps],
+    [copy_app(element(1, App), element(2, App), Out) || App <- Apps],
     [strip(File) || File <- filelib:wildcard(filename:join([Out, "lib", "*", "ebin", "*.beam"]))],
     copy_erts(Erts, Out),
     [{ok, _} = file:copy(filename:join([Here, "config", F]), filename:join(Dir, F)) || F <- ["sys.config", "vm.args"]],
     ok = file:write_file(filename:join([Out, "releases", "start_erl.data"]), [Erts, " ", Version, "\n"]).
 
+loaded(Here) ->
+    case file:consult(filename:join([Here, "config", "loaded.config"])) of
+        {ok, [Loaded]} -> Loaded;
+        {error, enoent} -> []
+    end.
+
+%% Returns these applications and all that they need, each once.
+needed([], Known) ->
+    lists:reverse(Known);
+needed([App | Apps], Known) ->
+    case lists:member(App, Known) of
+        true ->
+            needed(Apps, Known);
+        false ->
+            load(App),
+            {ok, Needs} = application:get_key(App, applications),
+            needed(Apps ++ Needs, [App | Known])
+    end.
+
 version(App) ->
-    ok = case application:load(App) of {error, {already_loaded, App}} -> ok; Other -> Other end,
+    load(App),
     {ok, Version} = application:get_key(App, vsn),
     Version.
+
+load(App) ->
+    ok = case application:load(App) of {error, {already_loaded, App}} -> ok; Other -> Other end.
 
 %% Copies what an application needs at run time: ebin and priv.
 copy_app(App, Version, Out) ->

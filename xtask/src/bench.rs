@@ -153,7 +153,14 @@ fn guests() -> Result<Vec<Guest>> {
     let sysroot = sysroot::ensure()?;
     let release = example::ensure(&sysroot)?;
     let image = paths::target().join("bench").join("example.img");
-    tyn_release::build(&release, sysroot.dir(), &image, 0, &mut |_| {})?;
+    let request = tyn_release::Request {
+        release: &release,
+        sysroot: sysroot.dir(),
+        includes: &[],
+        out: &image,
+        mtime: 0,
+    };
+    tyn_release::build(&request, &mut |_| {})?;
     let tiny_initrd = with_linux_init(&image, &linux, &[])?;
     let cloud_initrd =
         with_linux_init(&image, &linux, &["failover", "net_failover", "virtio_net"])?;

@@ -11,8 +11,19 @@ use crate::{debian, paths};
 
 /// The Debian release it comes from.
 const SUITE: &str = "trixie";
-/// What is asked for; apt adds what these need.
-const PACKAGES: &[&str] = &["erlang-base"];
+/// What is asked for: Erlang and the applications, headers and programs that tests use; apt adds what these need.
+const PACKAGES: &[&str] = &[
+    "erlang-base",
+    "erlang-crypto",
+    "erlang-dev",
+    "erlang-mnesia",
+    "erlang-os-mon",
+    "erlang-ssl",
+    "coreutils",
+    "dash",
+    "openssl-provider-legacy",
+    "tzdata",
+];
 
 /// An unpacked sysroot.
 #[derive(Clone, Debug)]

@@ -19,6 +19,8 @@ pub struct ErlArgs {
     pub env: Vec<(String, String)>,
     /// Whether the node gets a name and `erlexec` would start epmd.
     pub wants_epmd: bool,
+    /// Whether the emulator will start `heart`.
+    pub wants_heart: bool,
 }
 
 /// Arguments that can't be followed.
@@ -186,6 +188,10 @@ fn sort(mut args: VecDeque<String>) -> Result<ErlArgs, ArgsError> {
             | "-emu_args_exit"
             | "-emu_name_exit"
             | "-emu_qouted_cmd_exit" => return Err(ArgsError::Senseless(arg)),
+            "-heart" => {
+                out.wants_heart = true;
+                out.program.push(arg);
+            }
             _ => out.program.push(arg),
         }
     }

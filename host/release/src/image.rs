@@ -11,6 +11,7 @@ use tyn_fs::cpio::Entries;
 
 use crate::cpio;
 use crate::erl_args::{self, ArgsError, ErlArgs};
+use crate::include::{self, Include, IncludeError};
 use crate::libraries::{self, LibraryError};
 use crate::release::{Release, ReleaseError};
 use crate::sysroot::Sysroot;
@@ -20,6 +21,21 @@ use crate::tree::{Conflict, Node, Source, Tree};
 pub const ROOT: &str = "/app";
 /// Home of the user that everything runs as.
 const HOME: &str = "/root";
+
+/// What to build an image of.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Folder of the release.
+    pub release: &'a Path,
+    /// Root of the system that has the libraries which the release lacks.
+    pub sysroot: &'a Path,
+    /// What comes with the release.
+    pub includes: &'a [Include],
+    /// The image; it appears whole or not at all.
+    pub out: &'a Path,
+    /// The time of all its entries, in seconds since 1970.
+    pub mtime: u32,
+}
 
 /// What was built.
 #[derive(Clone, Debug)]
@@ -61,6 +77,9 @@ pub enum BuildError {
     /// Its libraries.
     #[error(transparent)]
     Library(#[from] LibraryError),
+    /// What comes with it.
+    #[error(transparent)]
+    Include(#[from] IncludeError),
     /// Its arguments.
     #[error("{}: {error}", path.display())]
     Args {
@@ -88,41 +107,41 @@ pub enum BuildError {
     },
 }
 
-/// Builds the image `out` of the release in `dir`, with libraries that the release lacks from `sysroot`. The image
-/// appears whole or not at all. `mtime` is the time of all its entries.
+/// Builds an image of a release, with the libraries that it and what is included need from the sysroot.
 ///
 /// # Errors
 /// [`BuildError`]: what is wrong, and the remedy.
 pub fn build(
-    dir: &Path,
-    sysroot: &Path,
-    out: &Path,
-    mtime: u32,
+    request: &Request<'_>,
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Built, BuildError> {
-    let release = Release::open(dir)?;
+    let release = Release::open(request.release)?;
     on_progress(Progress::Reading);
-    if !sysroot.is_dir() {
-        return Err(BuildError::Sysroot(sysroot.to_path_buf()));
+    if !request.sysroot.is_dir() {
+        return Err(BuildError::Sysroot(request.sysroot.to_path_buf()));
     }
+    let sysroot = Sysroot::new(request.sysroot);
+    let args = arguments(&release)?;
     let mut tree = Tree::default();
-    for (path, node) in release.files()? {
+    for (path, node) in release.files(args.wants_heart)? {
         tree.insert(&Path::new(ROOT).join(path), node)?;
     }
+    for include in request.includes {
+        include::add(&mut tree, include, &sysroot)?;
+    }
     on_progress(Progress::Libraries);
-    let found = libraries::find(&tree, &Sysroot::new(sysroot))?;
+    let found = libraries::find(&tree, &sysroot)?;
     for (path, file) in &found {
         let size = fs::metadata(file).map_err(io_at(file))?.len();
         tree.insert(path, Node::File(0o755, Source::Path(file.clone(), size)))?;
     }
-    let args = arguments(&release)?;
     let hostname = hostname(&release.name);
     tree.insert(
         Path::new(INIT_PATH),
         Node::File(0o600, Source::Bytes(start(&release, &args, &hostname)?)),
     )?;
     add_system(&mut tree, &hostname)?;
-    let bytes = write(&tree, out, mtime, on_progress)?;
+    let bytes = write(&tree, request.out, request.mtime, on_progress)?;
     let warnings = args.wants_epmd.then(|| {
         "vm.args names the node, but epmd is not part of an image: \
          other nodes can't find it (silence this by -start_epmd false)"
@@ -244,8 +263,11 @@ fn add_system(tree: &mut Tree, hostname: &str) -> Result<(), Conflict> {
         ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
         ("/etc/group", "root:x:0:\n"),
     ] {
-        let bytes = text.as_bytes().to_vec();
-        tree.insert(Path::new(path), Node::File(0o644, Source::Bytes(bytes)))?;
+        // Those that were included win.
+        if tree.get(Path::new(path)).is_none() {
+            let bytes = text.as_bytes().to_vec();
+            tree.insert(Path::new(path), Node::File(0o644, Source::Bytes(bytes)))?;
+        }
     }
     for (path, mode) in [
         ("/dev", 0o755),

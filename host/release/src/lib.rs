@@ -1,7 +1,7 @@
 //! From the folder of an OTP release to an image that Tyn boots.
 //!
-//! [`build`] reads a [`Release`], finds the shared libraries that its ELF files need ([`libraries`]), translates its
-//! `vm.args` ([`erl_args`]), and writes everything as one page-aligned archive ([`cpio`], format: `tyn_bootfmt`).
+//! [`build`] reads a [`Release`], adds what is to come with it ([`include`]), finds the shared libraries that the ELF files
+//! need ([`libraries`]), translates `vm.args` ([`erl_args`]), and writes everything as one page-aligned archive ([`cpio`], format: `tyn_bootfmt`).
 //! [`check`] tells whether a file is such an image. All that Tyn knows about Erlang is here; the kernel knows nothing.
 #![forbid(unsafe_code)]
 
@@ -9,10 +9,14 @@ pub mod cpio;
 pub mod elf;
 pub mod erl_args;
 pub mod image;
+pub mod include;
 pub mod libraries;
 pub mod release;
 pub mod sysroot;
 pub mod tree;
 
-pub use image::{BuildError, Built, Checked, ImageError, Progress, build, check, run_archive};
+pub use image::{
+    BuildError, Built, Checked, ImageError, Progress, Request, build, check, run_archive,
+};
+pub use include::{Include, IncludeError};
 pub use release::{Release, ReleaseError};

@@ -12,6 +12,10 @@ use crate::elf::{self, ElfError, Needs};
 use crate::sysroot::{LIBRARY_DIRS, Sysroot};
 use crate::tree::{Node, Source, Tree};
 
+/// OpenSSL 3's library, and the folder beside it with its providers.
+const OPENSSL: &str = "libcrypto.so.3";
+const OPENSSL_MODULES: &str = "ossl-modules";
+
 /// Why the libraries of an image can't be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
@@ -95,8 +99,34 @@ impl Search<'_> {
             for candidates in interpreter.chain(libraries) {
                 todo.extend(self.first(&path, &candidates)?);
             }
+            todo.extend(self.openssl_modules(&path)?);
         }
         Ok(())
+    }
+
+    /// OpenSSL loads its providers by path, from a folder beside its library: takes those that are installed there.
+    fn openssl_modules(&mut self, library: &Path) -> Result<Libraries, LibraryError> {
+        let mut modules = Libraries::new();
+        if library.file_name().is_none_or(|name| name != OPENSSL) {
+            return Ok(modules);
+        }
+        let folder = library.with_file_name(OPENSSL_MODULES);
+        let Some(real) = self.sysroot.resolve(&folder).filter(|f| f.is_dir()) else {
+            return Ok(modules);
+        };
+        let io_error = |error| LibraryError::Io {
+            path: real.clone(),
+            error,
+        };
+        for entry in fs::read_dir(&real).map_err(io_error)? {
+            let file = entry.map_err(io_error)?.path();
+            let path = folder.join(file.file_name().unwrap_or_default());
+            if self.tree.get(&path).is_none() && file.is_file() && starts_as_elf(&file)? {
+                modules.insert(path, file);
+            }
+        }
+        self.found.extend(modules.clone());
+        Ok(modules)
     }
 
     /// Takes the first candidate that exists; returns it unless it is part of the image already.

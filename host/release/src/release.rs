@@ -13,6 +13,8 @@ use crate::tree::{Node, Source};
 
 /// The programs of the run-time system that a node needs; the first is started.
 pub const ERTS_PROGRAMS: [&str; 3] = ["beam.smp", "erl_child_setup", "inet_gethost"];
+/// The program that restarts a node when it hangs; started only when `vm.args` says `-heart`.
+const HEART: &str = "heart";
 /// Folders of an application that are not needed to run it.
 const BUILD_ONLY: [&str; 6] = ["src", "include", "c_src", "doc", "docs", "examples"];
 
@@ -154,12 +156,21 @@ impl Release {
         PathBuf::from("releases").join(&self.version)
     }
 
-    /// Returns what goes into an image, with paths relative to the release; folders before what is in them.
+    /// Returns what goes into an image, with paths relative to the release; folders before what is in them. `heart` is a
+    /// part of it only when it will be started (`with_heart`).
     ///
     /// # Errors
     /// [`ReleaseError`] when something can't be read or can't be in an image.
-    pub fn files(&self) -> Result<Vec<(PathBuf, Node)>, ReleaseError> {
+    pub fn files(&self, with_heart: bool) -> Result<Vec<(PathBuf, Node)>, ReleaseError> {
         let mut files = Vec::new();
+        if with_heart {
+            let heart = self.erts_bin().join(HEART);
+            let path = self.dir.join(&heart);
+            if !path.is_file() {
+                return Err(ReleaseError::Missing(path));
+            }
+            files.push((heart, self.node(&path)?));
+        }
         let entries = walkdir::WalkDir::new(&self.dir)
             .min_depth(1)
             .sort_by_file_name()

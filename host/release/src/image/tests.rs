@@ -6,8 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{build, check, run_archive, with_run_archive};
+use super::{Request, build, check, run_archive, with_run_archive};
 use crate::cpio;
+use crate::include::Include;
 use tyn_bootfmt::{DATA_ALIGN, Init, Run};
 use tyn_fs::cpio::{Entries, Entry};
 
@@ -61,9 +62,20 @@ impl Fixture {
     }
 
     fn build(&self, out: &str) -> Result<PathBuf, String> {
+        self.build_with(out, &[])
+    }
+
+    fn build_with(&self, out: &str, includes: &[Include]) -> Result<PathBuf, String> {
         let out = self.dir.path().join(out);
-        build(&self.release(), Path::new("/"), &out, 0, &mut |_| {})
-            .map(|_| out)
+        let request = Request {
+            release: &self.release(),
+            sysroot: Path::new("/"),
+            includes,
+            out: &out,
+            mtime: 0,
+        };
+        build(&request, &mut |_| {})
+            .map(|_| out.clone())
             .map_err(|e| e.to_string())
     }
 
@@ -257,6 +269,47 @@ fn libraries_of_the_release_win_over_the_sysroot() {
 }
 
 #[test]
+fn included_programs_bring_their_libraries() {
+    let fixture = Fixture::new();
+    let extra = fixture.dir.path().join("extra");
+    fs::copy("/proc/self/exe", &extra).unwrap();
+    let hosts = fixture.dir.path().join("hosts");
+    fs::write(&hosts, "127.0.0.1 mine\n").unwrap();
+    let includes = [
+        format!("{}=/usr/bin/extra", extra.display()),
+        format!("{}=/etc/hosts", hosts.display()),
+        "/lib64/ld-linux-x86-64.so.2".into(),
+    ]
+    .map(|text| text.parse().unwrap());
+    let bytes = fs::read(fixture.build_with("app.img", &includes).unwrap()).unwrap();
+    let entries = entries(&bytes);
+    let get = |name: &str| entries.iter().find(|(n, _)| n == name).map(|(_, e)| e);
+    assert!(get("usr/bin/extra").unwrap().data == fs::read(&extra).unwrap());
+    assert_eq!(get("etc/hosts").unwrap().data, b"127.0.0.1 mine\n");
+    let none = ["/usr/bin/none-such".parse().unwrap()];
+    fs::remove_file(fixture.dir.path().join("app.img")).unwrap();
+    let error = fixture.build_with("app.img", &none).unwrap_err();
+    assert!(error.contains("/usr/bin/none-such isn't there"), "{error}");
+    assert!(!fixture.dir.path().join("app.img").exists());
+}
+
+#[test]
+fn heart_comes_when_it_is_asked_for() {
+    let fixture = Fixture::new();
+    fixture.write("releases/1.2.3/vm.args", b"-heart");
+    fixture.refused("heart is missing from the release");
+    let me = fs::read("/proc/self/exe").unwrap();
+    fixture.write("erts-15.0/bin/heart", &me);
+    for (args, want) in [(&b"-heart"[..], 1), (b"", 0)] {
+        fixture.write("releases/1.2.3/vm.args", args);
+        let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
+        let entries = entries(&bytes);
+        let hearts = entries.iter().filter(|(n, _)| n.ends_with("/heart"));
+        assert_eq!(hearts.count(), want);
+    }
+}
+
+#[test]
 fn bad_releases_are_refused_with_a_remedy() {
     let fixture = Fixture::new();
     fixture.remove("erts-15.0/bin/inet_gethost");
@@ -289,7 +342,15 @@ fn missing_libraries_name_who_needs_them() {
     let fixture = Fixture::new();
     let empty = tempfile::tempdir().unwrap();
     let out = fixture.dir.path().join("refused.img");
-    let error = build(&fixture.release(), empty.path(), &out, 0, &mut |_| {}).unwrap_err();
+    let release = fixture.release();
+    let request = Request {
+        release: &release,
+        sysroot: empty.path(),
+        includes: &[],
+        out: &out,
+        mtime: 0,
+    };
+    let error = build(&request, &mut |_| {}).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("which /app/erts-15.0/bin/beam.smp needs"),
@@ -297,7 +358,11 @@ fn missing_libraries_name_who_needs_them() {
     );
     assert!(text.contains("--sysroot"), "{text}");
     let none = empty.path().join("none");
-    let error = build(&fixture.release(), &none, &out, 0, &mut |_| {}).unwrap_err();
+    let request = Request {
+        sysroot: &none,
+        ..request
+    };
+    let error = build(&request, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("is not a folder"), "{error}");
     assert!(!out.exists());
 }

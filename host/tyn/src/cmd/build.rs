@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use tyn_release::Progress;
+use tyn_release::{Include, Progress, Request};
 
 /// Arguments of `tyn build`.
 #[derive(Debug, clap::Args)]
@@ -14,6 +14,10 @@ pub(crate) struct Args {
     /// Root of the Linux system that has the shared libraries which the release lacks
     #[arg(long, value_name = "DIR", default_value = "/")]
     sysroot: PathBuf,
+    /// Add a file or folder with the libraries it needs, e.g. /bin/sh: from the same place in the sysroot, or FILE=PATH
+    /// for a file of this machine; may be repeated
+    #[arg(long, value_name = "[FILE=]PATH")]
+    include: Vec<Include>,
     /// Image to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -30,21 +34,22 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let built = tyn_release::build(
-        &args.release,
-        &args.sysroot,
-        &args.output,
-        source_date()?,
-        &mut |progress| match progress {
-            Progress::Reading => bar.set_message("reading the release"),
-            Progress::Libraries => bar.set_message("finding shared libraries"),
-            Progress::Writing { of, .. } => {
-                bar.set_message("writing");
-                bar.set_length(of as u64);
-                bar.inc(1);
-            }
-        },
-    );
+    let request = Request {
+        release: &args.release,
+        sysroot: &args.sysroot,
+        includes: &args.include,
+        out: &args.output,
+        mtime: source_date()?,
+    };
+    let built = tyn_release::build(&request, &mut |progress| match progress {
+        Progress::Reading => bar.set_message("reading the release"),
+        Progress::Libraries => bar.set_message("finding shared libraries"),
+        Progress::Writing { of, .. } => {
+            bar.set_message("writing");
+            bar.set_length(of as u64);
+            bar.inc(1);
+        }
+    });
     bar.finish_and_clear();
     let built = built?;
     for warning in &built.warnings {
