@@ -74,15 +74,22 @@ impl Apt {
                 ])
                 .args(packages),
         )?;
-        let mut debs = Vec::new();
-        for entry in fs::read_dir(self.state.join("cache/archives"))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "deb") {
-                debs.push(path);
-            }
-        }
-        debs.sort();
-        Ok(debs)
+        debs(&self.state.join("cache/archives"))
+    }
+
+    /// Downloads `packages` without what they depend on into the folder `into` and returns the .deb files, sorted.
+    ///
+    /// # Errors
+    /// When apt can't find, fetch or verify them.
+    pub(crate) fn download_alone(&self, packages: &[&str], into: &Path) -> Result<Vec<PathBuf>> {
+        fs::create_dir_all(into)?;
+        output(
+            self.command()
+                .current_dir(into)
+                .arg("download")
+                .args(packages),
+        )?;
+        debs(into)
     }
 
     /// Downloads the upstream part of the source package `package` into the folder `into` and returns the archive: the
@@ -132,6 +139,19 @@ impl Apt {
         }
         command
     }
+}
+
+/// Returns the .deb files of a folder, sorted.
+fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut debs = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "deb") {
+            debs.push(path);
+        }
+    }
+    debs.sort();
+    Ok(debs)
 }
 
 /// Unpacks packages over each other into a folder laid out as Debian does (`/lib` in `/usr/lib`, ...).

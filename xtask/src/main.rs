@@ -10,6 +10,7 @@ mod demo;
 mod example;
 mod kernel;
 mod lab;
+mod otp;
 mod paths;
 mod soak;
 mod sysroot;
@@ -33,6 +34,8 @@ enum Task {
     Sysroot,
     /// Fetch and unpack the source of the sysroot's Erlang (under target/)
     OtpSource,
+    /// Run OTP's own test suites in a guest (or on this Linux) and compare with what passes on Linux
+    OtpSuite(otp::Options),
     /// Build the example release with the sysroot's Erlang
     Example,
     /// Build the kernel
@@ -94,6 +97,7 @@ fn perform(task: Task) -> Result<()> {
             println!("{}", sysroot::ensure_source()?.display());
             Ok(())
         }
+        Task::OtpSuite(options) => otp::otp_suite(&options),
         Task::Example => {
             println!("{}", example::ensure(&sysroot::ensure()?)?.display());
             Ok(())

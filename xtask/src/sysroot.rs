@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::{debian, paths};
 
 /// The Debian release it comes from.
-const SUITE: &str = "trixie";
+pub(crate) const SUITE: &str = "trixie";
 /// What is asked for: Erlang and the applications, headers and programs that tests use; apt adds what these need.
 const PACKAGES: &[&str] = &[
     "erlang-base",

@@ -1,0 +1,246 @@
+//! Compiling OTP's suites, by the sysroot's Erlang and this machine's C compiler, without root's rights.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use walkdir::WalkDir;
+
+use super::suites::{AREAS, Area};
+use crate::command::output;
+use crate::sysroot::Sysroot;
+use crate::{debian, paths};
+
+/// What the C programs are to know of the system, as `configure` would have found it.
+const DEFS: &str = "-D_GNU_SOURCE -DHAVE_POLL_H -DHAVE_UNISTD_H -DHAVE_STRERROR";
+
+/// Changed when what is done here changes.
+const VERSION: &str = "1";
+
+/// Compiles what is missing or out of date.
+///
+/// # Errors
+/// What doesn't compile.
+pub(super) fn ensure(sysroot: &Sysroot, source: &Path, root: &Path) -> Result<()> {
+    let compiler = Compiler::new(sysroot, source, root)?;
+    compiler.runner()?;
+    for area in AREAS {
+        compiler.area(area)?;
+    }
+    Ok(())
+}
+
+struct Compiler<'a> {
+    source: &'a Path,
+    root: &'a Path,
+    /// Folder with `erlc`.
+    bin: PathBuf,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(sysroot: &Sysroot, source: &'a Path, root: &'a Path) -> Result<Self> {
+        let bin = root.with_file_name("bin");
+        fs::create_dir_all(&bin)?;
+        let mut erl = sysroot.erl()?;
+        erl.args(["-s", "erl_compile", "compile_cmdline", "-extra"]);
+        let libs = root.join("usr/lib/erlang/lib");
+        let mut script = format!("#!/bin/sh\nexport ERL_LIBS='{}'\n", libs.display());
+        for (name, value) in erl.get_envs() {
+            let value = value.unwrap_or_default();
+            script += &format!("export {}='{}'\n", name.display(), value.display());
+        }
+        script += &format!("exec '{}'", erl.get_program().display());
+        for argument in erl.get_args() {
+            script += &format!(" '{}'", argument.display());
+        }
+        let erlc = bin.join("erlc");
+        fs::write(&erlc, script + " \"$@\"\n")?;
+        fs::set_permissions(&erlc, fs::Permissions::from_mode(0o755))?;
+        Ok(Self { source, root, bin })
+    }
+
+    fn erlc(&self) -> Command {
+        Command::new(self.bin.join("erlc"))
+    }
+
+    /// Puts the runner into the tree.
+    fn runner(&self) -> Result<()> {
+        let from = paths::root().join("tests/otp");
+        let to = self.root.join("otp/runner");
+        fs::create_dir_all(&to)?;
+        let script = to.join("run.sh");
+        fs::copy(from.join("run.sh"), &script)?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(&from)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "erl") {
+                modules.push(path);
+            }
+        }
+        modules.push(self.patient_peer()?);
+        output(self.erlc().arg("-o").arg(&to).args(modules))?;
+        Ok(())
+    }
+
+    /// Returns the source of OTP's `peer` with a longer limit: other nodes take more than its 15 seconds to start where
+    /// instructions are translated and processors shared.
+    fn patient_peer(&self) -> Result<PathBuf> {
+        let text = fs::read_to_string(self.source.join("lib/stdlib/src/peer.erl"))?;
+        let limit = "-define (WAIT_BOOT_TIMEOUT, 15000).";
+        ensure!(text.contains(limit), "peer.erl has another limit");
+        let path = self.bin.join("peer.erl");
+        fs::write(
+            &path,
+            text.replace(limit, "-define (WAIT_BOOT_TIMEOUT, 180000)."),
+        )?;
+        Ok(path)
+    }
+
+    /// Copies and compiles the suites of one part of OTP, with the modules that they share.
+    fn area(&self, area: &Area) -> Result<()> {
+        let to = self.root.join(area.folder().trim_start_matches('/'));
+        let stamp = to.with_extension("stamp");
+        let wanted = format!("{VERSION} {:?}", area.suites);
+        if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+            return Ok(());
+        }
+        eprintln!("compiling the suites of {}", area.name);
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        fs::create_dir_all(&to)?;
+        let from = self.source.join(area.source);
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(&from)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_ours = |suite: &&str| name.starts_with(&format!("{suite}_SUITE"));
+            if name.contains("_SUITE") && !area.suites.iter().any(is_ours) {
+                continue;
+            }
+            if path.is_dir() && name.ends_with("_SUITE_data") {
+                copy(&path, &to.join(&*name))?;
+            } else if name.ends_with(".erl") || name.ends_with(".hrl") {
+                fs::copy(&path, to.join(&*name))?;
+                if name.ends_with(".erl") {
+                    modules.push(to.join(&*name));
+                }
+            }
+        }
+        modules.sort();
+        output(
+            self.erlc()
+                .current_dir(&to)
+                .args(["+debug_info", "+no_error_module_mismatch", "-W0", "-I"])
+                // Where `include_lib` of sources leads.
+                .arg(self.source.join("lib"))
+                .args(["-I", "."])
+                .args(modules),
+        )
+        .with_context(|| format!("the suites of {} don't compile", area.name))?;
+        self.data(&to)?;
+        fs::write(&stamp, wanted)?;
+        Ok(())
+    }
+
+    /// Makes the C programs, drivers and NIFs of suites' data folders.
+    fn data(&self, suites: &Path) -> Result<()> {
+        debian::ensure_program("gcc", "gcc")?;
+        debian::ensure_program("make", "make")?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        for entry in WalkDir::new(suites) {
+            let path_of = entry?.into_path();
+            if !path_of.ends_with("Makefile.src") {
+                continue;
+            }
+            let dir = path_of.parent().unwrap_or(suites);
+            let rules = fs::read_to_string(&path_of)?;
+            fs::write(dir.join("Makefile"), self.substitute(&rules)?)?;
+            output(
+                Command::new("make")
+                    .current_dir(dir)
+                    .env("PATH", format!("{}:{path}", self.bin.display())),
+            )
+            .with_context(|| format!("{}", dir.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Fills in a makefile as OTP's `configure` does.
+    fn substitute(&self, rules: &str) -> Result<String> {
+        let otp = self.root.join("usr/lib/erlang");
+        let include = otp.join("usr/include").display().to_string();
+        let mut ei = None;
+        for entry in fs::read_dir(otp.join("lib"))? {
+            let path = entry?.path();
+            if path.to_string_lossy().contains("/erl_interface-") {
+                ei = Some(path.display().to_string());
+            }
+        }
+        let ei = ei.context("erl_interface is not among the packages")?;
+        let values = BTreeMap::from([
+            ("CC", "gcc".to_owned()),
+            ("LD", "gcc".to_owned()),
+            ("CFLAGS", format!("-O1 -w -fPIC -pthread -I{include}")),
+            ("EI_CFLAGS", "-O1 -w -pthread".to_owned()),
+            ("SHLIB_CFLAGS", format!("-O1 -w -fPIC -pthread -I{include}")),
+            ("CROSSLDFLAGS", "-Wl,--allow-shlib-undefined".to_owned()),
+            ("DEFS", DEFS.to_owned()),
+            ("LIBS", "-lm -lpthread -ldl".to_owned()),
+            ("EMULATOR", "beam".to_owned()),
+            ("WSL", String::new()),
+            ("erl_include", include.clone()),
+            ("erl_interface_include", format!("{ei}/include")),
+            ("erl_interface_eilib", format!("{ei}/lib/libei.a")),
+            ("erl_interface_sock_libs", String::new()),
+            // libei.a was compiled for the tree's C library, which may be newer than this machine's.
+            (
+                "erl_interface_threadlib",
+                self.root
+                    .join("usr/lib/x86_64-linux-gnu/libc.so.6")
+                    .display()
+                    .to_string(),
+            ),
+            ("erl_interface_mk_include", "/dev/null".to_owned()),
+            ("exe", String::new()),
+            ("obj", ".o".to_owned()),
+            ("dll", ".so".to_owned()),
+            ("SHLIB_RULES", shared_library_rules(&include)),
+        ]);
+        let mut text = rules.replace("@erl_name@ -compile port_test", "erlc port_test.erl");
+        for (name, value) in values {
+            text = text.replace(&format!("@{name}@"), &value);
+        }
+        Ok(text)
+    }
+}
+
+/// How a driver or a NIF is made of one source file.
+fn shared_library_rules(include: &str) -> String {
+    format!(
+        "%.so: %.c\n\t\
+         gcc -O1 -w -fPIC -pthread $(SHLIB_EXTRA_CFLAGS) -I{include} {DEFS} \
+         -shared -o $@ $< $(SHLIB_EXTRA_LDLIBS)\n\
+         %.o: %.c\n\tgcc -O1 -w -fPIC -pthread -I{include} -c -o $@ $<\n"
+    )
+}
+
+/// Copies a folder with what is in it; everything becomes writable.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in WalkDir::new(from) {
+        let entry = entry?;
+        let target = to.join(entry.path().strip_prefix(from)?);
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&target)?;
+        } else if entry.file_type().is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Running a suite on this machine's Linux: a chroot with namespaces of its own, and a copy-on-write view of the tree.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::outcome::Expected;
+use super::suites::Selected;
+use super::{Options, SKIP, arguments};
+use crate::debian;
+
+/// Prepares the root and runs what follows in it: `$1` is the tree, `$2` a folder to mount over.
+const ENTER: &str = r#"
+set -e
+root=$1 over=$2; shift 2
+mount -t tmpfs tmpfs "$over"
+mkdir "$over/upper" "$over/work" "$over/merged"
+mount -t overlay -o "lowerdir=$root,upperdir=$over/upper,workdir=$over/work" overlay "$over/merged"
+cd "$over/merged"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount -t sysfs sysfs sys
+mount -t tmpfs tmpfs tmp
+hostname otp
+ip link set lo up
+exec chroot . "$@"
+"#;
+
+/// Runs a suite and returns its output.
+///
+/// # Errors
+/// When namespaces can't be made: that needs root's rights.
+pub(super) fn run(
+    selected: &Selected,
+    expected: &Expected,
+    options: &Options,
+    root: &Path,
+) -> Result<String> {
+    debian::ensure_program("ip", "iproute2")?;
+    debian::ensure_program("hostname", "hostname")?;
+    let over = tempfile::tempdir()?;
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork"])
+        .args(["--kill-child", "--propagation", "private"])
+        .args(["/bin/sh", "-c", ENTER, "sh"])
+        .arg(root)
+        .arg(over.path())
+        .args(arguments(selected, options.scale.unwrap_or(2)))
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(SKIP, expected.skip())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut child = unshare.spawn().context("unshare can't be started")?;
+    let mut stdout = child.stdout.take().context("unshare has no output")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // What came before an error is all there is.
+        let _ = stdout.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > options.limit() {
+            child.kill()?;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    reader
+        .join()
+        .map_err(|_| anyhow::anyhow!("the output can't be read"))
+}

@@ -1,0 +1,161 @@
+//! `cargo xtask otp-suite`: OTP's own test suites, in a guest and on Linux, in the same root tree.
+
+mod compile;
+mod guest;
+mod linux;
+mod outcome;
+mod root;
+pub(crate) mod suites;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use self::outcome::{Expected, Outcomes};
+use self::suites::Selected;
+use crate::paths;
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Suites: AREA, AREA/SUITE or AREA/SUITE:CASE,@GROUP,… (without names: lists what there is)
+    names: Vec<String>,
+    /// Run on this Linux instead, and write the lists of cases that pass
+    #[arg(long)]
+    linux: bool,
+    /// Virtual CPUs of the guest
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Memory of the guest in MiB
+    #[arg(long, default_value_t = 2048)]
+    memory: u64,
+    /// How many times longer than OTP says a case may take [default: 2 on Linux, 10 in a guest]
+    #[arg(long)]
+    scale: Option<u32>,
+    /// How many minutes a suite may take
+    #[arg(long, default_value_t = 60)]
+    limit: u64,
+    /// Keep what the kernel refused beside the transcript
+    #[arg(long)]
+    trace: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            linux: false,
+            cpus: 2,
+            memory: 2048,
+            scale: None,
+            limit: 60,
+            trace: false,
+        }
+    }
+}
+
+/// Runs suites.
+///
+/// # Errors
+/// When a case that passes on Linux doesn't pass in the guest, or a suite can't be run.
+pub(crate) fn otp_suite(options: &Options) -> Result<()> {
+    if options.names.is_empty() {
+        println!("{}", suites::names().join("\n"));
+        return Ok(());
+    }
+    let mut failed = Vec::new();
+    for selected in suites::select(&options.names)? {
+        if options.linux {
+            on_linux(&selected, options)?;
+        } else if let Err(error) = in_guest(&selected, options) {
+            eprintln!("{}: {error:#}", selected.name());
+            failed.push(selected.name());
+        }
+    }
+    ensure!(failed.is_empty(), "not as on Linux: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Runs a suite on this Linux and writes its list, unless only some of its cases were asked for.
+fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
+    let root = root::ensure()?;
+    let mut expected = Expected::read(selected)?;
+    let start = Instant::now();
+    let text = linux::run(selected, &expected, options, &root)?;
+    fs::write(transcript("linux", selected)?, &text)?;
+    let outcomes = Outcomes::parse(&text);
+    println!(
+        "{} on Linux: {outcomes} in {:.0?}",
+        selected.name(),
+        start.elapsed()
+    );
+    for (case, outcome) in outcomes.not_passed() {
+        println!("  {case} {outcome}");
+    }
+    ensure!(outcomes.ended(), "the suite did not come to its end");
+    if selected.cases.is_empty() {
+        expected.update(&outcomes);
+        expected.write(selected)?;
+    }
+    Ok(())
+}
+
+/// Runs a suite in a guest.
+///
+/// # Errors
+/// When it isn't as on Linux.
+pub(crate) fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
+    let root = root::ensure()?;
+    let expected = Expected::read(selected)?;
+    let start = Instant::now();
+    let (text, end) = guest::run(selected, &expected, options, &root)?;
+    let outcomes = Outcomes::parse(&text);
+    println!(
+        "{} on Tyn: {outcomes} in {:.0?}; {end}",
+        selected.name(),
+        start.elapsed()
+    );
+    let differ = expected.missing(&outcomes, selected);
+    for (case, outcome) in &differ {
+        println!("  {case} {outcome}");
+    }
+    ensure!(outcomes.ended(), "the suite did not come to its end: {end}");
+    ensure!(
+        differ.is_empty(),
+        "{} cases pass on Linux and not on Tyn",
+        differ.len()
+    );
+    Ok(())
+}
+
+/// Returns where the output of a suite goes.
+fn transcript(system: &str, selected: &Selected) -> Result<PathBuf> {
+    let dir = paths::target().join("otp-suite/out").join(system);
+    fs::create_dir_all(&dir)?;
+    Ok(dir.join(format!("{}-{}.txt", selected.area.name, selected.suite)))
+}
+
+/// Returns the arguments of the tree's `run.sh`.
+fn arguments(selected: &Selected, scale: u32) -> Vec<String> {
+    let mut arguments = vec![
+        RUN.to_owned(),
+        selected.area.name.to_owned(),
+        selected.suite.to_owned(),
+        scale.to_string(),
+    ];
+    arguments.extend(selected.cases.iter().cloned());
+    arguments
+}
+
+/// The program that runs a suite.
+const RUN: &str = "/otp/runner/run.sh";
+/// The environment variable that names the cases which are not run.
+const SKIP: &str = "OTP_SUITE_SKIP";
+
+impl Options {
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit * 60)
+    }
+}
