@@ -91,11 +91,9 @@ pub(crate) fn overlaps_ram(phys: PhysAddr, len: usize) -> bool {
         .is_none_or(|map| map.overlaps(phys.0, phys.0.saturating_add(len as u64)))
 }
 
-/// Lets the other CPUs enter [`Entry::ap`]; called by the boot CPU when the kernel above is initialised. Waits until all of them
-/// have arrived.
+/// Lets the other CPUs enter [`Entry::ap`], each when it has arrived; called by the boot CPU when what they need of the kernel
+/// above is initialised. Waits for none of them.
 pub fn release_aps() {
-    #[cfg(feature = "entry")]
-    crate::arch::x86_64::smp::wait_until_online(crate::cpu::count());
     #[cfg(feature = "entry")]
     crate::arch::x86_64::smp::release();
 }

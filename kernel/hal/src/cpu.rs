@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::arch::x86_64::{self, apic, cpuid, fpu, max_leaf};
+use crate::arch::x86_64::{self, cpuid, fpu, max_leaf};
 use crate::cpu_local::CpuLocal;
 use crate::mem;
 
@@ -104,7 +104,7 @@ pub fn kick(cpu: CpuId) {
         return;
     }
     if let Some(block) = CpuLocal::of(cpu.0 as usize) {
-        apic::kick(block.apic_id());
+        block.kick();
     }
 }
 
@@ -233,7 +233,9 @@ pub fn identity(cpu: CpuId) -> Identity {
         vendor: text(&[leaf0.ebx, leaf0.edx, leaf0.ecx]),
         brand: text(&brand),
         family_model_stepping: (family, model, signature & 15),
-        apic_id: CpuLocal::of(cpu.0 as usize).map_or(0, |c| c.apic_id()),
+        apic_id: CpuLocal::of(cpu.0 as usize)
+            .and_then(CpuLocal::apic_id)
+            .unwrap_or(0),
     }
 }
 

@@ -7,6 +7,7 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::arch::x86_64::apic;
 use crate::arch::x86_64::gdt::{Gdt, Tss};
 use crate::cpu::MAX_CPUS;
 use crate::mem::Space;
@@ -67,6 +68,9 @@ pub(crate) const ERROR_CODE: usize = offset_of!(CpuLocal, error_code);
 pub(crate) const FAULT_ADDRESS: usize = offset_of!(CpuLocal, fault_address);
 pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + Tss::RSP0_OFFSET;
 
+/// APIC id of a CPU that has not arrived.
+const NOT_ARRIVED: u32 = u32::MAX;
+
 static BLOCKS: [AtomicPtr<CpuLocal>; MAX_CPUS] =
     [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 /// CPUs that have a block.
@@ -85,7 +89,7 @@ impl CpuLocal {
             tss: Tss::new(),
             gdt: Gdt::new(),
             id,
-            apic_id: AtomicU32::new(u32::MAX),
+            apic_id: AtomicU32::new(NOT_ARRIVED),
             published: AtomicU64::new(0),
             flushed_generation: AtomicU64::new(0),
             loaded: AtomicPtr::new(ptr::null_mut()),
@@ -104,14 +108,24 @@ impl CpuLocal {
         block
     }
 
-    /// Returns the local APIC id.
-    pub(crate) fn apic_id(&self) -> u32 {
-        self.apic_id.load(Ordering::Relaxed)
+    /// Returns the local APIC id; `None` before the CPU has arrived.
+    pub(crate) fn apic_id(&self) -> Option<u32> {
+        // Ordered after what the caller published: see `set_apic_id`.
+        let id = self.apic_id.load(Ordering::SeqCst);
+        (id != NOT_ARRIVED).then_some(id)
     }
 
-    /// Sets the local APIC id.
+    /// Sets the local APIC id: the CPU has arrived. What others publish before they find no id to kick, the CPU finds when it
+    /// looks after this.
     pub(crate) fn set_apic_id(&self, id: u32) {
-        self.apic_id.store(id, Ordering::Relaxed);
+        self.apic_id.store(id, Ordering::SeqCst);
+    }
+
+    /// Interrupts the CPU, if it has arrived.
+    pub(crate) fn kick(&self) {
+        if let Some(id) = self.apic_id() {
+            apic::kick(id);
+        }
     }
 
     /// Returns the current CPU's block.

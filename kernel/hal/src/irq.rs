@@ -37,7 +37,7 @@ pub enum IrqError {
     NoSuchLine,
 }
 
-/// Allocates a vector for `handler`, delivered to the boot CPU, and returns the message for the device's table.
+/// Allocates a vector for `handler`, delivered to the current CPU, and returns the message for the device's table.
 ///
 /// # Errors
 /// [`IrqError::NoVector`].
@@ -75,7 +75,7 @@ pub(crate) fn dispatch(vector: u8) {
     apic::end_of_interrupt();
 }
 
-/// Routes a global system interrupt (an IO-APIC input) to `handler` on the boot CPU and unmasks it.
+/// Routes a global system interrupt (an IO-APIC input) to `handler` on the current CPU and unmasks it.
 ///
 /// # Errors
 /// [`IrqError`].

@@ -216,6 +216,7 @@ fn archive(module: (u64, u64)) -> Archive {
 #[unsafe(no_mangle)]
 extern "C" fn tyn_boot_rust(start_info: u64) -> ! {
     time::start();
+    smp::init_mode();
     let loaded = read_start_info(start_info);
     RAM.set(loaded.ram);
     start_memory(&loaded);

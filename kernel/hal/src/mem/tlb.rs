@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::PhysAddr;
 use super::kernel_map::kernel_root;
-use crate::arch::x86_64::{apic, invalidate_page, read_cr3, write_cr3};
+use crate::arch::x86_64::{invalidate_page, read_cr3, write_cr3};
 use crate::cpu_local::CpuLocal;
 
 /// Whether CR4.SMAP is set.
@@ -79,7 +79,7 @@ impl Space {
         }
         for cpu in CpuLocal::others() {
             if cpu.published.load(Ordering::SeqCst) == self.id << 1 {
-                apic::kick(cpu.apic_id());
+                cpu.kick();
             }
         }
         for cpu in CpuLocal::others() {
@@ -98,7 +98,7 @@ impl Space {
         for cpu in CpuLocal::others() {
             let loaded = || ptr::eq(cpu.loaded.load(Ordering::SeqCst), self);
             if loaded() {
-                apic::kick(cpu.apic_id());
+                cpu.kick();
                 while loaded() {
                     core::hint::spin_loop();
                     serve_eviction();

@@ -40,8 +40,9 @@ tyn_ap_code_end:
 
 .section .text.tyn_ap, "ax", @progbits
 tyn_ap_high:
-    xorl %eax, %eax
+    movl $0x10, %eax                        # SS as SYSCALL leaves it; see `tyn_trap`
     movl %eax, %ss
+    xorl %eax, %eax
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %fs

@@ -197,7 +197,7 @@ pub(crate) fn restore_gs() {
     let me = id();
     let block = (0..crate::cpu::MAX_CPUS)
         .filter_map(CpuLocal::of)
-        .find(|c| c.apic_id() == me);
+        .find(|c| c.apic_id() == Some(me));
     if let Some(block) = block {
         // SAFETY: the block of this very CPU.
         unsafe { write_msr(msr::GS_BASE, core::ptr::from_ref(block) as u64) };
@@ -246,7 +246,18 @@ pub(crate) fn init_io(io_apics: &[IoApic]) {
     }
 }
 
-/// Routes a global system interrupt to `vector` on the boot CPU.
+/// Returns whom devices are to interrupt: this CPU, unless its id is too long for an IO-APIC or a message.
+fn destination() -> u32 {
+    const LARGEST: u32 = 0xff;
+    let own = id();
+    if own <= LARGEST {
+        own
+    } else {
+        BOOT_APIC_ID.load(Ordering::Relaxed)
+    }
+}
+
+/// Routes a global system interrupt to `vector` on this CPU.
 pub(crate) fn route(gsi: u32, trigger: Trigger, vector: u8) -> Result<(), IrqError> {
     let chips = CHIPS.lock();
     let serves = |c: &&Chip| gsi >= c.first_gsi && gsi - c.first_gsi < c.inputs;
@@ -257,13 +268,15 @@ pub(crate) fn route(gsi: u32, trigger: Trigger, vector: u8) -> Result<(), IrqErr
         Trigger::LevelLow => 1 << 15 | 1 << 13,
     };
     let input = gsi - chip.first_gsi;
-    chip.write(0x11 + 2 * input, BOOT_APIC_ID.load(Ordering::Relaxed) << 24);
+    chip.write(0x11 + 2 * input, destination() << 24);
     chip.write(0x10 + 2 * input, u32::from(vector) | mode);
     Ok(())
 }
 
-/// Returns the address and data with which a device raises `vector` on the boot CPU (Intel SDM vol. 3 §11.11).
+/// Returns the address and data with which a device raises `vector` on this CPU (Intel SDM vol. 3 §11.11).
 pub(crate) fn msi_message(vector: u8) -> (u64, u32) {
-    let destination = u64::from(BOOT_APIC_ID.load(Ordering::Relaxed) & 0xff) << 12;
-    (0xfee0_0000 | destination, u32::from(vector))
+    (
+        0xfee0_0000 | u64::from(destination()) << 12,
+        u32::from(vector),
+    )
 }

@@ -67,8 +67,9 @@ tyn_pvh_start:
 .code64
 3:  movabsq $4f, %rax
     jmp *%rax
-4:  xorl %eax, %eax
+4:  movl $0x10, %eax                        # SS as SYSCALL leaves it; see `tyn_trap`
     movl %eax, %ss
+    xorl %eax, %eax
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %fs

@@ -185,6 +185,10 @@ tyn_trap:
     mov gs:[{FAULT_ADDRESS}], rax
     save_vectors rdi
     mov eax, [rsp]
+    # Here SS is null, after SYSCALL it is the kernel's. Emulators keep code that they translated under one apart from that
+    # under the other: one value everywhere spares them to translate the kernel twice.
+    mov ecx, {KERNEL_DATA}
+    mov ss, ecx
     # Unlike SYSCALL, an interrupt gate leaves AC as user code had it, and AC switches SMAP off. POPF clears it on CPUs without
     # CLAC too.
     push 2

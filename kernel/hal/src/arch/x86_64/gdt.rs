@@ -11,7 +11,7 @@ use crate::cpu_local::CpuLocal;
 /// Selector of kernel code.
 pub(crate) const KERNEL_CODE: u16 = 0x10;
 /// Selector of kernel data.
-const KERNEL_DATA: u16 = 0x18;
+pub(crate) const KERNEL_DATA: u16 = 0x18;
 /// Selector that SYSRET counts from. There is no descriptor: code that could enter compatibility mode could take SYSCALL to
 /// CSTAR, which leads nowhere.
 const USER_CODE_32: u16 = 0x20;

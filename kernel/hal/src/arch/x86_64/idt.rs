@@ -25,6 +25,7 @@ core::arch::global_asm!(
     FAULT_ADDRESS = const cpu_local::FAULT_ADDRESS,
     TSS_RSP0 = const cpu_local::TSS_RSP0,
     USER_DATA = const gdt::USER_DATA,
+    KERNEL_DATA = const gdt::KERNEL_DATA,
     USER_CODE = const gdt::USER_CODE,
     XMM = const UserContext::XMM_OFFSET,
     MXCSR = const UserContext::MXCSR_OFFSET,

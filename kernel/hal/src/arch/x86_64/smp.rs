@@ -1,7 +1,7 @@
 //! Starting the further CPUs, all at once.
 
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::{apic, fpu, gdt, idt};
 use crate::boot;
@@ -23,7 +23,6 @@ static tyn_ap_root: AtomicU64 = AtomicU64::new(0);
 #[unsafe(no_mangle)]
 static tyn_ap_stacks: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 
-static ONLINE: AtomicUsize = AtomicUsize::new(1);
 static RELEASED: AtomicBool = AtomicBool::new(false);
 
 core::arch::global_asm!(include_str!("ap_boot.S"), options(att_syntax));
@@ -64,41 +63,38 @@ pub(crate) fn start(apic_ids: &[u32], boot_id: u32) {
     }
 }
 
-/// Waits until all `count` CPUs run.
-pub(crate) fn wait_until_online(count: usize) {
-    while ONLINE.load(Ordering::Acquire) < count {
-        core::hint::spin_loop();
-    }
-}
-
-/// Lets the CPUs go on to the kernel above. All of them are online.
+/// Lets the CPUs go on to the kernel above: those that have arrived at once, others when they do.
 pub(crate) fn release() {
-    RELEASED.store(true, Ordering::Release);
-    for cpu in CpuLocal::others() {
-        apic::kick(cpu.apic_id());
-    }
+    RELEASED.store(true, Ordering::SeqCst);
+    CpuLocal::others().for_each(CpuLocal::kick);
 }
 
-/// Sets up what every CPU needs: descriptor tables, control registers, vector state, local APIC.
+/// Sets up what every CPU needs beyond its mode: descriptor tables, its block, its identity.
 pub(crate) fn init_this_cpu(block: &'static CpuLocal) {
     // SAFETY: the block is this CPU's, leaked, with its TSS in its GDT.
     unsafe { gdt::load(block) };
     idt::load();
-    cpu::init_control_registers();
     cpu::init_identity(CpuId(block.id));
+}
+
+/// Sets the mode that all kernel code runs in. The very first thing on each CPU: emulators keep what they translated in one
+/// mode apart from another.
+pub(crate) fn init_mode() {
+    cpu::init_control_registers();
     fpu::init();
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn tyn_ap_rust(index: u32) -> ! {
+    init_mode();
     let block =
         CpuLocal::of(index as usize).expect("invariant: blocks are made before CPUs are started");
     init_this_cpu(block);
     apic::enable();
+    // From here on kicks arrive. Whoever made something to look at before did not need to kick: it is looked for after this.
     block.set_apic_id(apic::id());
-    ONLINE.fetch_add(1, Ordering::AcqRel);
     // Halted, not spinning: the host's cores may be fewer, and the boot CPU needs them.
-    while !RELEASED.load(Ordering::Acquire) {
+    while !RELEASED.load(Ordering::SeqCst) {
         cpu::wait_for_interrupt();
     }
     (boot::entry().ap)()
