@@ -4,11 +4,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
 
-use tyn_abi::{Errno, PAGE_SIZE};
-use tyn_elf::vdso::{self, Function};
+use tyn_abi::Errno;
 use tyn_hal::mem::Frame;
 use tyn_hal::sync::Once;
-use tyn_hal::vdso as code;
+use tyn_hal::vdso;
 
 use crate::file::{File, OpenFile, flags};
 
@@ -52,18 +51,11 @@ static VDSO: Once<Vdso> = Once::new();
 /// Makes the two pages; called once, when the clock is set.
 ///
 /// # Errors
-/// `ENOMEM`; `ENOSPC` when the image does not fit a page.
+/// `ENOMEM`.
 pub fn init() -> Result<(), Errno> {
-    let functions = code::functions().map(|f| Function {
-        name: f.name,
-        offset: f.offset,
-    });
-    let image = vdso::build(code::code(), code::TEXT_OFFSET, &functions)
-        .filter(|image| image.len() <= PAGE_SIZE)
-        .ok_or(Errno::ENOSPC)?;
     VDSO.set(Vdso {
-        data: page(&code::data(), "[vvar]")?,
-        image: page(&image, "[vdso]")?,
+        data: page(&vdso::data(), "[vvar]")?,
+        image: page(vdso::image(), "[vdso]")?,
     });
     Ok(())
 }

@@ -17,7 +17,6 @@ mod header;
 mod image;
 pub mod script;
 pub mod stack;
-pub mod vdso;
 
 pub use header::{Header, Kind};
 pub use image::{Image, Segment};
