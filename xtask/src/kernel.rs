@@ -11,6 +11,9 @@ use crate::paths;
 /// The target that the kernel is compiled for: named explicitly, so that its flags do not reach build scripts.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// The profile that the kernel is compiled with, in the workspace's `Cargo.toml`.
+const PROFILE: &str = "kernel";
+
 /// Code generation flags of the kernel: linked in the last 2 GiB, not relocated, with frame pointers for backtraces.
 const FLAGS: &str =
     "-C code-model=kernel -C relocation-model=static -C force-frame-pointers=yes -C panic=abort";
@@ -27,7 +30,8 @@ pub(crate) fn build_package(package: &str) -> Result<PathBuf> {
         .args([
             "build",
             "--quiet",
-            "--release",
+            "--profile",
+            PROFILE,
             "--target",
             TARGET,
             "--package",
@@ -36,11 +40,9 @@ pub(crate) fn build_package(package: &str) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTFLAGS", FLAGS)
-        // Backtraces need the symbol table only.
-        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     command::run(&mut cargo)?;
-    let elf = target_dir.join(TARGET).join("release").join(package);
+    let elf = target_dir.join(TARGET).join(PROFILE).join(package);
     ensure!(elf.is_file(), "cargo built no {}", elf.display());
     Ok(elf)
 }
