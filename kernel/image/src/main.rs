@@ -14,33 +14,36 @@ use tyn_drivers::{discover, virtio};
 use tyn_hal::boot::{BootInfo, Entry};
 use tyn_hal::power::{self, report};
 use tyn_io::ConsoleDevice;
-use tyn_linux::boot::{self, Machine};
+use tyn_linux::boot::{self, Probes};
 use tyn_net::device::NetDevice;
 
 tyn_hal::entry!(Entry {
     bsp: main,
-    ap: tyn_linux::sched::run_cpu
+    ap: boot::start_further_cpu
 });
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "hal hands the facts over for good"
-)]
 fn main(info: BootInfo) -> ! {
-    boot::start(&info, probe)
+    let probes = Probes {
+        console: find_console,
+        network: find_network_card,
+    };
+    boot::start(Box::leak(Box::new(info)), probes)
 }
 
-/// Virtio device type of network cards (virtio 1.2 §5).
-const NETWORK: u32 = 1;
-
-fn probe(info: &BootInfo) -> Machine {
-    let console = match Uart::probe() {
+fn find_console() -> Option<Arc<dyn ConsoleDevice>> {
+    match Uart::probe() {
         Ok(uart) => uart.map(|u| u as Arc<dyn ConsoleDevice>),
         Err(e) => {
             report(format_args!("log the serial port cannot be used: {e:?}"));
             None
         }
-    };
+    }
+}
+
+/// Virtio device type of network cards (virtio 1.2 §5).
+const NETWORK: u32 = 1;
+
+fn find_network_card(info: &BootInfo) -> Option<Box<dyn NetDevice>> {
     let mut network = None;
     for device in discover::virtio_devices(&info.cmdline, power::dsdt()) {
         match device {
@@ -59,5 +62,5 @@ fn probe(info: &BootInfo) -> Machine {
             )),
         }
     }
-    Machine { console, network }
+    network
 }

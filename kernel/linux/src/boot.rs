@@ -1,6 +1,8 @@
 //! Start-up: from the hardware's facts to the first process.
 //!
-//! Order: options, trace, kernel state, scheduler, file system, console, network, first process, power button, the other CPUs.
+//! Order: options, trace, kernel state, scheduler, vDSO, file system, console, first process. Then the other CPUs are released:
+//! while the first process starts on the boot CPU, the first of them finds the devices and starts the network ([`DEVICES`]). The
+//! first call that needs the network waits for that, or does it, should no other CPU have arrived.
 //! What cannot be started ends in [`tyn_hal::boot::refuse`] with one sentence that says why and what to do.
 
 use alloc::boxed::Box;
@@ -17,6 +19,10 @@ use tyn_io::ConsoleDevice;
 use tyn_net::device::NetDevice;
 use tyn_trace::Event;
 
+mod job;
+
+use job::Job;
+
 use crate::exec;
 use crate::exit::INIT;
 use crate::file::{At, flags};
@@ -27,24 +33,21 @@ use crate::{mm, net, sched, signal, trace, tty, vdso};
 /// `open(2)`: fail unless it is a directory.
 const O_DIRECTORY: u32 = 0o200_000;
 
-/// The devices that were found.
-pub struct Machine {
-    /// The console.
-    pub console: Option<Arc<dyn ConsoleDevice>>,
-    /// The network card.
-    pub network: Option<Box<dyn NetDevice>>,
+/// How the devices are found.
+#[derive(Clone, Copy, Debug)]
+pub struct Probes {
+    /// Finds the console.
+    pub console: fn() -> Option<Arc<dyn ConsoleDevice>>,
+    /// Finds the network card.
+    pub network: fn(&BootInfo) -> Option<Box<dyn NetDevice>>,
 }
 
-impl core::fmt::Debug for Machine {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let (console, network) = (self.console.is_some(), self.network.is_some());
-        write!(f, "Machine {{ console: {console}, network: {network} }}")
-    }
-}
+/// Starting what works by interrupts beside the first process: network and power button.
+static DEVICES: Job = Job::new();
 
-/// Starts the personality; `probe` finds the devices, after the kernel's state and scheduler exist (interrupts may come from
-/// then on). Ends in the scheduler.
-pub fn start(boot: &BootInfo, probe: impl FnOnce(&BootInfo) -> Machine) -> ! {
+/// Starts the personality on the boot CPU; `probes` find the devices, after the kernel's state and scheduler exist (interrupts
+/// may come from then on). Ends in the scheduler.
+pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
     let options = match Options::parse(&boot.cmdline) {
         Ok(options) => options,
         Err(e) => refuse(format_args!("{e}")),
@@ -65,26 +68,46 @@ pub fn start(boot: &BootInfo, probe: impl FnOnce(&BootInfo) -> Machine) -> ! {
             "too little memory for the kernel's own state ({e}): give the machine more (--memory)"
         ));
     }
+    sched::init();
+    milestone("kernel state is ready");
     if let Err(e) = vdso::init() {
         refuse(format_args!("the vDSO cannot be made: {e}"));
     }
-    sched::init();
-    milestone("kernel state is ready");
     if let Err(e) = fs::init(boot) {
         refuse(format_args!(
             "the root archive cannot be read: {e:?}: build the image again with 'tyn build'"
         ));
     }
     milestone("root file system is ready");
-    let machine = probe(boot);
-    tty::init(machine.console);
-    net::init(machine.network, options.ip, boot.ram_bytes);
-    milestone("devices are ready");
+    tty::init((probes.console)());
     start_first_process();
-    power::on_power_button(on_power_button);
+    milestone("first process is loaded");
+    DEVICES.offer(move || {
+        net::init((probes.network)(boot), options.ip, boot.ram_bytes);
+        power::on_power_button(on_power_button);
+        milestone("devices are ready");
+    });
     boot::release_aps();
-    power::report(format_args!("metric boot_to_user_ns {}", time::now().0));
+    if boot.cpus == 1 {
+        DEVICES.finish();
+    }
     sched::run_cpu()
+}
+
+/// What each further CPU does when it has arrived: helps with the start, then runs threads.
+pub fn start_further_cpu() -> ! {
+    DEVICES.do_if_free();
+    sched::run_cpu()
+}
+
+/// Returns when the devices are started.
+pub(crate) fn finish_devices() {
+    DEVICES.finish();
+}
+
+/// Reports how long the start took; the first process is about to enter ring 3.
+pub(crate) fn report_first_entry() {
+    power::report(format_args!("metric boot_to_user_ns {}", time::now().0));
 }
 
 fn milestone(name: &'static str) {

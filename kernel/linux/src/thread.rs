@@ -10,7 +10,9 @@ use tyn_hal::task::{Task, UserState};
 use tyn_hal::trap::{Trap, UserContext};
 use tyn_trace::Event;
 
+use crate::boot;
 use crate::cx::{Cx, SysResult};
+use crate::exit::INIT;
 use crate::futex::{self, FutexWait};
 use crate::process::{self, Process};
 use crate::sched::{self, RunState};
@@ -174,6 +176,9 @@ fn main() {
     let start = thread.start.lock().take();
     let mut user = *start.expect("invariant: a thread starts once");
     let mut restart = None;
+    if thread.tid() == Tid(INIT.0) {
+        boot::report_first_entry();
+    }
     while prepare_return(&thread, &mut user, restart.take()) {
         let trap = user.run();
         restart = serve(&thread, &mut user, trap);

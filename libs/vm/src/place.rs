@@ -19,7 +19,8 @@ impl<F: Clone + PartialEq> Space<F> {
     }
 
     /// Finds room for `len` bytes: at the hint if that is free, else below the mmap region's top, else above the fallback.
-    pub(crate) fn find_room(&self, hint: u64, len: u64) -> Option<u64> {
+    #[must_use]
+    pub fn find_room(&self, hint: u64, len: u64) -> Option<u64> {
         if hint != 0 && self.has_room(hint, len) {
             return Some(hint);
         }

@@ -132,17 +132,7 @@ fn find_base(mm: &Mm, executable: &Executable) -> Result<u64, Errno> {
     let len = (high - low)
         .checked_add(align - PAGE)
         .ok_or(Errno::ENOMEM)?;
-    let probe = MapRequest {
-        len,
-        flags: VmFlags::NO_RESERVE,
-        ..anonymous(0, 0, Prot::empty())
-    };
-    let probe = MapRequest {
-        placement: Placement::Anywhere,
-        ..probe
-    };
-    let start = mm.map(probe, &Limits::NONE)?;
-    mm.unmap(start, len)?;
+    let start = mm.find_room(len)?;
     let aligned = start.checked_next_multiple_of(align).ok_or(Errno::ENOMEM)?;
     Ok(aligned.wrapping_sub(low & !(align - 1)))
 }
@@ -152,11 +142,7 @@ fn map_vdso(mm: &Mm) -> Result<Option<u64>, Errno> {
     let Some(vdso) = vdso::get() else {
         return Ok(None);
     };
-    let probe = MapRequest {
-        placement: Placement::Anywhere,
-        ..anonymous(0, 2 * PAGE, Prot::empty())
-    };
-    let data = mm.map(probe, &Limits::NONE)?;
+    let data = mm.find_room(2 * PAGE)?;
     let image = data.checked_add(PAGE).ok_or(Errno::ENOMEM)?;
     for (open, at, prot) in [
         (&vdso.data, data, Prot::READ),

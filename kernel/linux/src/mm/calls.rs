@@ -32,6 +32,15 @@ impl Mm {
         Ok(mapped.start)
     }
 
+    /// Returns where `mmap(2)` would put `len` bytes.
+    ///
+    /// # Errors
+    /// `ENOMEM` when there is no room.
+    pub fn find_room(&self, len: u64) -> Result<u64, Errno> {
+        let inner = self.inner.lock();
+        inner.space.find_room(0, len).ok_or(Errno::ENOMEM)
+    }
+
     /// Unmaps a range (`munmap(2)`).
     ///
     /// # Errors

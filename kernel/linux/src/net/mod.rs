@@ -30,6 +30,7 @@ use tyn_hal::{random, time};
 use tyn_net::device::NetDevice;
 use tyn_net::{Cidr, ConfigEvent, IpConfig, Lease, Limits, SocketId, Stack, StackConfig};
 
+use crate::boot;
 use crate::file::flags;
 use crate::fs::{self, FsContext, How};
 use crate::sched::{self, TimerId, TimerTarget};
@@ -110,15 +111,20 @@ pub fn on_interrupt() {
     }
 }
 
+/// Returns the network, which may be still being started on another CPU.
+fn network() -> &'static Network {
+    NETWORK.get().unwrap_or_else(|| {
+        boot::finish_devices();
+        NETWORK
+            .get()
+            .expect("invariant: starting the devices sets the network up")
+    })
+}
+
 /// Does `work` on the stack, lets it take a turn, and tells everybody what came of it. The caller holds no lock that a wait
 /// queue or the file system may want.
-///
-/// # Panics
-/// Before [`init`].
 fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
-    let network = NETWORK
-        .get()
-        .expect("invariant: the network is set up before the first process");
+    let network = network();
     let (result, wakes, events, deadline) = {
         let mut stack = network.stack.lock();
         let result = work(&mut stack);
@@ -153,10 +159,7 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
 
 /// Looks at the stack without giving it a turn.
 fn inspect<T>(look: impl FnOnce(&mut Stack) -> T) -> T {
-    let network = NETWORK
-        .get()
-        .expect("invariant: the network is set up before the first process");
-    look(&mut network.stack.lock())
+    look(&mut network().stack.lock())
 }
 
 /// Makes sure that the timer fires at `deadline` or before.
