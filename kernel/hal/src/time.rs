@@ -56,6 +56,24 @@ impl Reference {
         }
     }
 
+    /// Returns whether the clock can no longer tell how much time has passed since [`Reference::start`]: the PIT's output is
+    /// high once it has counted down (mode 0), after 55 ms. The other one goes on for 4.7 s.
+    fn has_run_out(self) -> bool {
+        /// Read-back command: latch the status of channel 2 (Intel 8254).
+        const STATUS_2: u8 = 0xe8;
+        const OUTPUT: u8 = 0x80;
+        match self {
+            Self::PmTimer(_) => false,
+            Self::Pit => {
+                // SAFETY: PIT channel 2, which only hal uses.
+                unsafe { out_u8(0x43, STATUS_2) };
+                // SAFETY: reads the latched status.
+                let status = unsafe { in_u8(0x42) };
+                status & OUTPUT != 0
+            }
+        }
+    }
+
     /// Returns ticks that count upwards modulo the returned mask plus one.
     fn read(self) -> (u64, u64) {
         match self {
@@ -128,32 +146,41 @@ fn khz_from_cpuid() -> Option<u64> {
         .then(|| crystal * numerator / denominator / 1000)
 }
 
-/// Starts measuring; needs ACPI tables and the local APIC.
-pub(crate) fn start_calibration() -> Calibration {
-    let reference = acpi::info()
-        .power
-        .pm_timer
-        .map_or(Reference::Pit, Reference::PmTimer);
-    reference.start();
-    apic::timer_start_counting();
-    Calibration {
-        reference,
-        first: reference.sample(),
+impl Calibration {
+    fn start(reference: Reference) -> Self {
+        reference.start();
+        apic::timer_start_counting();
+        Self {
+            reference,
+            first: reference.sample(),
+        }
     }
 }
 
+/// Starts measuring; needs ACPI tables and the local APIC.
+pub(crate) fn start_calibration() -> Calibration {
+    let pm_timer = acpi::info().power.pm_timer;
+    Calibration::start(pm_timer.map_or(Reference::Pit, Reference::PmTimer))
+}
+
 /// Ends measuring (waits until enough time has passed) and sets the rates of TSC and APIC timer.
-pub(crate) fn finish_calibration(calibration: &Calibration) {
+pub(crate) fn finish_calibration(mut calibration: Calibration) {
     let reference = calibration.reference;
     let (_, mask) = reference.read();
-    let first = calibration.first;
     let last = loop {
         let sample = reference.sample();
+        let first = calibration.first;
+        if reference.has_run_out() {
+            // The host did not run us for long: what was counted says nothing.
+            calibration = Calibration::start(reference);
+            continue;
+        }
         let ticks = sample.ticks.wrapping_sub(first.ticks) & mask;
         if ticks * 1_000_000_000 / reference.hz() >= CALIBRATION_NS {
             break sample;
         }
     };
+    let first = calibration.first;
     let ticks = last.ticks.wrapping_sub(first.ticks) & mask;
     let ns = u128::from(ticks) * 1_000_000_000 / u128::from(reference.hz());
     let tsc = u128::from(last.tsc - first.tsc).max(1);
@@ -166,9 +193,12 @@ pub(crate) fn finish_calibration(calibration: &Calibration) {
     let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
     let measured_ns = ((tsc * mult) >> SHIFT).max(1);
     apic::set_timer_rate(((apic_ticks << 32) / measured_ns) as u64);
+    // The clock tells whole seconds: half of one more is at most half a second off.
+    const HALF: u64 = Nanos::PER_SEC / 2;
     WALL_AT_BOOT.store(
         read_rtc()
             .saturating_mul(Nanos::PER_SEC)
+            .saturating_add(HALF)
             .saturating_sub(now().0),
         Ordering::Relaxed,
     );
