@@ -1,5 +1,5 @@
 %% Runs one of OTP's suites under Common Test and says on standard output how each case ended:
-%%   @start CASE
+%%   @start CASE WHEN
 %%   @case CASE ok|skipped|failed REASON
 %% It is the runner and the event handler.
 -module(otp_suite).
@@ -50,7 +50,8 @@ terminate(_Reason, _State) ->
     ok.
 
 event(tc_start, {_Suite, Case}) ->
-    say("start ~ts", [name(Case)]);
+    {Elapsed, _} = statistics(wall_clock),
+    say("start ~ts ~b ms", [name(Case), Elapsed]);
 event(tc_done, {_Suite, Case, Result}) ->
     ended(Case, Result);
 event(tc_user_skip, {_Suite, Case, Reason}) ->

@@ -81,6 +81,8 @@ impl<'a> Compiler<'a> {
                 modules.push(path);
             }
         }
+        // Shared by suites of several parts of OTP.
+        modules.push(self.source.join("lib/stdlib/test/error_info_lib.erl"));
         modules.push(self.patient_peer()?);
         output(self.erlc().arg("-o").arg(&to).args(modules))?;
         Ok(())

@@ -47,6 +47,7 @@ pub(super) fn run(
             break format!("stopped after {:.0?}", vm.age());
         }
     };
+    fs::remove_file(&image)?;
     let report = vm.report();
     let lines: Vec<String> = report.lines.iter().chain(&report.panic).cloned().collect();
     fs::write(out.with_extension("report"), lines.join("\n"))?;
@@ -86,7 +87,7 @@ fn image(
     };
     let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
     tree.insert(Path::new(INIT_PATH), start)?;
-    let path = paths::target().join("otp-suite/suite.img");
+    let path = paths::target().join(format!("otp-suite/{}.img", selected.suite));
     let out = BufWriter::new(fs::File::create(&path)?);
     tree.write(out, 0, |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;

@@ -1,6 +1,6 @@
 //! Running a suite on this machine's Linux: a chroot with namespaces of its own, and a copy-on-write view of the tree.
 
-use std::io::Read;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::outcome::Expected;
 use super::suites::Selected;
-use super::{Options, SKIP, arguments};
+use super::{Options, SKIP, arguments, transcript};
 use crate::debian;
 
 /// Prepares the root and runs what follows in it: `$1` is the tree, `$2` a folder to mount over.
@@ -42,6 +42,7 @@ pub(super) fn run(
     debian::ensure_program("ip", "iproute2")?;
     debian::ensure_program("hostname", "hostname")?;
     let over = tempfile::tempdir()?;
+    let out = transcript("linux", selected)?;
     let mut unshare = Command::new("unshare");
     unshare
         .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork"])
@@ -54,15 +55,8 @@ pub(super) fn run(
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env(SKIP, expected.skip())
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(File::create(&out)?);
     let mut child = unshare.spawn().context("unshare can't be started")?;
-    let mut stdout = child.stdout.take().context("unshare has no output")?;
-    let reader = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        // What came before an error is all there is.
-        let _ = stdout.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    });
     let start = Instant::now();
     while child.try_wait()?.is_none() {
         if start.elapsed() > options.limit() {
@@ -70,7 +64,5 @@ pub(super) fn run(
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    reader
-        .join()
-        .map_err(|_| anyhow::anyhow!("the output can't be read"))
+    Ok(String::from_utf8_lossy(&fs::read(&out)?).into_owned())
 }

@@ -84,7 +84,6 @@ fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
     let mut expected = Expected::read(selected)?;
     let start = Instant::now();
     let text = linux::run(selected, &expected, options, &root)?;
-    fs::write(transcript("linux", selected)?, &text)?;
     let outcomes = Outcomes::parse(&text);
     println!(
         "{} on Linux: {outcomes} in {:.0?}",
@@ -102,32 +101,64 @@ fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs a suite in a guest.
+/// Runs a suite in a guest and says what became of it.
 ///
 /// # Errors
 /// When it isn't as on Linux.
-pub(crate) fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
-    let root = root::ensure()?;
-    let expected = Expected::read(selected)?;
+fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
     let start = Instant::now();
-    let (text, end) = guest::run(selected, &expected, options, &root)?;
-    let outcomes = Outcomes::parse(&text);
+    let ran = run_in_guest(selected, options)?;
     println!(
-        "{} on Tyn: {outcomes} in {:.0?}; {end}",
+        "{} on Tyn: {} in {:.0?}; {}",
         selected.name(),
-        start.elapsed()
+        ran.outcomes,
+        start.elapsed(),
+        ran.end
     );
-    let differ = expected.missing(&outcomes, selected);
-    for (case, outcome) in &differ {
+    for (case, outcome) in &ran.differ {
         println!("  {case} {outcome}");
     }
-    ensure!(outcomes.ended(), "the suite did not come to its end: {end}");
     ensure!(
-        differ.is_empty(),
+        ran.outcomes.ended(),
+        "the suite did not come to its end: {}",
+        ran.end
+    );
+    ensure!(
+        ran.differ.is_empty(),
         "{} cases pass on Linux and not on Tyn",
-        differ.len()
+        ran.differ.len()
     );
     Ok(())
+}
+
+/// A suite that ran in a guest.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// How its cases ended.
+    outcomes: Outcomes,
+    /// How the guest ended.
+    end: String,
+    /// The cases that should have passed and did not, with what became of them.
+    pub(crate) differ: Vec<(String, String)>,
+    /// How many cases had to pass.
+    pub(crate) expected: usize,
+}
+
+/// Runs a suite in a guest.
+///
+/// # Errors
+/// When there is no guest.
+pub(crate) fn run_in_guest(selected: &Selected, options: &Options) -> Result<Ran> {
+    let root = root::ensure()?;
+    let expected = Expected::read(selected)?;
+    let (text, end) = guest::run(selected, &expected, options, &root)?;
+    let outcomes = Outcomes::parse(&text);
+    Ok(Ran {
+        differ: expected.missing(&outcomes, selected),
+        expected: expected.count(),
+        outcomes,
+        end,
+    })
 }
 
 /// Returns where the output of a suite goes.

@@ -35,7 +35,8 @@ impl Outcomes {
                 .and_then(|rest| rest.split_once(' '))
             {
                 outcomes.add(case, outcome);
-            } else if let Some(case) = line.strip_prefix("@start ") {
+            } else if let Some(rest) = line.strip_prefix("@start ") {
+                let case = rest.split(' ').next().unwrap_or(rest);
                 let case = outcomes.cases.entry(case.to_owned());
                 case.or_insert_with(|| UNFINISHED.to_owned());
             }
@@ -179,6 +180,11 @@ impl Expected {
         missing
     }
 
+    /// Returns how many cases must pass.
+    pub(crate) fn count(&self) -> usize {
+        self.pass.len()
+    }
+
     /// Returns the names of the cases that are not run, for the runner.
     pub(crate) fn skip(&self) -> String {
         let names: Vec<&str> = self.not_run.keys().map(String::as_str).collect();
@@ -199,7 +205,7 @@ mod tests {
     use super::super::suites::select;
     use super::*;
 
-    const TEXT: &str = "noise\n@start a\n\n@case a ok\n@start b\n@case b failed why\r\n\
+    const TEXT: &str = "noise\n@start a 5 ms\n\n@case a ok\n@start b\n@case b failed why\r\n\
                         @start c\n@start d\n@case d ok\n@case d skipped x\n@result {1,1,{0,0}}\n";
 
     #[test]

@@ -1,7 +1,7 @@
 //! The root tree in which OTP's suites run, on Linux and in a guest: Debian's packages, the compiled suites, and a few
 //! configuration files.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -25,6 +25,7 @@ const PACKAGES: &[&str] = &[
     "sed",
     "tzdata",
     "unzip",
+    "util-linux",
     "zip",
 ];
 
@@ -64,6 +65,9 @@ const FOLDERS: &[&str] = &["dev", "proc", "sys", "tmp", "root", "etc"];
 /// When packages can't be fetched, or a suite doesn't compile.
 pub(super) fn ensure() -> Result<PathBuf> {
     let base = paths::target().join("otp-suite");
+    // Released when it is closed.
+    let lock = File::create(base.with_extension("lock"))?;
+    lock.lock()?;
     let root = base.join("root");
     ensure_packages(&base, &root)?;
     compile::ensure(&sysroot::ensure()?, &sysroot::ensure_source()?, &root)?;
@@ -101,6 +105,11 @@ fn ensure_packages(base: &Path, root: &Path) -> Result<()> {
     for (path, text) in FILES {
         fs::write(root.join(path), text)?;
     }
+    // The time zone that OTP's suites know.
+    std::os::unix::fs::symlink(
+        "/usr/share/zoneinfo/Europe/Stockholm",
+        root.join("etc/localtime"),
+    )?;
     fs::write(&stamp, wanted)?;
     Ok(())
 }

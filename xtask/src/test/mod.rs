@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 mod cli;
 mod host;
+mod otp;
 mod selftest;
 mod vm;
 
@@ -50,6 +51,7 @@ const SUITES: &[Suite] = &[
     ("abi", abi::run),
     ("cli", cli::run),
     ("vm", vm::run),
+    ("otp", otp::run),
 ];
 
 /// Runs the suites whose names are given, or all.

@@ -1,0 +1,33 @@
+//! OTP's own test suites in guests: those of `cargo xtask otp-suite` that are quick and lean on the kernel.
+
+use anyhow::{Result, anyhow, ensure};
+
+use super::Tally;
+use crate::otp::{self, suites};
+
+/// What is run here; all others by command.
+const SUITES: &[&str] = &["emulator/os_signal"];
+
+/// Runs them; each case that passes on Linux is a test.
+pub(super) fn run() -> Result<Tally> {
+    let names: Vec<String> = SUITES.iter().map(|&s| s.to_owned()).collect();
+    let mut tally = Tally::default();
+    for selected in suites::select(&names)? {
+        let ran = otp::run_in_guest(&selected, &otp::Options::default())?;
+        ensure!(
+            ran.expected > 0,
+            "{} has no list of cases that pass on Linux",
+            selected.name()
+        );
+        let passed = ran.expected - ran.differ.len();
+        tally.passed += u32::try_from(passed)?;
+        eprintln!("  ok      {}: {passed} cases", selected.name());
+        for (case, outcome) in ran.differ {
+            tally.count(
+                &format!("{}:{case}", selected.name()),
+                Err(anyhow!("{outcome}")),
+            );
+        }
+    }
+    Ok(tally)
+}
