@@ -50,21 +50,8 @@ enum Task {
     Check,
     /// Write docs/abi/README.md from the system-call table
     AbiDocs,
-    /// Compare boot time and memory with Linux guests
-    Bench {
-        /// Boots of each guest
-        #[arg(long, default_value_t = 5)]
-        runs: usize,
-        /// Virtual CPUs
-        #[arg(long, default_value_t = 2)]
-        cpus: u32,
-        /// Memory in MiB
-        #[arg(long, default_value_t = 512)]
-        memory: u64,
-        /// Look for the least memory that each guest serves with, too
-        #[arg(long)]
-        least_memory: bool,
-    },
+    /// Compare with Linux guests side by side
+    Bench(bench::Command),
     /// Run ABI cases on this Linux and in a guest, and compare their transcripts
     Abi {
         /// Beginnings of the names of the cases to run (default: all)
@@ -114,17 +101,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Soak(options) => soak::soak(options),
         Task::Check => check::check(),
         Task::AbiDocs => abi_docs::write(),
-        Task::Bench {
-            runs,
-            cpus,
-            memory,
-            least_memory,
-        } => bench::boot(bench::Options {
-            runs,
-            cpus,
-            memory_mib: memory,
-            least_memory,
-        }),
+        Task::Bench(command) => bench::run(&command),
         Task::Abi { cases } => {
             let tally = test::abi::run_cases(&cases)?;
             println!("{} passed, {} failed", tally.passed, tally.failed);

@@ -1,17 +1,14 @@
-//! `cargo xtask bench`: Tyn beside Linux guests with the same image, the same QEMU flags, in turn; medians and ratios.
+//! `cargo xtask bench boot`: boot to the first HTTP answer and memory, Tyn beside Linux guests with the same image.
 
-use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tyn_release::cpio::Writer;
-use tyn_vm_host::{Config, Console, Forward, Machine, MemorySize, Ram, Vm};
+use tyn_vm_host::{Config, Console, Forward, MemorySize, Ram, Vm};
 
-use crate::{command, example, kernel, paths, sysroot};
+use super::guests::{self, Guest};
+use super::{Options, median};
 
 /// How long a guest may take to its first answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -19,15 +16,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(700);
 /// The port on which the example listens.
 const GUEST_PORT: u16 = 8080;
-
-/// One system to be compared.
-struct Guest {
-    name: &'static str,
-    machine: Machine,
-    kernel: PathBuf,
-    initrd: PathBuf,
-    append: &'static str,
-}
 
 /// What one boot showed.
 #[derive(Clone, Copy, Debug)]
@@ -39,34 +27,21 @@ struct Boot {
     kernel_ms: Option<f64>,
 }
 
-/// Options of the comparison.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    /// Boots of each guest.
-    pub(crate) runs: usize,
-    /// Virtual CPUs.
-    pub(crate) cpus: u32,
-    /// Memory in MiB.
-    pub(crate) memory_mib: u64,
-    /// Whether to look for the least memory that each guest serves with.
-    pub(crate) least_memory: bool,
-}
-
 /// Compares boot to the first HTTP answer and memory of Tyn, Debian's cloud kernel and a trimmed Linux.
 ///
 /// # Errors
 /// When a guest can't be built or does not serve.
-pub(crate) fn boot(options: Options) -> Result<()> {
-    let guests = guests()?;
+pub(super) fn boot(options: Options, least: bool) -> Result<()> {
+    let guests = guests::with_example()?;
     println!(
         "boot to first HTTP answer; {} runs of each guest in turn, {} CPUs, {} MiB, medians (min-max)",
-        options.runs, options.cpus, options.memory_mib
+        options.runs, options.cpus, options.memory
     );
     let mut boots: Vec<Vec<Boot>> = vec![Vec::new(); guests.len()];
     for run in 0..options.runs {
         for (guest, results) in guests.iter().zip(&mut boots) {
             let (name, machine) = (guest.name, guest.machine);
-            match measure(guest, options.cpus, options.memory_mib) {
+            match measure(guest, options.cpus, options.memory) {
                 Ok(result) => results.push(result),
                 Err(error) => println!("{name} on {machine:?} failed in run {run}: {error:#}"),
             }
@@ -99,7 +74,7 @@ pub(crate) fn boot(options: Options) -> Result<()> {
         );
     }
     print_ratios(&guests, &boots);
-    if options.least_memory {
+    if least {
         least_memory(&guests, options.cpus)?;
     }
     Ok(())
@@ -126,16 +101,6 @@ fn print_ratios(guests: &[Guest], boots: &[Vec<Boot>]) {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
-    }
-}
-
 fn summary(values: &[f64]) -> String {
     let fold = |f: fn(f64, f64) -> f64| values.iter().copied().reduce(f).unwrap_or(f64::NAN);
     format!(
@@ -144,86 +109,6 @@ fn summary(values: &[f64]) -> String {
         fold(f64::min),
         fold(f64::max)
     )
-}
-
-/// Builds what is compared: the example's image, Tyn's kernel, and the Linux guests around the very same image.
-fn guests() -> Result<Vec<Guest>> {
-    let linux = paths::target().join("bench").join("linux");
-    command::run(Command::new(paths::root().join("bench/linux-guest.sh")).arg(&linux))?;
-    let sysroot = sysroot::ensure()?;
-    let release = example::ensure(&sysroot)?;
-    let image = paths::target().join("bench").join("example.img");
-    let request = tyn_release::Request {
-        release: &release,
-        sysroot: sysroot.dir(),
-        includes: &[],
-        out: &image,
-        mtime: 0,
-    };
-    tyn_release::build(&request, &mut |_| {})?;
-    let tiny_initrd = with_linux_init(&image, &linux, &[])?;
-    let cloud_initrd =
-        with_linux_init(&image, &linux, &["failover", "net_failover", "virtio_net"])?;
-    let tyn = kernel::build()?;
-    let append = "console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on tsc=reliable nokaslr reboot=t";
-    let mut guests = Vec::new();
-    for machine in [Machine::Q35, Machine::Microvm] {
-        let guest = |name, kernel: &Path, initrd: &Path, append| Guest {
-            name,
-            machine,
-            kernel: kernel.to_path_buf(),
-            initrd: initrd.to_path_buf(),
-            append,
-        };
-        guests.push(guest("tyn", &tyn, &image, ""));
-        guests.push(guest(
-            "linux-tiny",
-            &linux.join("vmlinux-tiny"),
-            &tiny_initrd,
-            append,
-        ));
-        if machine == Machine::Q35 {
-            guests.push(guest(
-                "linux-cloud-pvh",
-                &linux.join("vmlinux-cloud"),
-                &cloud_initrd,
-                append,
-            ));
-        }
-    }
-    Ok(guests)
-}
-
-/// Appends an archive with Linux's init, and the modules that its kernel lacks, to the image.
-fn with_linux_init(image: &Path, linux: &Path, modules: &[&str]) -> Result<PathBuf> {
-    let mut bytes = fs::read(image)?;
-    let mut writer = Writer::new(Vec::new(), 0);
-    let init = fs::read(linux.join("init"))?;
-    writer.file(
-        Path::new("/init"),
-        0o755,
-        init.len() as u64,
-        &mut init.as_slice(),
-    )?;
-    writer.dir(Path::new("/modules"), 0o755)?;
-    let mut order = String::new();
-    for module in modules {
-        let name = format!("{module}.ko");
-        let module = fs::read(linux.join("modules").join(&name))?;
-        let path = Path::new("/modules").join(&name);
-        writer.file(&path, 0o644, module.len() as u64, &mut module.as_slice())?;
-        order += &format!("{name}\n");
-    }
-    writer.file(
-        Path::new("/modules/order"),
-        0o644,
-        order.len() as u64,
-        &mut order.as_bytes(),
-    )?;
-    bytes.extend(writer.finish()?.0);
-    let path = linux.join(format!("initrd-{}.cpio", modules.len()));
-    fs::write(&path, bytes)?;
-    Ok(path)
 }
 
 fn free_port() -> io::Result<u16> {
@@ -292,16 +177,4 @@ fn least_memory(guests: &[Guest], cpus: u32) -> Result<()> {
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn median_is_the_middle_or_the_mean_of_two() {
-        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-        assert!(median(&[]).is_nan());
-    }
 }

@@ -1,0 +1,142 @@
+//! The guests that are compared: Tyn, and the Linux kernels of `bench/linux-guest.sh` around the very same image.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use tyn_release::cpio::Writer;
+use tyn_vm_host::Machine;
+
+use crate::{command, example, kernel, paths, sysroot};
+
+/// The trimmed Linux.
+pub(super) const LINUX: &str = "linux-tiny";
+
+/// Linux's kernel options: what a host of one program wants, without mitigations, as Tyn has none to compare.
+const APPEND: &str = "console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on tsc=reliable nokaslr reboot=t";
+
+/// One system to be compared.
+pub(super) struct Guest {
+    pub(super) name: &'static str,
+    pub(super) machine: Machine,
+    pub(super) kernel: PathBuf,
+    pub(super) initrd: PathBuf,
+    pub(super) append: &'static str,
+}
+
+/// Builds the Linux kernels unless that was done; returns their folder.
+fn linux() -> Result<PathBuf> {
+    let linux = paths::target().join("bench").join("linux");
+    command::run(Command::new(paths::root().join("bench/linux-guest.sh")).arg(&linux))?;
+    Ok(linux)
+}
+
+/// Builds the image of the example.
+pub(super) fn example_image() -> Result<PathBuf> {
+    let sysroot = sysroot::ensure()?;
+    let release = example::ensure(&sysroot)?;
+    let image = paths::target().join("bench").join("example.img");
+    fs::create_dir_all(paths::target().join("bench"))?;
+    let request = tyn_release::Request {
+        release: &release,
+        sysroot: sysroot.dir(),
+        includes: &[],
+        out: &image,
+        mtime: 0,
+    };
+    tyn_release::build(&request, &mut |_| {})?;
+    Ok(image)
+}
+
+/// Returns Tyn and all Linux guests with the example's image, on two machine types.
+pub(super) fn with_example() -> Result<Vec<Guest>> {
+    let linux = linux()?;
+    let image = example_image()?;
+    let tiny_initrd = with_linux_init(&image, &linux, &[])?;
+    let cloud_initrd =
+        with_linux_init(&image, &linux, &["failover", "net_failover", "virtio_net"])?;
+    let tyn = kernel::build()?;
+    let mut guests = Vec::new();
+    for machine in [Machine::Q35, Machine::Microvm] {
+        let guest = |name, kernel: &Path, initrd: &Path, append| Guest {
+            name,
+            machine,
+            kernel: kernel.to_path_buf(),
+            initrd: initrd.to_path_buf(),
+            append,
+        };
+        guests.push(guest("tyn", &tyn, &image, ""));
+        guests.push(guest(
+            LINUX,
+            &linux.join("vmlinux-tiny"),
+            &tiny_initrd,
+            APPEND,
+        ));
+        if machine == Machine::Q35 {
+            guests.push(guest(
+                "linux-cloud-pvh",
+                &linux.join("vmlinux-cloud"),
+                &cloud_initrd,
+                APPEND,
+            ));
+        }
+    }
+    Ok(guests)
+}
+
+/// Returns Tyn with an image.
+pub(super) fn tyn(image: &Path) -> Result<Guest> {
+    Ok(Guest {
+        name: "tyn",
+        machine: Machine::Q35,
+        kernel: kernel::build()?,
+        initrd: image.to_path_buf(),
+        append: "",
+    })
+}
+
+/// Returns the trimmed Linux with an image.
+pub(super) fn trimmed_linux(image: &Path) -> Result<Guest> {
+    let linux = linux()?;
+    Ok(Guest {
+        name: LINUX,
+        machine: Machine::Q35,
+        kernel: linux.join("vmlinux-tiny"),
+        initrd: with_linux_init(image, &linux, &[])?,
+        append: APPEND,
+    })
+}
+
+/// Appends an archive with Linux's init, and the modules that its kernel lacks, to the image.
+fn with_linux_init(image: &Path, linux: &Path, modules: &[&str]) -> Result<PathBuf> {
+    let mut bytes = fs::read(image)?;
+    let mut writer = Writer::new(Vec::new(), 0);
+    let init = fs::read(linux.join("init"))?;
+    writer.file(
+        Path::new("/init"),
+        0o755,
+        init.len() as u64,
+        &mut init.as_slice(),
+    )?;
+    writer.dir(Path::new("/modules"), 0o755)?;
+    let mut order = String::new();
+    for module in modules {
+        let name = format!("{module}.ko");
+        let module = fs::read(linux.join("modules").join(&name))?;
+        let path = Path::new("/modules").join(&name);
+        writer.file(&path, 0o644, module.len() as u64, &mut module.as_slice())?;
+        order += &format!("{name}\n");
+    }
+    writer.file(
+        Path::new("/modules/order"),
+        0o644,
+        order.len() as u64,
+        &mut order.as_bytes(),
+    )?;
+    bytes.extend(writer.finish()?.0);
+    let name = image.file_stem().unwrap_or_default().to_string_lossy();
+    let path = linux.join(format!("{name}-{}.cpio", modules.len()));
+    fs::write(&path, bytes)?;
+    Ok(path)
+}

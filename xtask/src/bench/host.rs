@@ -1,0 +1,260 @@
+//! `cargo xtask bench host`: what the host interface costs, Tyn beside the trimmed Linux guest.
+//!
+//! Two images, each booted in turn on both: a static C program as the first process (`bench/host/micro.c`), and the
+//! example release with an Erlang module beside it (`bench/host/tyn_bench.erl`). Both measure by the guest's clock and
+//! print `row NAME NANOSECONDS UNIT`.
+
+use std::fs;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tyn_bootfmt::{INIT_PATH, Init};
+use tyn_fs::cpio::Entries;
+use tyn_release::cpio::Writer;
+use tyn_release::tree::{Node, Source, Tree};
+use tyn_vm_host::{Config, Console, MemorySize, Vm};
+
+use super::guests::{self, Guest};
+use super::{Options, median};
+use crate::{command, debian, paths, sysroot};
+
+/// Most that a guest may take for all rows.
+const LIMIT: Duration = Duration::from_secs(240);
+/// Path of the microbenchmarks in the guest.
+const PROGRAM: &str = "/micro";
+/// Folder of the Erlang module in the guest.
+const BEAMS: &str = "/bench";
+/// The row that says that all were printed.
+const LAST: &str = "end";
+
+/// Which rows to measure.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Rows {
+    /// Beginnings of the names of microbenchmarks to run, without Erlang's (default: all, and Erlang's)
+    rows: Vec<String>,
+    /// Run Erlang's rows only
+    #[arg(long, conflicts_with = "rows")]
+    erlang: bool,
+    /// Run Tyn only
+    #[arg(long)]
+    tyn: bool,
+}
+
+/// One measured row.
+#[derive(Clone, PartialEq, Debug)]
+struct Row {
+    name: String,
+    ns: f64,
+    unit: String,
+}
+
+/// The measurements of one row: of each guest, one a boot.
+struct Measured {
+    name: String,
+    unit: String,
+    ns: [Vec<f64>; 2],
+}
+
+/// Measures and prints the table.
+///
+/// # Errors
+/// When a guest can't be built or does not get to the end.
+pub(super) fn host(options: Options, rows: &Rows) -> Result<()> {
+    let mut images = Vec::new();
+    if !rows.erlang {
+        images.push(micro_image(&rows.rows)?);
+    }
+    if rows.rows.is_empty() {
+        images.push(erlang_image()?);
+    }
+    println!(
+        "{} boots of each guest in turn, {} CPUs, {} MiB; medians of each boot's fastest batch, in nanoseconds",
+        options.runs, options.cpus, options.memory
+    );
+    println!("| row | unit | tyn | {} | tyn / linux |", guests::LINUX);
+    println!("|---|---|---|---|---|");
+    for image in images {
+        let mut guests = vec![guests::tyn(&image)?];
+        if !rows.tyn {
+            guests.push(guests::trimmed_linux(&image)?);
+        }
+        let mut table = Vec::new();
+        for _ in 0..options.runs {
+            for (i, guest) in guests.iter().enumerate() {
+                let found =
+                    measure(guest, options).with_context(|| format!("{} failed", guest.name))?;
+                found.into_iter().for_each(|row| add(&mut table, i, row));
+            }
+        }
+        table.iter().for_each(print);
+    }
+    Ok(())
+}
+
+fn add(table: &mut Vec<Measured>, guest: usize, row: Row) {
+    let index = table.iter().position(|m| m.name == row.name);
+    let index = index.unwrap_or_else(|| {
+        table.push(Measured {
+            name: row.name,
+            unit: row.unit,
+            ns: [Vec::new(), Vec::new()],
+        });
+        table.len() - 1
+    });
+    table[index].ns[guest].push(row.ns);
+}
+
+fn print(row: &Measured) {
+    let [tyn, linux] = [median(&row.ns[0]), median(&row.ns[1])];
+    println!(
+        "| {} | {} | {tyn:.0} | {linux:.0} | {:.2} |",
+        row.name,
+        row.unit,
+        tyn / linux
+    );
+}
+
+/// Boots a guest and returns the rows that it prints.
+fn measure(guest: &Guest, options: Options) -> Result<Vec<Row>> {
+    let mut config = Config::new(&guest.kernel, &guest.initrd);
+    config.machine = guest.machine;
+    config.cpus = options.cpus;
+    config.memory = MemorySize(options.memory << 20);
+    config.append = guest.append.into();
+    let mut vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
+    let outcome = vm.wait_for(LIMIT)?;
+    let console = vm.console();
+    let rows: Vec<Row> = console.lines().filter_map(parse).collect();
+    ensure!(
+        rows.last().is_some_and(|row| row.name == LAST),
+        "it did not get to the end ({outcome:?}): {}",
+        console.trim()
+    );
+    Ok(rows.into_iter().filter(|row| row.name != LAST).collect())
+}
+
+/// Reads a line `row NAME NANOSECONDS UNIT`.
+fn parse(line: &str) -> Option<Row> {
+    let mut words = line.trim().strip_prefix("row ")?.splitn(3, ' ');
+    Some(Row {
+        name: words.next()?.to_owned(),
+        ns: words.next()?.parse().ok()?,
+        unit: words.next()?.to_owned(),
+    })
+}
+
+/// Compiles the microbenchmarks and makes an image that starts them.
+fn micro_image(rows: &[String]) -> Result<PathBuf> {
+    debian::ensure_program("gcc", "gcc")?;
+    let out = paths::target().join("bench");
+    fs::create_dir_all(&out)?;
+    let program = out.join("micro");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-static", "-O2", "-pthread", "-Wall", "-Wextra", "-Werror"])
+        .arg("-o")
+        .arg(&program)
+        .arg(paths::root().join("bench/host/micro.c"));
+    command::run(&mut gcc).context("the microbenchmarks need a C compiler")?;
+    let mut args = vec![PROGRAM.as_bytes()];
+    args.extend(rows.iter().map(|row| row.as_bytes()));
+    let init = Init {
+        args,
+        env: Vec::new(),
+        cwd: b"/",
+        hostname: b"bench",
+    };
+    let mut tree = Tree::default();
+    let size = fs::metadata(&program)?.len();
+    tree.insert(
+        Path::new(PROGRAM),
+        Node::File(0o755, Source::Path(program, size)),
+    )?;
+    tree.insert(
+        Path::new(INIT_PATH),
+        Node::File(0o600, Source::Bytes(init.to_bytes()?)),
+    )?;
+    for (dir, mode) in [("/tmp", 0o1777), ("/proc", 0o555), ("/dev", 0o755)] {
+        tree.insert(Path::new(dir), Node::Dir(mode))?;
+    }
+    let image = out.join("micro.img");
+    tree.write(BufWriter::new(fs::File::create(&image)?), 0, |_| {})
+        .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
+    Ok(image)
+}
+
+/// Makes the example's image start the Erlang rows, too: an archive behind it holds the module and another start
+/// description.
+fn erlang_image() -> Result<PathBuf> {
+    let sysroot = sysroot::ensure()?;
+    let out = paths::target().join("bench");
+    let example = guests::example_image()?;
+    let source = paths::root().join("bench/host/tyn_bench.erl");
+    let compile = format!(
+        "{{ok, _}} = compile:file({:?}, [deterministic, warnings_as_errors, report, {{outdir, {:?}}}]), halt().",
+        source.display().to_string(),
+        out.display().to_string()
+    );
+    let mut erl = sysroot.erl()?;
+    erl.args(["-eval", &compile]);
+    command::output(&mut erl).context("the Erlang rows can't be compiled")?;
+    let mut bytes = fs::read(&example)?;
+    let start = start_description(&bytes)?.to_vec();
+    let init = Init::parse(&start).map_err(|bad| anyhow::anyhow!("the start description {bad}"))?;
+    let more = ["-pa", BEAMS, "-s", "tyn_bench", "main"].map(str::as_bytes);
+    let init = Init {
+        args: [init.args, more.to_vec()].concat(),
+        ..init
+    };
+    let mut writer = Writer::new(Vec::new(), 0);
+    writer.dir(Path::new(BEAMS), 0o755)?;
+    let beam = fs::read(out.join("tyn_bench.beam"))?;
+    let files = [
+        (Path::new(BEAMS).join("tyn_bench.beam"), beam),
+        (PathBuf::from(INIT_PATH), init.to_bytes()?),
+    ];
+    for (path, contents) in files {
+        writer.file(
+            &path,
+            0o644,
+            contents.len() as u64,
+            &mut contents.as_slice(),
+        )?;
+    }
+    bytes.extend(writer.finish()?.0);
+    let image = out.join("erlang.img");
+    fs::write(&image, bytes)?;
+    Ok(image)
+}
+
+/// Returns the start description in an image.
+fn start_description(image: &[u8]) -> Result<&[u8]> {
+    let name = INIT_PATH.trim_start_matches('/').as_bytes();
+    for entry in Entries::new(image) {
+        let entry = entry.map_err(|error| anyhow::anyhow!("the example's image: {error}"))?;
+        if entry.name == name {
+            return Ok(entry.data);
+        }
+    }
+    anyhow::bail!("the example's image has no start description")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_among_other_lines() {
+        let row = parse("row fork-wait 133559.7 per process\r").unwrap();
+        assert_eq!(
+            (row.name.as_str(), row.unit.as_str()),
+            ("fork-wait", "per process")
+        );
+        assert!((row.ns - 133_559.7).abs() < 1e-6);
+        assert_eq!(parse("rows of beans"), None);
+        assert_eq!(parse("row half"), None);
+    }
+}

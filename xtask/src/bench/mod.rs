@@ -1,0 +1,82 @@
+//! `cargo xtask bench`: Tyn beside Linux guests with the same QEMU flags, in turn; medians and ratios. See
+//! `bench/README.md`.
+
+mod boot;
+mod guests;
+mod host;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Options of the comparison.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Command {
+    /// What to compare (default: boot)
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    options: Options,
+    /// Look for the least memory that each guest serves with, too
+    #[arg(long)]
+    least_memory: bool,
+}
+
+/// What every comparison takes.
+#[derive(Clone, Copy, Debug, Args)]
+struct Options {
+    /// Boots of each guest
+    #[arg(long, global = true, default_value_t = 5)]
+    runs: usize,
+    /// Virtual CPUs
+    #[arg(long, global = true, default_value_t = 2)]
+    cpus: u32,
+    /// Memory in MiB
+    #[arg(long, global = true, default_value_t = 512)]
+    memory: u64,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// Boot time and memory
+    Boot {
+        /// Look for the least memory that each guest serves with, too
+        #[arg(long)]
+        least_memory: bool,
+    },
+    /// What system calls, faults, switches and Erlang's own work cost
+    Host(host::Rows),
+}
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// When a guest can't be built or fails.
+pub(crate) fn run(command: &Command) -> Result<()> {
+    match &command.what {
+        None => boot::boot(command.options, command.least_memory),
+        Some(What::Boot { least_memory }) => boot::boot(command.options, *least_memory),
+        Some(What::Host(rows)) => host::host(command.options, rows),
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_is_the_middle_or_the_mean_of_two() {
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!(median(&[]).is_nan());
+    }
+}
