@@ -23,6 +23,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(1);
 pub(crate) const UNKNOWN_OWNER: u32 = u32::MAX - 1;
 
 /// Returns the CPU as lock owner.
+#[inline]
 pub(crate) fn lock_owner() -> u32 {
     if HAS_BLOCK.load(Ordering::Relaxed) {
         CpuLocal::current().id
@@ -32,6 +33,7 @@ pub(crate) fn lock_owner() -> u32 {
 }
 
 /// Counts a lock that was taken or released on this CPU.
+#[inline]
 pub(crate) fn spin_depth_changed(by: i32) {
     if HAS_BLOCK.load(Ordering::Relaxed) {
         let depth = &CpuLocal::current().spin_depth;
@@ -87,12 +89,14 @@ pub(crate) fn init_control_registers() {
 
 /// Returns the CPU this code runs on. Stable until the current task switches away.
 #[must_use]
+#[inline]
 pub fn current() -> CpuId {
     CpuId(CpuLocal::current().id)
 }
 
 /// Returns how many CPUs there are (all get started; fixed before `Entry::bsp` runs).
 #[must_use]
+#[inline]
 pub fn count() -> usize {
     COUNT.load(Ordering::Acquire)
 }

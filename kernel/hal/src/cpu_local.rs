@@ -50,6 +50,8 @@ pub(crate) struct CpuLocal {
     pub(crate) current_task: Cell<*const Task>,
     /// The task that was switched away from and is still marked as running here.
     pub(crate) leaving_task: Cell<*const Task>,
+    /// The task whose extended state was loaded last; only compared, it may be gone.
+    pub(crate) extended_of: Cell<*const Task>,
     /// Whether an exception at the user-copy instructions is to be resolved (a window is open).
     pub(crate) in_window: Cell<bool>,
     /// Kicks that arrived (for tests and statistics).
@@ -96,6 +98,7 @@ impl CpuLocal {
             spin_depth: Cell::new(0),
             current_task: Cell::new(ptr::null()),
             leaving_task: Cell::new(ptr::null()),
+            extended_of: Cell::new(ptr::null()),
             in_window: Cell::new(false),
             kicks: AtomicU32::new(0),
             timer_fired: Cell::new(false),
@@ -129,6 +132,7 @@ impl CpuLocal {
     }
 
     /// Returns the current CPU's block.
+    #[inline]
     pub(crate) fn current() -> &'static Self {
         let this: *const Self;
         // SAFETY: ring 0: GS holds the address of this CPU's block, whose first field is its own address.

@@ -23,6 +23,9 @@ use crate::trap::UserContext;
 
 type Body = Box<dyn FnOnce() + Send>;
 
+/// No CPU.
+const NO_CPU: u32 = u32::MAX;
+
 /// A schedulable context.
 pub struct Task {
     /// Saved stack pointer while switched away.
@@ -38,6 +41,8 @@ pub struct Task {
 
 struct UserArea {
     extended: UnsafeCell<Area>,
+    /// The CPU whose registers hold this state as long as it says so, too ([`CpuLocal::extended_of`]).
+    extended_cpu: Cell<u32>,
     fs_base: Cell<u64>,
     gs_base: Cell<u64>,
 }
@@ -90,6 +95,7 @@ impl Task {
             UserState::No => None,
             UserState::Yes => Some(UserArea {
                 extended: UnsafeCell::new(Area::new()?),
+                extended_cpu: Cell::new(NO_CPU),
                 fs_base: Cell::new(0),
                 gs_base: Cell::new(0),
             }),
@@ -344,7 +350,7 @@ pub fn switch(prev: &Task, next: &Task) {
         user.fs_base.set(fs_base());
         user.gs_base.set(kernel_gs_base());
         // SAFETY: `prev` is current on this CPU, so nobody else touches its area.
-        unsafe { &mut *user.extended.get() }.save();
+        unsafe { &mut *user.extended.get() }.save_kept();
     }
     enter(next);
     cpu.leaving_task.set(prev);
@@ -356,13 +362,21 @@ pub fn switch(prev: &Task, next: &Task) {
 
 /// Makes `next`, whose `running` was acquired, the current task and loads its user state.
 fn enter(next: &Task) {
+    let cpu = CpuLocal::current();
     if let Some(user) = &next.user {
         set_fs_base(user.fs_base.get());
         set_kernel_gs_base(user.gs_base.get());
-        // SAFETY: `running` was acquired for `next`, so nobody else touches its area.
-        unsafe { &*user.extended.get() }.load();
+        // A task that comes back to a CPU that has loaded no other's state since, and has been on no other CPU, finds its state
+        // in the registers. (Both are asked: a new task may have the address of one that is gone.)
+        let is_loaded = ptr::eq(cpu.extended_of.get(), next) && user.extended_cpu.get() == cpu.id;
+        if !is_loaded {
+            // SAFETY: `running` was acquired for `next`, so nobody else touches its area.
+            unsafe { &*user.extended.get() }.load();
+            cpu.extended_of.set(next);
+            user.extended_cpu.set(cpu.id);
+        }
     }
-    CpuLocal::current().current_task.set(next);
+    cpu.current_task.set(next);
 }
 
 /// Ends the current task: switches to `next` for ever. From then on the owner may drop the ended [`Task`], which frees its

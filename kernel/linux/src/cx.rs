@@ -35,7 +35,7 @@ impl Cx<'_> {
     /// # Errors
     /// `EBADF`.
     pub fn open_file(&self, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
-        self.process.files().get(fd)
+        self.process.files.lock().get(fd)
     }
 
     /// Gives an open file description the lowest free descriptor.

@@ -106,8 +106,10 @@ pub struct Segment {
 /// A sequence of pieces of user memory, used up from the front: what `read(2)`, `writev(2)`, `recvmsg(2)` ... were given.
 #[derive(Clone, Debug)]
 pub struct UserBuffers {
-    segments: Vec<Segment>,
-    next: usize,
+    /// The piece that is next.
+    first: Segment,
+    /// Those after it: the last is the one that follows.
+    rest: Vec<Segment>,
     remaining: usize,
 }
 
@@ -117,8 +119,8 @@ impl UserBuffers {
     pub fn single(base: UserVa, len: usize) -> Self {
         let len = len.min(MAX_RW_COUNT);
         Self {
-            segments: alloc::vec![Segment { base, len }],
-            next: 0,
+            first: Segment { base, len },
+            rest: Vec::new(),
             remaining: len,
         }
     }
@@ -145,9 +147,14 @@ impl UserBuffers {
             remaining += len;
             segments.push(Segment { base, len });
         }
+        segments.reverse();
+        let nothing = Segment {
+            base: UserVa::NULL,
+            len: 0,
+        };
         Ok(Self {
-            segments,
-            next: 0,
+            first: segments.pop().unwrap_or(nothing),
+            rest: segments,
             remaining,
         })
     }
@@ -168,7 +175,7 @@ impl UserBuffers {
     pub fn truncate(&mut self, len: usize) {
         let mut left = len.min(self.remaining);
         self.remaining = left;
-        for s in self.segments.iter_mut().skip(self.next) {
+        for s in core::iter::once(&mut self.first).chain(self.rest.iter_mut().rev()) {
             s.len = s.len.min(left);
             left -= s.len;
         }
@@ -185,7 +192,7 @@ impl UserBuffers {
         }
         let mut done = 0;
         while done < len {
-            let segment = self.segments.get_mut(self.next).ok_or(Errno::EFAULT)?;
+            let segment = &mut self.first;
             let n = segment.len.min(len - done);
             if n > 0 {
                 copy(segment.base, done, n)?;
@@ -195,7 +202,11 @@ impl UserBuffers {
                 done += n;
             }
             if segment.len == 0 {
-                self.next += 1;
+                match self.rest.pop() {
+                    Some(next) => *segment = next,
+                    None if done < len => return Err(Errno::EFAULT),
+                    None => {}
+                }
             }
         }
         Ok(())

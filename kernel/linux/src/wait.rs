@@ -151,10 +151,13 @@ impl Cx<'_> {
         if let Some(value) = attempt() {
             return Ok(value);
         }
-        let ids: Vec<RegistrationId> = queues
-            .iter()
-            .map(|q| q.register(Arc::clone(self.thread) as Arc<dyn Observer>, interest))
-            .collect();
+        let register = |queue: &WaitQueue| {
+            queue.register(Arc::clone(self.thread) as Arc<dyn Observer>, interest)
+        };
+        // Nearly always there is one queue: its registration needs no room on the heap.
+        let mut queues = queues.iter();
+        let first = queues.next().map(|queue| (queue, register(queue)));
+        let rest: Vec<_> = queues.map(|queue| (queue, register(queue))).collect();
         let result = loop {
             if let Some(value) = attempt() {
                 break Ok(value);
@@ -167,7 +170,7 @@ impl Cx<'_> {
             }
             sched::park(self.thread, deadline);
         };
-        for (queue, id) in queues.iter().zip(ids) {
+        for (queue, id) in first.into_iter().chain(rest) {
             queue.unregister(id);
         }
         result

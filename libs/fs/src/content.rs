@@ -196,7 +196,9 @@ impl<P: Page> Content<P> {
     #[must_use]
     pub fn blocks(&self) -> u64 {
         let base_pages = self.base_len.div_ceil(PAGE);
-        let beyond = self.pages.range(base_pages..).count() as u64;
+        // Counted from the side that is nearly always empty: own pages are few where there is a base.
+        let within = self.pages.range(..base_pages).count();
+        let beyond = (self.pages.len() - within) as u64;
         (base_pages + beyond) * (PAGE / 512)
     }
 

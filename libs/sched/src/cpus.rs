@@ -47,9 +47,12 @@ impl CpuSet {
 
     /// Iterates over the set, lowest index first.
     pub fn iter(self) -> impl Iterator<Item = CpuIndex> {
-        (0..MAX_CPUS)
-            .map(CpuIndex)
-            .filter(move |&c| self.contains(c))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let lowest = (rest != 0).then_some(rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+            lowest.map(CpuIndex)
+        })
     }
 }
 

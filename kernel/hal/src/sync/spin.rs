@@ -65,18 +65,31 @@ impl<T: ?Sized> SpinLock<T> {
     ///
     /// # Panics
     /// When this CPU holds it already.
+    #[inline]
     #[track_caller]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let me = cpu::lock_owner();
-        while !self.take(me) {
+        if !self.take(me) {
+            self.spin(me);
+        }
+        self.taken()
+    }
+
+    /// Takes a lock that somebody holds.
+    #[cold]
+    #[track_caller]
+    fn spin(&self, me: u32) {
+        loop {
             let is_mine = me != cpu::UNKNOWN_OWNER && self.owner.load(Ordering::Relaxed) == me;
             assert!(!is_mine, "spinlock taken twice on CPU {me}");
             // Read only, so that the waiters share the cache line until the lock is free.
             while self.owner.load(Ordering::Relaxed) != NOBODY {
                 core::hint::spin_loop();
             }
+            if self.take(me) {
+                return;
+            }
         }
-        self.taken()
     }
 
     /// Takes the lock if it is free.
@@ -84,12 +97,14 @@ impl<T: ?Sized> SpinLock<T> {
         self.take(cpu::lock_owner()).then(|| self.taken())
     }
 
+    #[inline]
     fn take(&self, me: u32) -> bool {
         self.owner
             .compare_exchange(NOBODY, me, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 
+    #[inline]
     fn taken(&self) -> SpinGuard<'_, T> {
         cpu::spin_depth_changed(1);
         SpinGuard {
@@ -101,6 +116,7 @@ impl<T: ?Sized> SpinLock<T> {
 
 impl<T: ?Sized> Deref for SpinGuard<'_, T> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard holds the lock.
         unsafe { &*self.lock.data.get() }
@@ -108,6 +124,7 @@ impl<T: ?Sized> Deref for SpinGuard<'_, T> {
 }
 
 impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the guard holds the lock, and we have it exclusively.
         unsafe { &mut *self.lock.data.get() }
@@ -115,6 +132,7 @@ impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for SpinGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.lock.owner.store(NOBODY, Ordering::Release);
         cpu::spin_depth_changed(-1);

@@ -22,7 +22,15 @@ const SYSCALL_BYTES: u64 = 2;
 
 /// Delivers what is pending: runs default actions, sets up handlers. `restart` says how to resume a system call that a
 /// signal interrupted. Afterwards the thread may be killed. Costs one load when there is nothing to do.
-pub fn deliver(cx: &mut Cx<'_>, mut restart: Option<Restart>) {
+pub fn deliver(cx: &mut Cx<'_>, restart: Option<Restart>) {
+    if cx.thread.signals.attention.load(Ordering::SeqCst) {
+        deliver_pending(cx, restart);
+    } else {
+        resume(cx, restart, None);
+    }
+}
+
+fn deliver_pending(cx: &mut Cx<'_>, mut restart: Option<Restart>) {
     let thread = Arc::clone(cx.thread);
     let signals = &thread.signals;
     while !thread.is_killed() && signals.attention.swap(false, Ordering::SeqCst) {

@@ -22,6 +22,9 @@ pub(crate) const MXCSR_MASK: u32 = 0xffff;
 /// x87, SSE, AVX, AVX-512 (opmask, upper ZMM, high ZMM).
 const WANTED: u64 = 0b1110_0111;
 
+/// The components that stay in the CPU while the kernel runs (low half): all but SSE.
+const KEPT: u32 = !0b10;
+
 /// Enabled components (XCR0); 0 when there is no XSAVE.
 static COMPONENTS: AtomicU64 = AtomicU64::new(0);
 /// Size of an area for them.
@@ -105,6 +108,16 @@ impl Area {
 
     /// Stores the CPU's extended state.
     pub(crate) fn save(&mut self) {
+        self.save_components(u32::MAX);
+    }
+
+    /// Stores what a task's registers hold while the kernel runs: all but xmm0-15, which are in the
+    /// [`crate::trap::UserContext`].
+    pub(crate) fn save_kept(&mut self) {
+        self.save_components(KEPT);
+    }
+
+    fn save_components(&mut self, wanted: u32) {
         let area = self.memory.as_ptr();
         if components() == 0 {
             // SAFETY: the area has 512 bytes, 16-byte aligned.
@@ -112,12 +125,12 @@ impl Area {
         } else {
             // SAFETY: the area is as large as XCR0 needs, 64-byte aligned, its header zeroed or written by XSAVE.
             unsafe {
-                asm!("xsave64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack));
+                asm!("xsave64 [{}]", in(reg) area, in("eax") wanted, in("edx") -1, options(nostack));
             };
         }
     }
 
-    /// Loads the CPU's extended state. The area holds what [`Area::save`] or [`Area::reset`] left, or what was checked.
+    /// Loads the CPU's extended state, without xmm0-15 where that is possible. The area holds what [`Area::save`] or [`Area::reset`] left, or what was checked.
     pub(crate) fn load(&self) {
         let area = self.memory.as_ptr();
         // The vector registers are declared clobbered: Rust code around must not keep values in them.
@@ -132,7 +145,7 @@ impl Area {
         } else {
             // SAFETY: as for `save`; XSTATE_BV is within XCR0, the rest of the header is zero, MXCSR has only valid bits.
             unsafe {
-                asm!("xrstor64 [{}]", in(reg) area, in("eax") -1, in("edx") -1, options(nostack, readonly),
+                asm!("xrstor64 [{}]", in(reg) area, in("eax") KEPT, in("edx") -1, options(nostack, readonly),
                     out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
                     out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
                     out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _);
