@@ -161,26 +161,23 @@ fn start_first_process() {
             Err(e) => refuse(format_args!("the run-time configuration is damaged: {e}")),
         }
     }
-    let owned = |list: &[&[u8]]| list.iter().map(|s| s.to_vec()).collect::<Vec<_>>();
-    let (argv, envp) = (owned(&init.args), owned(&init.env));
     if !init.hostname.is_empty() {
         *kernel().hostname.lock() = String::from_utf8_lossy(init.hostname).into_owned();
     }
-    let program =
-        String::from_utf8_lossy(init.args.first().copied().unwrap_or_default()).into_owned();
-    if !init.cwd.is_empty() {
-        let cwd = String::from_utf8_lossy(init.cwd);
-        if let Err(e) = change_directory(&context, init.cwd) {
-            refuse(format_args!(
-                "the working directory {cwd} of the image cannot be entered: {e}"
-            ));
-        }
+    if !init.cwd.is_empty()
+        && let Err(e) = change_directory(&context, init.cwd)
+    {
+        refuse(format_args!(
+            "the working directory {} of the image cannot be entered: {e}",
+            String::from_utf8_lossy(init.cwd)
+        ));
     }
     // Without a console the first process starts with no open descriptors.
     let console = tty::open_console().ok();
-    if let Err(e) = exec::start_init(&argv, &envp, context, console) {
+    if let Err(e) = exec::start_init(&init.args, &init.env, context, console) {
         refuse(format_args!(
-            "the init program {program} cannot be started: {e}: is it, with its interpreter, in the image?"
+            "the init program {} cannot be started: {e}: is it, with its interpreter, in the image?",
+            String::from_utf8_lossy(init.args.first().copied().unwrap_or_default())
         ));
     }
 }

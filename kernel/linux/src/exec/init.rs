@@ -1,7 +1,6 @@
 //! The first process.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use tyn_abi::{Errno, Tid};
 use tyn_elf::stack::Strings;
@@ -26,8 +25,8 @@ use crate::thread::Thread;
 /// # Errors
 /// As `execve(2)`; `ENOENT` when `argv` is empty.
 pub fn start_init(
-    argv: &[Vec<u8>],
-    envp: &[Vec<u8>],
+    argv: &[&[u8]],
+    envp: &[&[u8]],
     context: Arc<FsContext>,
     console: Option<Arc<OpenFile>>,
 ) -> Result<(), Errno> {
@@ -60,7 +59,7 @@ pub fn start_init(
     Ok(())
 }
 
-fn strings(list: &[Vec<u8>]) -> Result<Strings, Errno> {
+fn strings(list: &[&[u8]]) -> Result<Strings, Errno> {
     let mut out = Strings::new();
     for string in list {
         out.push(string)?;
