@@ -237,6 +237,8 @@ fn mirror() -> Result<String> {
 
 /// Makes sure that the machine knows the signing keys of `suite`.
 fn ensure_keys(suite: &str) -> Result<()> {
+    // The unstable suite has no keys of its own: those of the last stable one sign it.
+    let suite = if suite == "sid" { "trixie" } else { suite };
     let key = format!("/usr/share/keyrings/debian-archive-{suite}-automatic.gpg");
     if Path::new(&key).exists() || Path::new(&key).with_extension("pgp").exists() {
         return Ok(());

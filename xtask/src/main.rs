@@ -12,6 +12,7 @@ mod kernel;
 mod lab;
 mod otp;
 mod paths;
+mod screen;
 mod soak;
 mod sysroot;
 mod test;
@@ -30,8 +31,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Fetch and unpack the OTP sysroot (Debian packages, under target/)
-    Sysroot,
+    /// Fetch and unpack an OTP sysroot (Debian packages, under target/)
+    Sysroot {
+        /// Which: trixie (OTP 27), bookworm (OTP 25), sid (OTP 29, Elixir 1.20) or trixie-elixir (Elixir 1.18)
+        #[arg(default_value = "trixie")]
+        name: String,
+    },
     /// Fetch and unpack the source of the sysroot's Erlang (under target/)
     OtpSource,
     /// Run OTP's own test suites in a guest (or on this Linux) and compare with what passes on Linux
@@ -76,8 +81,8 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
-        Task::Sysroot => {
-            println!("{}", sysroot::ensure()?.dir().display());
+        Task::Sysroot { name } => {
+            println!("{}", sysroot::ensure_named(&name)?.dir().display());
             Ok(())
         }
         Task::OtpSource => {

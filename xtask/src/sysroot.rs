@@ -1,4 +1,4 @@
-//! The OTP sysroot: Debian's own Erlang with the libraries it needs, unpacked under `target/`, never installed.
+//! OTP sysroots: Debian's own Erlang with the libraries it needs, unpacked under `target/`, never installed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,21 +9,58 @@ use anyhow::{Context, Result, bail};
 
 use crate::{debian, paths};
 
-/// The Debian release it comes from.
+/// The Debian release that Erlang's source comes from.
 pub(crate) const SUITE: &str = "trixie";
-/// What is asked for: Erlang and the applications, headers and programs that tests use; apt adds what these need.
-const PACKAGES: &[&str] = &[
-    "erlang-base",
-    "erlang-crypto",
-    "erlang-dev",
-    "erlang-mnesia",
-    "erlang-os-mon",
-    "erlang-ssl",
-    "coreutils",
-    "dash",
-    "openssl-provider-legacy",
-    "tzdata",
-];
+
+/// What a sysroot is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// Name of its folder.
+    name: &'static str,
+    /// The Debian release it comes from.
+    suite: &'static str,
+    /// What is asked for; apt adds what these need. Locales are in libc-bin,
+    /// descriptions of terminals in ncurses-base.
+    packages: &'static [&'static str],
+}
+
+/// What everything is built with: OTP 27, and the applications, headers and programs that tests use.
+const REFERENCE: Kind = Kind {
+    name: "trixie",
+    suite: SUITE,
+    packages: &[
+        "erlang-base",
+        "erlang-crypto",
+        "erlang-dev",
+        "erlang-mnesia",
+        "erlang-os-mon",
+        "erlang-ssl",
+        "coreutils",
+        "dash",
+        "libc-bin",
+        "ncurses-base",
+        "openssl-provider-legacy",
+        "tzdata",
+    ],
+};
+/// OTP 25.
+pub(crate) const BOOKWORM: Kind = Kind {
+    name: "bookworm",
+    suite: "bookworm",
+    packages: &["erlang-base", "libc-bin", "ncurses-base"],
+};
+/// OTP 29 and Elixir 1.20.
+pub(crate) const SID: Kind = Kind {
+    name: "sid",
+    suite: "sid",
+    packages: &["elixir", "libc-bin", "ncurses-base"],
+};
+/// OTP 27 and Elixir 1.18.
+pub(crate) const TRIXIE_ELIXIR: Kind = Kind {
+    name: "trixie-elixir",
+    suite: "trixie",
+    packages: &["elixir", "libc-bin", "ncurses-base"],
+};
 
 /// An unpacked sysroot.
 #[derive(Clone, Debug)]
@@ -32,30 +69,54 @@ pub(crate) struct Sysroot {
     state: PathBuf,
 }
 
-/// Returns the sysroot; fetches and unpacks it unless that was done before.
+/// Returns the reference sysroot; fetches and unpacks it unless that was done before.
 ///
 /// # Errors
 /// When packages can't be fetched, verified or unpacked.
 pub(crate) fn ensure() -> Result<Sysroot> {
+    ensure_kind(REFERENCE)
+}
+
+/// Returns the sysroot of this name.
+///
+/// # Errors
+/// When there is no such, or as [`ensure_kind`].
+pub(crate) fn ensure_named(name: &str) -> Result<Sysroot> {
+    let kinds = [REFERENCE, BOOKWORM, SID, TRIXIE_ELIXIR];
+    match kinds.into_iter().find(|kind| kind.name == name) {
+        Some(kind) => ensure_kind(kind),
+        None => bail!(
+            "there is no sysroot '{name}', but {}",
+            kinds.map(|kind| kind.name).join(", ")
+        ),
+    }
+}
+
+/// Returns a sysroot; fetches and unpacks it unless that was done before.
+///
+/// # Errors
+/// When packages can't be fetched, verified or unpacked.
+pub(crate) fn ensure_kind(kind: Kind) -> Result<Sysroot> {
+    let Kind { name, suite, .. } = kind;
     let base = paths::target().join("sysroot");
     let sysroot = Sysroot {
-        dir: base.join(SUITE),
-        state: base.join(format!("{SUITE}-apt")),
+        dir: base.join(name),
+        state: base.join(format!("{name}-apt")),
     };
     // The stamp is written last and says what was asked for.
-    let stamp = base.join(format!("{SUITE}.stamp"));
-    let wanted = PACKAGES.join(" ");
+    let stamp = base.join(format!("{name}.stamp"));
+    let wanted = kind.packages.join(" ");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(sysroot);
     }
-    eprintln!("fetching {wanted} of Debian {SUITE} with what it needs");
+    eprintln!("fetching {wanted} of Debian {suite} with what it needs");
     let _ = fs::remove_file(&stamp);
     for dir in [&sysroot.dir, &sysroot.state] {
         if dir.exists() {
             fs::remove_dir_all(dir).with_context(|| format!("{}", dir.display()))?;
         }
     }
-    let debs = debian::Apt::new(SUITE, &sysroot.state)?.download(PACKAGES)?;
+    let debs = debian::Apt::new(suite, &sysroot.state)?.download(kind.packages)?;
     debian::unpack(&debs, &sysroot.dir)?;
     sysroot.write_host_wrappers()?;
     fs::write(&stamp, wanted)?;
@@ -181,7 +242,8 @@ impl Sysroot {
     }
 
     fn host_bin(&self) -> PathBuf {
-        self.dir.with_file_name(format!("{SUITE}-host-bin"))
+        let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        self.dir.with_file_name(format!("{name}-host-bin"))
     }
 
     /// Erlang starts helper programs by path; these scripts start them by the sysroot's loader, too.

@@ -6,21 +6,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-use tyn_bootfmt::{BadStart, DATA_ALIGN, INIT_PATH, Init, RUN_PATH, Run};
+use tyn_bootfmt::{
+    BadStart, DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH, Init, RUN_PATH, Run,
+};
 use tyn_fs::cpio::Entries;
 
 use crate::cpio;
-use crate::erl_args::{self, ArgsError, ErlArgs};
+use crate::erl_args::ArgsError;
 use crate::include::{self, Include, IncludeError};
 use crate::libraries::{self, LibraryError};
 use crate::release::{Release, ReleaseError};
+use crate::start::{self, Mode};
 use crate::sysroot::Sysroot;
+use crate::system;
 use crate::tree::{Conflict, Node, Source, Tree};
 
 /// Where a release lies in its image.
 pub const ROOT: &str = "/app";
 /// Home of the user that everything runs as.
-const HOME: &str = "/root";
+pub(crate) const HOME: &str = "/root";
 
 /// What to build an image of.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +125,7 @@ pub fn build(
         return Err(BuildError::Sysroot(request.sysroot.to_path_buf()));
     }
     let sysroot = Sysroot::new(request.sysroot);
-    let args = arguments(&release)?;
+    let args = start::arguments(&release, Mode::Daemon)?;
     let mut tree = Tree::default();
     for (path, node) in release.files(args.wants_heart)? {
         tree.insert(&Path::new(ROOT).join(path), node)?;
@@ -135,12 +139,20 @@ pub fn build(
         let size = fs::metadata(file).map_err(io_at(file))?.len();
         tree.insert(path, Node::File(0o755, Source::Path(file.clone(), size)))?;
     }
-    let hostname = hostname(&release.name);
+    let interactive = start::arguments(&release, Mode::Interactive)?;
+    for (path, args) in [(INIT_PATH, &args), (INTERACTIVE_PATH, &interactive)] {
+        let bytes = start::description(&release, args)?;
+        tree.insert(Path::new(path), Node::File(0o600, Source::Bytes(bytes)))?;
+    }
     tree.insert(
-        Path::new(INIT_PATH),
-        Node::File(0o600, Source::Bytes(start(&release, &args, &hostname)?)),
+        Path::new(INTERACTIVE_FILES_PATH),
+        Node::File(0o600, Source::Bytes(system::interactive_files(&sysroot)?)),
     )?;
-    add_system(&mut tree, &hostname)?;
+    if release.has_elixir() {
+        // It complains, and misreads file names, where the locale of `LANG` is missing.
+        system::add_locale(&mut tree, &sysroot)?;
+    }
+    system::add(&mut tree, &start::hostname(&release.name))?;
     let bytes = write(&tree, request.out, request.mtime, on_progress)?;
     let warnings = args.wants_epmd.then(|| {
         "vm.args names the node, but epmd is not part of an image: \
@@ -156,130 +168,45 @@ pub fn build(
     })
 }
 
-/// Returns the archive that gives a guest the environment variables `env` (`NAME=VALUE` each), to be put behind its image.
+/// What is handed over when a guest starts.
+#[derive(Clone, Debug, Default)]
+pub struct RunConfig {
+    /// Environment variables, `NAME=VALUE` each; they override the image's.
+    pub env: Vec<String>,
+    /// How to start instead of as the image says by itself.
+    pub interactive: Option<Interactive>,
+}
+
+impl RunConfig {
+    /// Returns whether there is nothing to hand over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.env.is_empty() && self.interactive.is_none()
+    }
+}
+
+/// Returns the archives that give a guest what `config` says, to be put behind its image.
 ///
 /// # Errors
-/// [`BadStart`] when one is not `NAME=VALUE`.
-pub fn run_archive(env: &[String]) -> Result<Vec<u8>, BadStart> {
+/// [`BadStart`] when a variable is not `NAME=VALUE`.
+pub fn run_archive(config: &RunConfig) -> Result<Vec<u8>, BadStart> {
+    let interactive = config.interactive.iter();
     let run = Run {
-        env: env.iter().map(String::as_bytes).collect(),
+        env: config.env.iter().map(String::as_bytes).collect(),
+        args: interactive
+            .flat_map(|start| start.args.iter().map(Vec::as_slice))
+            .collect(),
     };
     let mut tree = Tree::default();
     let node = Node::File(0o600, Source::Bytes(run.to_bytes()?));
     // Two entries, a folder and a file in it, in memory: there is nothing to collide with, and no I/O to fail.
     let _ = tree.insert(Path::new(RUN_PATH), node);
-    let mut bytes = Vec::new();
+    let mut bytes = config
+        .interactive
+        .as_ref()
+        .map_or_else(Vec::new, |start| start.files.clone());
     let _ = tree.write(&mut bytes, 0, |_| {});
     Ok(bytes)
-}
-
-/// Translates the arguments that the start script of a release would give to `erl`.
-fn arguments(release: &Release) -> Result<ErlArgs, BuildError> {
-    let version = Path::new(ROOT).join(release.version_dir());
-    let text = |path: PathBuf| path.display().to_string();
-    let mut args: Vec<String> = vec![
-        "-noinput".into(),
-        "+Bd".into(),
-        "-boot".into(),
-        text(version.join("start")),
-    ];
-    let own = release.dir.join(release.version_dir());
-    if own.join("sys.config").is_file() {
-        args.extend(["-config".into(), text(version.join("sys"))]);
-    }
-    let vm_args = own.join("vm.args");
-    if vm_args.is_file() {
-        args.extend(["-args_file".into(), text(version.join("vm.args"))]);
-    }
-    // Arguments files have the paths that they would have in the guest.
-    let read = |path: &Path| {
-        let inside = Path::new(ROOT).join(path);
-        let relative = inside.strip_prefix(ROOT).map_err(io::Error::other)?;
-        fs::read_to_string(release.dir.join(relative))
-    };
-    erl_args::translate(&args, &read).map_err(|error| BuildError::Args {
-        path: vm_args,
-        error,
-    })
-}
-
-/// Returns the start description.
-fn start(release: &Release, args: &ErlArgs, hostname: &str) -> Result<Vec<u8>, BadStart> {
-    let bindir = Path::new(ROOT).join(release.erts_bin());
-    let beam = bindir.join("beam.smp").display().to_string();
-    let bindir = bindir.display().to_string();
-    let mut argv: Vec<&str> = vec![&beam];
-    argv.extend(args.emulator.iter().map(String::as_str));
-    argv.extend(["--", "-root", ROOT, "-bindir", &bindir]);
-    argv.extend(["-progname", "erl", "--", "-home", HOME, "--"]);
-    argv.extend(args.program.iter().map(String::as_str));
-    let path = format!("{bindir}:{ROOT}/bin:/usr/local/bin:/usr/bin:/bin");
-    let mut env: Vec<(&str, &str)> = vec![
-        ("PATH", &path),
-        ("HOME", HOME),
-        ("LANG", "C.UTF-8"),
-        ("ROOTDIR", ROOT),
-        ("BINDIR", &bindir),
-        ("EMU", "beam"),
-        ("PROGNAME", "erl"),
-        ("RELEASE_ROOT", ROOT),
-        ("RELEASE_NAME", &release.name),
-        ("RELEASE_VSN", &release.version),
-    ];
-    env.extend(args.env.iter().map(|(n, v)| (n.as_str(), v.as_str())));
-    let env: Vec<String> = env.iter().map(|(n, v)| format!("{n}={v}")).collect();
-    Init {
-        args: argv.iter().map(|a| a.as_bytes()).collect(),
-        env: env.iter().map(String::as_bytes).collect(),
-        cwd: ROOT.as_bytes(),
-        hostname: hostname.as_bytes(),
-    }
-    .to_bytes()
-}
-
-/// Makes a host name of a release's name: letters, digits and inner hyphens (RFC 1123), 63 at most.
-fn hostname(name: &str) -> String {
-    let name: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(63)
-        .collect();
-    match name.trim_matches('-') {
-        "" => "tyn".into(),
-        name => name.to_ascii_lowercase(),
-    }
-}
-
-/// Adds the few files that libc expects of a system, and the folders that the kernel mounts upon.
-fn add_system(tree: &mut Tree, hostname: &str) -> Result<(), Conflict> {
-    let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {hostname}\n");
-    for (path, text) in [
-        ("/etc/hosts", hosts.as_str()),
-        ("/etc/hostname", &format!("{hostname}\n")),
-        (
-            "/etc/nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\n",
-        ),
-        ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
-        ("/etc/group", "root:x:0:\n"),
-    ] {
-        // Those that were included win.
-        if tree.get(Path::new(path)).is_none() {
-            let bytes = text.as_bytes().to_vec();
-            tree.insert(Path::new(path), Node::File(0o644, Source::Bytes(bytes)))?;
-        }
-    }
-    for (path, mode) in [
-        ("/dev", 0o755),
-        ("/proc", 0o555),
-        ("/sys", 0o555),
-        (HOME, 0o700),
-        ("/tmp", 0o1777),
-        ("/.tyn", 0o700),
-    ] {
-        tree.insert(Path::new(path), Node::Dir(mode))?;
-    }
-    Ok(())
 }
 
 /// Writes the image beside its place and moves it there when it is whole.
@@ -324,6 +251,17 @@ pub struct Checked {
     pub hostname: String,
     /// The program that is started.
     pub program: PathBuf,
+    /// How it is started interactively, if it has another way for that.
+    pub interactive: Option<Interactive>,
+}
+
+/// An interactive start.
+#[derive(Clone, Debug, Default)]
+pub struct Interactive {
+    /// Its arguments.
+    pub args: Vec<Vec<u8>>,
+    /// An archive to be put behind the image.
+    pub files: Vec<u8>,
 }
 
 /// Why a file can't be booted as an image.
@@ -383,15 +321,18 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
     if bytes.is_empty() {
         return Err(damaged("it is empty".into()));
     }
-    let mut init = None;
+    let (mut init, mut interactive, mut files) = (None, None, None);
     let mut names = std::collections::BTreeSet::new();
     for entry in Entries::new(&bytes) {
         let entry = entry.map_err(|error| damaged(error.to_string()))?;
         if !entry.data.is_empty() && is_file(entry.mode) && entry.data_offset % DATA_ALIGN != 0 {
             return Err(damaged("its files are not page-aligned".into()));
         }
-        if absolute(entry.name) == Path::new(INIT_PATH) {
-            init = Some(entry.data);
+        match absolute(entry.name).to_str() {
+            Some(INIT_PATH) => init = Some(entry.data),
+            Some(INTERACTIVE_PATH) => interactive = Some(entry.data),
+            Some(INTERACTIVE_FILES_PATH) => files = Some(entry.data),
+            _ => {}
         }
         names.insert(absolute(entry.name));
     }
@@ -403,10 +344,18 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         return Err(damaged("its length is not a multiple of 4096 bytes".into()));
     }
     let init = init.ok_or_else(|| ImageError::NoInit(path.to_path_buf()))?;
-    let init = Init::parse(init).map_err(|error| ImageError::BadInit {
+    let bad_init = |error| ImageError::BadInit {
         path: path.to_path_buf(),
         error,
-    })?;
+    };
+    let init = Init::parse(init).map_err(bad_init)?;
+    let interactive = interactive.map(Init::parse).transpose().map_err(bad_init)?;
+    let files = files.map(system::unpack).transpose();
+    let files = files.map_err(|error| damaged(error.to_string()))?;
+    let interactive = interactive.map(|init| Interactive {
+        args: init.args.iter().map(|arg| arg.to_vec()).collect(),
+        files: files.unwrap_or_default(),
+    });
     let program = absolute(init.args.first().copied().unwrap_or_default());
     if !names.contains(&program) {
         return Err(ImageError::NoProgram {
@@ -418,6 +367,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         bytes: bytes.len() as u64,
         hostname: String::from_utf8_lossy(init.hostname).into_owned(),
         program,
+        interactive,
     })
 }
 

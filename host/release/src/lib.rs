@@ -12,11 +12,13 @@ pub mod image;
 pub mod include;
 pub mod libraries;
 pub mod release;
+mod start;
 pub mod sysroot;
+mod system;
 pub mod tree;
 
 pub use image::{
-    BuildError, Built, Checked, ImageError, Progress, Request, build, check, run_archive,
+    BuildError, Built, Checked, ImageError, Progress, Request, RunConfig, build, check, run_archive,
 };
 pub use include::{Include, IncludeError};
 pub use release::{Release, ReleaseError};

@@ -156,6 +156,23 @@ impl Release {
         PathBuf::from("releases").join(&self.version)
     }
 
+    /// Returns whether it is started by Elixir (`mix release`).
+    #[must_use]
+    pub fn has_elixir(&self) -> bool {
+        let libraries = fs::read_dir(self.dir.join("lib")).into_iter().flatten();
+        libraries.flatten().any(|entry| {
+            let name = entry.file_name();
+            name.to_string_lossy().starts_with("elixir-")
+        })
+    }
+
+    /// Returns the cookie that it was built with (`releases/COOKIE` of `mix release`).
+    #[must_use]
+    pub fn cookie(&self) -> Option<String> {
+        let cookie = fs::read_to_string(self.dir.join("releases/COOKIE")).ok()?;
+        Some(cookie.trim().to_owned()).filter(|cookie| !cookie.is_empty())
+    }
+
     /// Returns what goes into an image, with paths relative to the release; folders before what is in them. `heart` is a
     /// part of it only when it will be started (`with_heart`).
     ///

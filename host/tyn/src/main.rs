@@ -5,7 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod cmd;
+mod escape;
+mod interactive;
 mod kernel;
+mod stopper;
+mod terminal;
 
 use std::process::ExitCode;
 

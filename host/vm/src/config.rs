@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use tyn_bootfmt::options::TtySize;
+
 /// The QEMU machine type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Machine {
@@ -81,6 +83,8 @@ pub struct Config {
     pub append: String,
     /// Forwarded ports.
     pub forwards: Vec<Forward>,
+    /// Size of the terminal that shows the console; with it the guest follows [`crate::Vm::resize`].
+    pub tty_size: Option<TtySize>,
 }
 
 impl Config {
@@ -97,10 +101,12 @@ impl Config {
             initrd: initrd.to_path_buf(),
             append: String::new(),
             forwards: Vec::new(),
+            tty_size: None,
         }
     }
 
-    /// Returns QEMU's arguments. `dir` is a private folder where [`qmp_socket`] and [`report_socket`] are listened on.
+    /// Returns QEMU's arguments. `dir` is a private folder where [`qmp_socket`] and [`report_socket`] are listened on, and
+    /// [`size_socket`] if there is a terminal.
     #[must_use]
     pub fn qemu_args(&self, dir: &Path) -> Vec<String> {
         let mut args = Args::default();
@@ -123,10 +129,19 @@ impl Config {
         }
         args.pair("-kernel", file(&self.kernel));
         args.pair("-initrd", file(&self.initrd));
-        args.pair("-append", self.append.clone());
-        // `signal=off` only leaves the terminal's keys alone; input is not the guest's yet.
+        let size = self
+            .tty_size
+            .map(|s| format!(" tty.size={}x{}", s.rows, s.columns));
+        args.pair(
+            "-append",
+            self.append.clone() + size.as_deref().unwrap_or_default(),
+        );
         args.pair("-chardev", "stdio,id=console,signal=off");
         args.pair("-serial", "chardev:console");
+        if self.tty_size.is_some() {
+            args.pair("-chardev", socket("size", &size_socket(dir)));
+            args.pair("-device", "isa-serial,index=1,chardev=size");
+        }
         args.pair("-chardev", socket("report", &report_socket(dir)));
         args.pair("-device", "isa-debugcon,iobase=0xe9,chardev=report");
         args.pair("-device", "isa-debug-exit,iobase=0x501,iosize=1");
@@ -162,6 +177,12 @@ pub fn qmp_socket(dir: &Path) -> PathBuf {
 #[must_use]
 pub fn report_socket(dir: &Path) -> PathBuf {
     dir.join("report")
+}
+
+/// Returns where the socket is over which the guest learns of the terminal's size.
+#[must_use]
+pub fn size_socket(dir: &Path) -> PathBuf {
+    dir.join("size")
 }
 
 #[derive(Default)]
@@ -382,6 +403,20 @@ mod tests {
             ] {
                 assert!(line.contains(common), "{common} in {line}");
             }
+        }
+    }
+
+    #[test]
+    fn terminal_adds_a_port_and_an_option() {
+        let mut config = config(Machine::Microvm);
+        assert!(!line(&config).contains("isa-serial"));
+        config.tty_size = TtySize::parse("24x80");
+        let line = line(&config);
+        for want in [
+            "-append trace ip=dhcp tty.size=24x80 ",
+            "socket,id=size,path=/run/a,,b/size -device isa-serial,index=1,chardev=size ",
+        ] {
+            assert!(line.contains(want), "{want} in {line}");
         }
     }
 

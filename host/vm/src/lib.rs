@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod console;
 pub mod http;
 pub mod memory;
 pub mod qmp;
@@ -11,6 +12,7 @@ pub mod symbols;
 pub mod vm;
 
 pub use config::{Accel, Config, Forward, Machine, MemorySize, Ram};
+pub use console::{Console, ConsolePipe, Resizer};
 pub use report::{ExitCode, Outcome, Report};
 pub use symbols::Symbols;
-pub use vm::{Console, Control, OnLine, Vm, VmError};
+pub use vm::{Control, OnLine, Vm, VmError};

@@ -6,12 +6,12 @@
 //! meanwhile. Whatever happens, dropping the [`Vm`] ends QEMU.
 
 use std::fs;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use tyn_trace::Line;
 
 use crate::config::{self, Accel, Config, kvm_problem};
+use crate::console::{Console, ConsolePipe, Resizer, collect, copy_out};
 use crate::http::{self, Response};
 use crate::memory;
 use crate::qmp::Qmp;
@@ -31,16 +32,6 @@ const QEMU: &str = "qemu-system-x86_64";
 pub const MAX_CPUS: u32 = 64;
 /// How long QEMU may take to open its sockets.
 const START_LIMIT: Duration = Duration::from_secs(20);
-
-/// What becomes of the guest's console output.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Console {
-    /// It goes to our own standard output.
-    #[default]
-    Inherit,
-    /// It is kept for [`Vm::console`].
-    Keep,
-}
 
 /// Called for each line of the report channel, as it comes.
 pub type OnLine = Box<dyn FnMut(&Line<'_>) + Send>;
@@ -111,7 +102,7 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> VmError {
 }
 
 /// Takes a lock; a thread that panicked with it has left the plain data in it whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -123,6 +114,9 @@ pub struct Vm {
     report_reader: Option<JoinHandle<()>>,
     console: Arc<Mutex<Vec<u8>>>,
     console_reader: Option<JoinHandle<()>>,
+    console_pipe: Option<ConsolePipe>,
+    /// Where the guest is told the terminal's size.
+    size: Option<UnixStream>,
     ram_bytes: u64,
     started: Instant,
     /// Holds the sockets; removed with the machine.
@@ -177,26 +171,32 @@ impl Vm {
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
-        let sockets = [
+        let mut sockets = vec![
             config::qmp_socket(dir.path()),
             config::report_socket(dir.path()),
         ];
-        let [qmp, reports] = sockets.map(|path| listen(&path));
-        let qmp = qmp.map_err(failed("a socket can't be made"))?;
-        let reports = reports.map_err(failed("a socket can't be made"))?;
+        sockets.extend(config.tty_size.map(|_| config::size_socket(dir.path())));
+        let sockets: io::Result<Vec<_>> = sockets.iter().map(|path| listen(path)).collect();
+        let sockets = sockets.map_err(failed("a socket can't be made"))?;
         let stderr = dir.path().join("stderr");
         let started = Instant::now();
         let mut child = spawn(config, dir.path(), console, &stderr)?;
-        let connected = connect(&mut child, &qmp, &reports, &stderr);
-        let (qmp, reports) = connected.inspect_err(|_| {
+        let connected = connect(&mut child, &sockets, &stderr);
+        let (qmp, reports, size) = connected.inspect_err(|_| {
             let _ = child.kill();
             let _ = child.wait();
         })?;
         let output = Arc::new(Mutex::new(Vec::new()));
-        let console_reader = child
-            .stdout
-            .take()
-            .map(|stdout| collect(stdout, Arc::clone(&output)));
+        let (mut console_reader, mut console_pipe) = (None, None);
+        match (console, child.stdin.take(), child.stdout.take()) {
+            (Console::Pipe, Some(input), Some(output)) => {
+                console_pipe = Some(ConsolePipe { input, output });
+            }
+            (Console::Keep, _, Some(stdout)) => {
+                console_reader = Some(collect(stdout, Arc::clone(&output)));
+            }
+            (_, _, stdout) => console_reader = stdout.map(copy_out),
+        }
         let report = Arc::new(Mutex::new(Report::default()));
         let shared = Arc::clone(&report);
         let report_reader = std::thread::spawn(move || {
@@ -217,6 +217,8 @@ impl Vm {
             report_reader: Some(report_reader),
             console: output,
             console_reader,
+            console_pipe,
+            size,
             ram_bytes: config.memory.0,
             started,
             _dir: dir,
@@ -245,6 +247,16 @@ impl Vm {
     #[must_use]
     pub fn console(&self) -> String {
         String::from_utf8_lossy(&lock(&self.console)).into_owned()
+    }
+
+    /// Returns the ends of the console, once, with [`Console::Pipe`].
+    pub fn take_console(&mut self) -> Option<ConsolePipe> {
+        self.console_pipe.take()
+    }
+
+    /// Returns what tells the guest that its terminal has another size, once, if it has one ([`Config::tty_size`]).
+    pub fn take_resizer(&mut self) -> Option<Resizer> {
+        self.size.take().map(Resizer)
     }
 
     /// Returns whether the machine has stopped by itself.
@@ -397,30 +409,34 @@ fn spawn(config: &Config, dir: &Path, console: Console, stderr: &Path) -> Result
     };
     command
         .args(config.qemu_args(dir))
-        .stdin(Stdio::null())
-        .stdout(match console {
-            Console::Inherit => Stdio::inherit(),
-            Console::Keep => Stdio::piped(),
+        .stdin(match console {
+            Console::Pipe => Stdio::piped(),
+            Console::Inherit | Console::Keep => Stdio::null(),
         })
+        // Never our own standard output: QEMU would make it non-blocking, for us and the shell, too.
+        .stdout(Stdio::piped())
         .stderr(errors)
         .process_group(0)
         .spawn()
         .map_err(failed("QEMU can't be started"))
 }
 
-/// Waits until QEMU has connected to both sockets, which it does before the machine runs.
+/// The connections of a machine: its protocol, its reports and, with a terminal, the size's.
+type Connections = (Qmp, UnixStream, Option<UnixStream>);
+
+/// Waits until QEMU has connected to all sockets, which it does before the machine runs.
 fn connect(
     child: &mut Child,
-    qmp: &UnixListener,
-    reports: &UnixListener,
+    sockets: &[UnixListener],
     stderr: &Path,
-) -> Result<(Qmp, UnixStream), VmError> {
+) -> Result<Connections, VmError> {
     let start = Instant::now();
-    let (mut control, mut report) = (None, None);
+    let mut streams: Vec<Option<UnixStream>> = sockets.iter().map(|_| None).collect();
     loop {
-        accept(qmp, &mut control)?;
-        accept(reports, &mut report)?;
-        if control.is_some() && report.is_some() {
+        for (socket, stream) in sockets.iter().zip(&mut streams) {
+            accept(socket, stream)?;
+        }
+        if streams.iter().all(Option::is_some) {
             break;
         }
         let ended = child
@@ -436,14 +452,15 @@ fn connect(
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    match (control, report) {
-        (Some(control), Some(report)) => {
-            Qmp::new(control).map(|qmp| (qmp, report)).map_err(|error| {
+    let mut streams = streams.into_iter().flatten();
+    match (streams.next(), streams.next()) {
+        (Some(control), Some(report)) => Qmp::new(control)
+            .map(|qmp| (qmp, report, streams.next()))
+            .map_err(|error| {
                 // It connected, and ended before it spoke: its own words say more.
                 let text = fs::read_to_string(stderr).unwrap_or_default();
                 VmError::Qemu(format!("{error}; {}", text.trim().replace('\n', "; ")))
-            })
-        }
+            }),
         _ => Err(VmError::Qemu("it did not connect".into())),
     }
 }
@@ -462,16 +479,6 @@ fn accept(listener: &UnixListener, slot: &mut Option<UnixStream>) -> Result<(), 
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) => Err(wrong(error)),
     }
-}
-
-/// Keeps all that comes from `stdout`.
-fn collect(mut stdout: ChildStdout, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        while let Ok(length @ 1..) = stdout.read(&mut chunk) {
-            lock(&into).extend_from_slice(&chunk[..length]);
-        }
-    })
 }
 
 #[cfg(test)]

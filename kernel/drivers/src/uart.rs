@@ -1,7 +1,8 @@
-//! The 16550 UART of a PC (COM1), as a console.
+//! The 16550 UARTs of a PC, as consoles.
 //!
 //! Output goes to a queue and from there to the transmit FIFO, at once as far as that takes it, the rest when the
-//! transmitter interrupts. Nothing is lost and nothing waits.
+//! transmitter interrupts. Nothing is lost and nothing waits. The interrupt is an edge: its handler goes on until the
+//! UART has no reason left (16550D data sheet, IIR), else the next edge would never come.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -12,10 +13,24 @@ use tyn_hal::mem::IoPort;
 use tyn_hal::sync::SpinLock;
 use tyn_io::console::{ConsoleDevice, ConsoleListener};
 
-/// First port of COM1.
-const COM1: u16 = 0x3f8;
-/// ISA interrupt of COM1.
-const COM1_IRQ: u8 = 4;
+/// Where a UART is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// Ports from 0x3f8, ISA interrupt 4.
+    Com1,
+    /// Ports from 0x2f8, ISA interrupt 3.
+    Com2,
+}
+
+impl Port {
+    const fn place(self) -> (u16, u8) {
+        match self {
+            Self::Com1 => (0x3f8, 4),
+            Self::Com2 => (0x2f8, 3),
+        }
+    }
+}
+
 /// Bytes that the transmit FIFO takes when it is empty.
 const FIFO_BYTES: usize = 16;
 /// Most bytes that wait for the transmitter; a writer is told to come back later beyond that.
@@ -37,6 +52,7 @@ mod reg {
 
 const IER_RECEIVED: u8 = 1;
 const IER_TRANSMIT_EMPTY: u8 = 2;
+const IIR_NONE_PENDING: u8 = 1;
 const LSR_DATA_READY: u8 = 1;
 const LSR_TRANSMIT_EMPTY: u8 = 0x20;
 
@@ -47,7 +63,7 @@ struct State {
     starved: bool,
 }
 
-/// COM1.
+/// A UART.
 pub struct Uart {
     ports: [IoPort; 8],
     state: SpinLock<State>,
@@ -55,18 +71,19 @@ pub struct Uart {
 
 impl core::fmt::Debug for Uart {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Uart(COM1)")
+        f.write_str("Uart")
     }
 }
 
 impl Uart {
-    /// Initialises COM1 (115200 baud, 8N1, FIFOs on); `None` where there is none.
+    /// Initialises the UART at `port` (115200 baud, 8N1, FIFOs on); `None` where there is none.
     ///
     /// # Errors
     /// [`IrqError`] when its interrupt cannot be routed.
-    pub fn probe() -> Result<Option<Arc<Self>>, IrqError> {
+    pub fn probe(port: Port) -> Result<Option<Arc<Self>>, IrqError> {
+        let (first, line) = port.place();
         let ports: Option<alloc::vec::Vec<IoPort>> =
-            (0..8).map(|i| IoPort::new(COM1 + i)).collect();
+            (0..8).map(|i| IoPort::new(first + i)).collect();
         let Some(Ok(ports)) = ports.map(<[IoPort; 8]>::try_from) else {
             return Ok(None);
         };
@@ -92,7 +109,7 @@ impl Uart {
         // DTR, RTS, OUT2 (gates the interrupt).
         uart.write_reg(reg::MODEM_CONTROL, 0x0b);
         let uart = Arc::new(uart);
-        let (gsi, trigger) = irq::isa_line(COM1_IRQ);
+        let (gsi, trigger) = irq::isa_line(line);
         let handler_uart = Arc::clone(&uart);
         irq::register_line(gsi, trigger, Box::new(move || handler_uart.on_interrupt()))?;
         uart.write_reg(reg::INTERRUPT_ENABLE, IER_RECEIVED);
@@ -129,14 +146,21 @@ impl Uart {
     }
 
     fn on_interrupt(&self) {
+        while self.read_reg(reg::FIFO_CONTROL) & IIR_NONE_PENDING == 0 {
+            self.serve();
+        }
+    }
+
+    /// Takes what was received, gives what is to be sent, and tells the listener of both.
+    fn serve(&self) {
         let mut input = [0; 64];
         let mut count = 0;
         let (listener, has_room) = {
             let mut state = self.state.lock();
-            while self.read_reg(reg::LINE_STATUS) & LSR_DATA_READY != 0 {
-                let Some(slot) = input.get_mut(count) else {
+            for slot in &mut input {
+                if self.read_reg(reg::LINE_STATUS) & LSR_DATA_READY == 0 {
                     break;
-                };
+                }
                 *slot = self.read_reg(reg::DATA);
                 count += 1;
             }

@@ -8,7 +8,7 @@ extern crate alloc;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use tyn_drivers::uart::Uart;
+use tyn_drivers::uart::{Port, Uart};
 use tyn_drivers::virtio_net::VirtioNet;
 use tyn_drivers::{discover, virtio};
 use tyn_hal::boot::{BootInfo, Entry};
@@ -25,16 +25,27 @@ tyn_hal::entry!(Entry {
 fn main(info: BootInfo) -> ! {
     let probes = Probes {
         console: find_console,
+        control: find_control,
         network: find_network_card,
     };
     boot::start(Box::leak(Box::new(info)), probes)
 }
 
 fn find_console() -> Option<Arc<dyn ConsoleDevice>> {
-    match Uart::probe() {
+    find_serial(Port::Com1)
+}
+
+fn find_control() -> Option<Arc<dyn ConsoleDevice>> {
+    find_serial(Port::Com2)
+}
+
+fn find_serial(port: Port) -> Option<Arc<dyn ConsoleDevice>> {
+    match Uart::probe(port) {
         Ok(uart) => uart.map(|u| u as Arc<dyn ConsoleDevice>),
         Err(e) => {
-            report(format_args!("log the serial port cannot be used: {e:?}"));
+            report(format_args!(
+                "log the serial port {port:?} cannot be used: {e:?}"
+            ));
             None
         }
     }

@@ -38,6 +38,8 @@ const O_DIRECTORY: u32 = 0o200_000;
 pub struct Probes {
     /// Finds the console.
     pub console: fn() -> Option<Arc<dyn ConsoleDevice>>,
+    /// Finds the line over which the console's size is told; asked only when there is such (`tty.size`).
+    pub control: fn() -> Option<Arc<dyn ConsoleDevice>>,
     /// Finds the network card.
     pub network: fn(&BootInfo) -> Option<Box<dyn NetDevice>>,
 }
@@ -79,7 +81,8 @@ pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
         ));
     }
     milestone("root file system is ready");
-    tty::init((probes.console)());
+    let control = options.tty_size.and_then(|_| (probes.control)());
+    tty::init((probes.console)(), options.tty_size, control);
     start_first_process();
     milestone("first process is loaded");
     DEVICES.offer(move || {

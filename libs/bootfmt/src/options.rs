@@ -4,6 +4,8 @@
 //! - `trace`: events (refused calls, processes' ends) go to the report channel as they happen; `trace=calls`: each system
 //!   call, too.
 //! - `ip=dhcp` (the default), `ip=off`, or `ip=ADDRESS/PREFIX[,GATEWAY[,DNS]]`: the IPv4 address of the network device.
+//! - `tty.size=ROWSxCOLUMNS`: the size of the console's terminal; changes of it come over the second serial port (COM2), each
+//!   as a line of text, `size ROWS COLUMNS`.
 //! - `virtio_mmio.device=SIZE@BASE:IRQ`: a device; machine monitors add these.
 
 use core::fmt;
@@ -41,6 +43,39 @@ pub enum Trace {
     Calls,
 }
 
+/// The size of a terminal in characters, neither of them 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TtySize {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub columns: u16,
+}
+
+impl TtySize {
+    /// Parses the text `ROWSxCOLUMNS`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split_once('x').and_then(|(r, c)| Self::new(r, c))
+    }
+
+    /// Parses a line of COM2 without its newline.
+    #[must_use]
+    pub fn parse_line(line: &[u8]) -> Option<Self> {
+        let line = core::str::from_utf8(line).ok()?;
+        let (rows, columns) = line.strip_prefix("size ")?.split_once(' ')?;
+        Self::new(rows, columns)
+    }
+
+    fn new(rows: &str, columns: &str) -> Option<Self> {
+        let number = |text: &str| text.parse().ok().filter(|&n| n != 0);
+        Some(Self {
+            rows: number(rows)?,
+            columns: number(columns)?,
+        })
+    }
+}
+
 /// The options of one boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -48,6 +83,8 @@ pub struct Options {
     pub trace: Trace,
     /// `ip`
     pub ip: Ip,
+    /// `tty.size`
+    pub tty_size: Option<TtySize>,
 }
 
 /// An option that cannot be followed. Its text says which, and what would be right.
@@ -88,10 +125,15 @@ impl Options {
                         "is not an address: use 'ip=dhcp', 'ip=off' or 'ip=ADDRESS/PREFIX[,GATEWAY[,DNS]]'",
                     ))?;
                 }
+                ("tty.size", Some(v)) => {
+                    let size = TtySize::parse(v);
+                    options.tty_size =
+                        Some(size.ok_or(bad("is no size: use 'tty.size=ROWSxCOLUMNS'"))?);
+                }
                 ("virtio_mmio.device", Some(_)) => {}
                 _ => {
                     return Err(bad(
-                        "is unknown: known are trace, trace=calls, ip=, virtio_mmio.device=",
+                        "is unknown: known are trace, trace=calls, ip=, tty.size=, virtio_mmio.device=",
                     ));
                 }
             }
@@ -136,7 +178,8 @@ mod tests {
             Options::parse("  ").unwrap(),
             Options {
                 trace: Trace::Off,
-                ip: Ip::Dhcp
+                ip: Ip::Dhcp,
+                tty_size: None
             }
         );
     }
@@ -144,10 +187,19 @@ mod tests {
     #[test]
     fn all_known_options_are_accepted() {
         let o = Options::parse(
-            "trace=calls ip=10.0.2.15/24,10.0.2.2 virtio_mmio.device=512@0xfeb00e00:12",
+            "trace=calls tty.size=50x132 ip=10.0.2.15/24,10.0.2.2 virtio_mmio.device=512@0xfeb00e00:12",
         )
         .unwrap();
         assert_eq!(o.trace, Trace::Calls);
+        let size = TtySize {
+            rows: 50,
+            columns: 132,
+        };
+        assert_eq!(o.tty_size, Some(size));
+        assert_eq!(TtySize::parse_line(b"size 50 132"), Some(size));
+        for line in [&b"size 50x132"[..], b"size 0 1", b"size 1 65536", b"\xff"] {
+            assert_eq!(TtySize::parse_line(line), None);
+        }
         let gateway = Some([10, 0, 2, 2]);
         assert_eq!(
             o.ip,
@@ -170,6 +222,8 @@ mod tests {
             "ip=1.2.3.4/8,x",
             "ip",
             "ip=1.2.3.4/8,,,",
+            "tty.size=80",
+            "tty.size=0x80",
         ] {
             let text = std::format!("{}", Options::parse(line).unwrap_err());
             assert!(text.contains(line), "{text}");

@@ -28,6 +28,8 @@ pub struct Init<'a> {
 pub struct Run<'a> {
     /// Environment, each `NAME=VALUE`; overrides the image's.
     pub env: Vec<&'a [u8]>,
+    /// Program arguments instead of the image's; none keep those.
+    pub args: Vec<&'a [u8]>,
 }
 
 /// Why a description can't be used. Its text says what is wrong and what would mend it.
@@ -92,8 +94,11 @@ impl<'a> Init<'a> {
         Ok(init)
     }
 
-    /// Adds the environment of a run-time configuration; its values win.
+    /// Adds the environment of a run-time configuration, and takes its arguments; its values win.
     pub fn apply(&mut self, run: &Run<'a>) {
+        if !run.args.is_empty() {
+            self.args.clone_from(&run.args);
+        }
         for &variable in &run.env {
             // A parsed `Run` holds NAME=VALUE only, so there is no error to report.
             let _ = set_env(&mut self.env, variable, 0);
@@ -133,8 +138,12 @@ impl<'a> Run<'a> {
         for (n, record) in records(bytes, RUN_MAGIC)? {
             match split(record, n)? {
                 (b"env", value) => set_env(&mut run.env, value, n)?,
+                (b"arg", value) => run.args.push(value),
                 _ => return Err(BadStart::Record(n)),
             }
+        }
+        if run.args.first().is_some_and(|program| program.is_empty()) {
+            return Err(BadStart::NoProgram);
         }
         Ok(run)
     }
@@ -145,6 +154,9 @@ impl<'a> Run<'a> {
     /// [`BadStart`] when a value can't be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BadStart> {
         let mut out = Writer::new(RUN_MAGIC);
+        for arg in &self.args {
+            out.record(b"arg", arg)?;
+        }
         out.env(&self.env)?;
         Ok(out.bytes)
     }
@@ -256,6 +268,7 @@ mod tests {
         assert_eq!(Init::parse(&bytes).unwrap(), init());
         let run = Run {
             env: vec![b"K=v\nw"],
+            args: vec![b"/bin/sh", b"-i"],
         };
         assert_eq!(Run::parse(&run.to_bytes().unwrap()).unwrap(), run);
         assert_eq!(Run::parse(b"tyn-run 1\0").unwrap(), Run::default());
@@ -266,9 +279,17 @@ mod tests {
         let mut init = init();
         init.apply(&Run {
             env: vec![b"B=2", b"D=4"],
+            ..Run::default()
         });
         let want: [&[u8]; 4] = [b"A=1", b"B=2", b"C=x=y", b"D=4"];
         assert_eq!(init.env, want);
+        assert_eq!(init.args.len(), 4);
+        init.apply(&Run {
+            args: vec![b"/x", b"y"],
+            ..Run::default()
+        });
+        let want: [&[u8]; 2] = [b"/x", b"y"];
+        assert_eq!(init.args, want);
     }
 
     #[test]
@@ -297,7 +318,8 @@ mod tests {
             assert_eq!(Init::parse(bytes), Err(want), "{bytes:?}");
             assert!(want.to_string().len() > 10);
         }
-        assert_eq!(Run::parse(b"tyn-run 1\0arg=/x\0"), Err(Record(0)));
+        assert_eq!(Run::parse(b"tyn-run 1\0cwd=/x\0"), Err(Record(0)));
+        assert_eq!(Run::parse(b"tyn-run 1\0arg=\0"), Err(NoProgram));
     }
 
     #[test]
@@ -307,7 +329,8 @@ mod tests {
         assert_eq!(bad.to_bytes(), Err(BadStart::Nul));
         assert_eq!(
             Run {
-                env: vec![b"novalue"]
+                env: vec![b"novalue"],
+                ..Run::default()
             }
             .to_bytes(),
             Err(BadStart::Env(0))

@@ -5,6 +5,7 @@ mod cli;
 mod host;
 mod otp;
 mod selftest;
+mod tty;
 mod vm;
 
 use std::time::Instant;
@@ -50,6 +51,7 @@ const SUITES: &[Suite] = &[
     ("selftest", selftest::run),
     ("abi", abi::run),
     ("cli", cli::run),
+    ("tty", tty::run),
     ("vm", vm::run),
     ("otp", otp::run),
 ];

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Request, build, check, run_archive, with_run_archive};
+use super::{Interactive, Request, RunConfig, build, check, run_archive, with_run_archive};
 use crate::cpio;
 use crate::include::Include;
 use tyn_bootfmt::{DATA_ALIGN, Init, Run};
@@ -31,7 +31,7 @@ impl Fixture {
         fixture.write("releases/1.2.3/sys.config", b"[].");
         fixture.write(
             "releases/1.2.3/vm.args",
-            b"# a comment\n+P 4096\n-env LANG 'C'\n-sname me",
+            b"# a comment\n+P 4096 +Bi\n-env LANG 'C'\n-noinput -sname me",
         );
         fixture.write("lib/my_app-1/ebin/my_app.beam", b"beam");
         fixture.write("lib/my_app-1/src/my_app.erl", b"source");
@@ -190,8 +190,8 @@ fn start_description_is_what_the_start_script_would_run() {
         .collect();
     assert_eq!(
         args.join(" "),
-        "/app/erts-15.0/bin/beam.smp -Bd -P 4096 -- -root /app -bindir /app/erts-15.0/bin -progname erl -- \
-         -home /root -- -noshell -noinput -boot /app/releases/1.2.3/start -config /app/releases/1.2.3/sys -sname me -- --"
+        "/app/erts-15.0/bin/beam.smp -Bd -P 4096 -Bi -- -root /app -bindir /app/erts-15.0/bin -progname erl -- \
+         -home /root -- -noshell -noinput -boot /app/releases/1.2.3/start -config /app/releases/1.2.3/sys -noshell -noinput -sname me -- --"
     );
     let env: Vec<_> = init
         .env
@@ -208,6 +208,40 @@ fn start_description_is_what_the_start_script_would_run() {
     }
     assert_eq!(init.hostname, b"my-app");
     assert_eq!(init.cwd, b"/app");
+}
+
+#[test]
+fn elixir_release_is_started_by_elixir() {
+    let fixture = Fixture::new();
+    fixture.write("lib/elixir-1.18.3/ebin/elixir.app", b"");
+    fixture.write("releases/COOKIE", b"TASTY");
+    fixture.write("releases/1.2.3/vm.args", b"+P 4096\n");
+    let image = fixture.build("app.img").unwrap();
+    let bytes = fs::read(&image).unwrap();
+    let entries = entries(&bytes);
+    let line = |name: &str| {
+        let (_, entry) = entries.iter().find(|(n, _)| n == name).unwrap();
+        let init = Init::parse(entry.data).unwrap();
+        let args: Vec<_> = init
+            .args
+            .iter()
+            .map(|a| String::from_utf8_lossy(a))
+            .collect();
+        let line = args.join(" ");
+        let (emulator, program) = line.split_once(" -home /root -- ").unwrap();
+        assert_eq!(emulator.contains("-Bd"), name == ".tyn/init");
+        program.to_owned()
+    };
+    let middle = "-boot /app/releases/1.2.3/start -boot_var RELEASE_LIB /app/lib -mode embedded -setcookie TASTY \
+                  -config /app/releases/1.2.3/sys -- --";
+    assert_eq!(
+        line(".tyn/init"),
+        format!("-noshell -noinput -s elixir start_cli {middle} -extra --no-halt")
+    );
+    assert_eq!(
+        line(".tyn/interactive"),
+        format!("-noshell -user elixir {middle} -extra --no-halt +iex")
+    );
 }
 
 #[test]
@@ -235,7 +269,14 @@ fn cpio_lists_an_image() {
 fn run_archive_follows_the_image() {
     let fixture = Fixture::new();
     let image = fixture.build("app.img").unwrap();
-    let run = run_archive(&["SECRET=a b".into()]).unwrap();
+    let config = |variable: &str| RunConfig {
+        env: vec![variable.into()],
+        interactive: Some(Interactive {
+            args: vec![b"/x".to_vec(), b"y".to_vec()],
+            files: Vec::new(),
+        }),
+    };
+    let run = run_archive(&config("SECRET=a b")).unwrap();
     let file = with_run_archive(&image, &run, fixture.dir.path()).unwrap();
     assert_eq!(
         file.path().metadata().unwrap().permissions().mode() & 0o777,
@@ -246,8 +287,10 @@ fn run_archive_follows_the_image() {
     let (name, last) = entries.last().unwrap();
     assert_eq!((name.as_str(), last.archive), (".tyn/run", 1));
     assert_eq!(last.data_offset % DATA_ALIGN, 0);
-    assert_eq!(Run::parse(last.data).unwrap().env, [b"SECRET=a b"]);
-    assert!(run_archive(&["NOVALUE".into()]).is_err());
+    let run = Run::parse(last.data).unwrap();
+    assert_eq!(run.env, [b"SECRET=a b"]);
+    assert_eq!(run.args, [&b"/x"[..], b"y"]);
+    assert!(run_archive(&config("NOVALUE")).is_err());
 }
 
 #[test]
@@ -384,6 +427,16 @@ fn images_are_checked_before_boot() {
     let sound = check(&image).unwrap();
     assert_eq!(sound.hostname, "my-app");
     assert_eq!(sound.program, Path::new("/app/erts-15.0/bin/beam.smp"));
+    let shell = sound.interactive.unwrap();
+    for word in ["-noshell", "-noinput", "-Bd", "-Bi"] {
+        assert!(
+            !shell.args.iter().any(|arg| arg == word.as_bytes()),
+            "{word}"
+        );
+    }
+    // What this machine has of terminals and locales depends on the machine; that it is an archive does not.
+    assert_eq!(shell.files.len() % DATA_ALIGN, 0);
+    assert!(Entries::new(&shell.files).all(|entry| entry.is_ok()));
     let bytes = fs::read(&image).unwrap();
     let bad = fixture.dir.path().join("bad.img");
     let refuse = |bytes: &[u8], want: &str| {

@@ -2,31 +2,32 @@
 //!
 //! The guest's console is our standard output. What the kernel reports goes to standard error: errors and panics always
 //! (a backtrace with names), events and log lines when asked to. The first Ctrl-C or SIGTERM presses the guest's power
-//! button, the second kills it.
+//! button, the second kills it; with `-i` Ctrl-C is the guest's ([`crate::interactive`]).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use tempfile::{NamedTempFile, TempDir};
 use tyn_bootfmt::options::Options;
-use tyn_release::image;
+use tyn_release::image::{self, Checked, RunConfig};
 use tyn_trace::Line;
 use tyn_vm_host::{
-    Accel, Config, Console, Control, ExitCode, Forward, Machine, MemorySize, OnLine, Outcome,
-    Symbols, Vm,
+    Accel, Config, Console, ExitCode, Forward, Machine, MemorySize, OnLine, Outcome, Symbols, Vm,
 };
 
-use crate::kernel;
+use crate::interactive::{self, Session, Started};
+use crate::stopper::Stopper;
+use crate::{kernel, terminal};
 
 /// Arguments of `tyn run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Image that `tyn build` made
     image: PathBuf,
+    /// Start a shell on the console, and make it this terminal: what is typed goes to the guest, Ctrl-C, too; Ctrl-] x stops it
+    #[arg(short, long)]
+    interactive: bool,
     /// Virtual CPUs
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
@@ -75,16 +76,16 @@ enum Trace {
 /// # Errors
 /// Why it can't be booted, and what mends that.
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    image::check(&args.image)?;
+    let checked = image::check(&args.image)?;
     let append = kernel_options(args)?;
-    let env = environment(&args.env)?;
+    let run_config = run_config(args, checked)?;
     let dir = tempfile::Builder::new()
         .prefix("tyn-")
         .tempdir()
         .context("a private folder can't be made")?;
     let kernel = kernel::find(args.kernel.as_deref(), dir.path())?;
     // Holds the image with its run-time configuration until the guest has ended.
-    let with_env = with_environment(&args.image, &env, &dir)?;
+    let with_run = with_run_config(&args.image, &run_config, &dir)?;
     let config = Config {
         machine: args.machine,
         accel: args.accel,
@@ -92,21 +93,36 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         memory: args.memory,
         append,
         forwards: args.ports.clone(),
+        tty_size: args.interactive.then(terminal::size),
         ..Config::new(
             &kernel.file,
-            with_env.as_ref().map_or(&args.image, |f| f.path()),
+            with_run.as_ref().map_or(&args.image, |f| f.path()),
         )
     };
     let stopper = Stopper::default();
     stopper.install()?;
-    let mut vm = Vm::start(
-        &config,
-        Console::Inherit,
-        printer(kernel.symbols, args.trace),
-    )?;
+    let console = if args.interactive {
+        Console::Pipe
+    } else {
+        Console::Inherit
+    };
+    let (started, when_started) = Started::new();
+    let mut print = printer(kernel.symbols, args.trace);
+    let on_line = Box::new(move |line: &Line<'_>| {
+        started.see(line);
+        print(line);
+    });
+    let mut vm = Vm::start(&config, console, on_line)?;
     stopper.start(vm.control());
+    let session = match args.interactive {
+        true => Some(Session::start(&mut vm, &stopper, when_started)?),
+        false => None,
+    };
     let outcome = vm.wait()?;
-    if stopper.was_killed.load(Ordering::SeqCst) {
+    if let Some(session) = session {
+        session.finish();
+    }
+    if stopper.has_killed() {
         return Ok(ExitCode::Killed as u8);
     }
     match &outcome {
@@ -151,12 +167,29 @@ fn environment(given: &[String]) -> Result<Vec<String>> {
     given.iter().map(complete).collect()
 }
 
-/// Makes the private file that is booted instead of the image when there are variables to hand over.
-fn with_environment(image: &Path, env: &[String], dir: &TempDir) -> Result<Option<NamedTempFile>> {
-    if env.is_empty() {
+/// Returns what is handed over to the guest: variables and, for an interactive start, what that takes.
+fn run_config(args: &Args, image: Checked) -> Result<RunConfig> {
+    let mut config = RunConfig::default();
+    if args.interactive {
+        config.env = interactive::environment();
+        // An image of something else than a release has one way to start.
+        config.interactive = image.interactive;
+    }
+    config.env.extend(environment(&args.env)?);
+    Ok(config)
+}
+
+/// Makes the private file that is booted instead of the image when there is something to hand over.
+fn with_run_config(
+    image: &Path,
+    config: &RunConfig,
+    dir: &TempDir,
+) -> Result<Option<NamedTempFile>> {
+    if config.is_empty() {
         return Ok(None);
     }
-    let run = image::run_archive(env).map_err(|error| anyhow!("the environment (-e) {error}"))?;
+    let run =
+        image::run_archive(config).map_err(|error| anyhow!("the environment (-e) {error}"))?;
     let file = image::with_run_archive(image, &run, dir.path())
         .context("the image with its environment can't be written to a temporary file")?;
     Ok(Some(file))
@@ -168,73 +201,12 @@ fn printer(symbols: Symbols, trace: Option<Trace>) -> OnLine {
     Box::new(move |line| match line {
         Line::Panic(text) => {
             has_panicked = true;
-            eprintln!("tyn: kernel panic: {}", symbols.annotate(text));
+            terminal::say(&format!("tyn: kernel panic: {}", symbols.annotate(text)));
         }
         Line::Trace(_) | Line::Log(_) | Line::Metric { .. } if has_panicked || trace.is_some() => {
-            eprintln!("tyn: {line}");
+            terminal::say(&format!("tyn: {line}"));
         }
         // An error is what `run` returns.
         Line::Trace(_) | Line::Log(_) | Line::Metric { .. } | Line::Exit(_) | Line::Error(_) => {}
     })
-}
-
-/// What comes so soon after the first signal is part of it: `timeout` and terminals signal a process and its group.
-const ONE_REQUEST: Duration = Duration::from_millis(500);
-
-/// Follows Ctrl-C, SIGTERM and SIGHUP.
-#[derive(Clone, Debug, Default)]
-struct Stopper {
-    state: Arc<Mutex<StopState>>,
-    was_killed: Arc<AtomicBool>,
-}
-
-#[derive(Debug, Default)]
-struct StopState {
-    /// When the first signal came.
-    first: Option<Instant>,
-    /// The machine, once it runs.
-    control: Option<Control>,
-}
-
-impl Stopper {
-    fn install(&self) -> Result<()> {
-        let stopper = self.clone();
-        ctrlc::set_handler(move || stopper.on_signal()).context("Ctrl-C can't be handled")
-    }
-
-    /// Learns of the machine; a signal that came before counts now.
-    fn start(&self, control: Control) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.first.is_some() {
-            self.power_down(&control);
-        }
-        state.control = Some(control);
-    }
-
-    fn on_signal(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match (state.first, &state.control) {
-            (None, control) => {
-                if let Some(control) = control {
-                    self.power_down(control);
-                }
-                state.first = Some(Instant::now());
-            }
-            (Some(first), Some(control)) if first.elapsed() > ONE_REQUEST => self.kill(control),
-            (Some(_), _) => {}
-        }
-    }
-
-    fn power_down(&self, control: &Control) {
-        eprintln!("tyn: stopping the guest; once more kills it");
-        if let Err(error) = control.power_down() {
-            eprintln!("tyn: it can't be asked to stop ({error})");
-            self.kill(control);
-        }
-    }
-
-    fn kill(&self, control: &Control) {
-        self.was_killed.store(true, Ordering::SeqCst);
-        control.kill();
-    }
 }

@@ -4,7 +4,12 @@
 //! turns away waits for room; what was half taken (a newline becomes two bytes) and echo wait here, in order. Without a
 //! driver the console is a sink, as Linux's `ttynull`.
 //!
+//! The requests of `ioctl_tty(2)` are in [`mod@ioctl`], the window's size from outside comes through [`mod@size`].
+//!
 //! Not supported: `VTIME`, flow control, SIGTTIN and SIGTTOU for background processes, hang-up.
+
+mod ioctl;
+mod size;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,8 +18,9 @@ use core::any::Any;
 
 use tyn_abi::fs::makedev;
 use tyn_abi::fs::open::{O_LARGEFILE, O_RDWR};
-use tyn_abi::system::{Termios, Winsize};
+use tyn_abi::system::Winsize;
 use tyn_abi::{Errno, Events, Pid, Sink, Source, UserVa};
+use tyn_bootfmt::options::TtySize;
 use tyn_fs::ldisc::{Discipline, Input};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_io::console::{ConsoleDevice, ConsoleListener};
@@ -24,8 +30,8 @@ use crate::exit::INIT;
 use crate::file::{At, File, OpenFile};
 use crate::fs::{Node, Pin, stat_tree};
 use crate::kernel::kernel;
+use crate::signal;
 use crate::wait::WaitQueue;
-use crate::{signal, user_io};
 
 /// Device number of `/dev/tty`.
 const TTY: u64 = makedev(5, 0);
@@ -36,25 +42,6 @@ const ECHO_MAX: usize = 4096;
 /// Bytes of a write that are processed at a time.
 const CHUNK: usize = 512;
 const SIGWINCH: u8 = 28;
-
-/// Requests of `ioctl_tty(2)`.
-mod request {
-    pub(super) const TCGETS: u32 = 0x5401;
-    pub(super) const TCSETS: u32 = 0x5402;
-    pub(super) const TCSETSW: u32 = 0x5403;
-    pub(super) const TCSETSF: u32 = 0x5404;
-    pub(super) const TCSBRK: u32 = 0x5409;
-    pub(super) const TCFLSH: u32 = 0x540b;
-    pub(super) const TIOCSCTTY: u32 = 0x540e;
-    pub(super) const TIOCGPGRP: u32 = 0x540f;
-    pub(super) const TIOCSPGRP: u32 = 0x5410;
-    pub(super) const TIOCOUTQ: u32 = 0x5411;
-    pub(super) const TIOCGWINSZ: u32 = 0x5413;
-    pub(super) const TIOCSWINSZ: u32 = 0x5414;
-    pub(super) const FIONREAD: u32 = 0x541b;
-    pub(super) const TIOCNOTTY: u32 = 0x5422;
-    pub(super) const TIOCGSID: u32 = 0x5429;
-}
 
 struct State {
     discipline: Discipline,
@@ -82,7 +69,12 @@ impl core::fmt::Debug for Tty {
 static CONSOLE_TTY: Once<Arc<Tty>> = Once::new();
 
 /// Makes the console terminal over its driver, if there is one; called once. It belongs to the first process's session.
-pub fn init(device: Option<Arc<dyn ConsoleDevice>>) {
+/// Its window has the size `size`, and follows the lines of the serial port `control`.
+pub fn init(
+    device: Option<Arc<dyn ConsoleDevice>>,
+    size: Option<TtySize>,
+    control: Option<Arc<dyn ConsoleDevice>>,
+) {
     let tty = Arc::new(Tty {
         device: device.clone(),
         state: SpinLock::new(State {
@@ -95,6 +87,12 @@ pub fn init(device: Option<Arc<dyn ConsoleDevice>>) {
     });
     if let Some(device) = device {
         device.set_listener(Arc::clone(&tty) as Arc<dyn ConsoleListener>);
+    }
+    if let Some(size) = size {
+        tty.resize(size);
+    }
+    if let Some(control) = control {
+        control.set_listener(Arc::new(size::SizeLines::new(Arc::clone(&tty))));
     }
     CONSOLE_TTY.set(tty);
 }
@@ -239,19 +237,6 @@ impl Tty {
         events
     }
 
-    fn set_termios(&self, termios: Termios, flush: bool) {
-        let mut state = self.state.lock();
-        if flush {
-            state.discipline.flush_input();
-        }
-        state.discipline.set_termios(termios);
-        let is_readable = state.discipline.is_readable();
-        drop(state);
-        if is_readable {
-            self.queue.notify(Events::IN | Events::RDNORM);
-        }
-    }
-
     /// Sends the foreground process group a signal.
     fn signal_foreground(&self, number: u8) {
         let group = self.foreground();
@@ -264,6 +249,14 @@ impl Tty {
         }
     }
 
+    fn resize(&self, size: TtySize) {
+        self.set_winsize(Winsize {
+            rows: size.rows,
+            cols: size.columns,
+            ..Winsize::default()
+        });
+    }
+
     fn set_winsize(&self, winsize: Winsize) {
         let mut state = self.state.lock();
         let is_changed = state.discipline.winsize != winsize;
@@ -271,107 +264,6 @@ impl Tty {
         drop(state);
         if is_changed {
             self.signal_foreground(SIGWINCH);
-        }
-    }
-
-    fn set_foreground(&self, cx: &Cx<'_>, group: u32) -> SysResult {
-        if !self.controls_caller() {
-            return Err(Errno::ENOTTY);
-        }
-        let family = kernel().family.lock();
-        let session = family.session(cx.process.pid)?;
-        let members = family.group_members(Pid(group));
-        let first = members.first().ok_or(Errno::ESRCH)?;
-        if family.session(*first)? != session {
-            return Err(Errno::EPERM);
-        }
-        drop(family);
-        self.state.lock().foreground = Pid(group);
-        Ok(0)
-    }
-
-    fn make_controlling(&self, cx: &Cx<'_>) -> SysResult {
-        let family = kernel().family.lock();
-        let session = family.session(cx.process.pid)?;
-        let group = family.group(cx.process.pid)?;
-        drop(family);
-        let mut state = self.state.lock();
-        if state.session == session {
-            return Ok(0);
-        }
-        // Everybody is root, but only a session leader may, and stealing takes an explicit argument on Linux, too.
-        if session != cx.process.pid {
-            return Err(Errno::EPERM);
-        }
-        state.session = session;
-        state.foreground = group;
-        Ok(0)
-    }
-
-    fn ioctl(&self, cx: &Cx<'_>, number: u32, arg: UserVa) -> SysResult {
-        use request as r;
-        match number {
-            r::TCGETS => {
-                let termios = self.state.lock().discipline.termios();
-                user_io::write_bytes(arg, &termios.to_bytes())?;
-            }
-            r::TCSETS | r::TCSETSW | r::TCSETSF => {
-                let termios = Termios::from_bytes(&user_io::read_bytes(arg)?);
-                self.set_termios(termios, number == r::TCSETSF);
-            }
-            // `tcdrain(3)`: what was written is in the driver's hands, in order.
-            r::TCSBRK => {}
-            r::TCFLSH => match arg.0 {
-                0 | 2 => self.state.lock().discipline.flush_input(),
-                1 => {}
-                _ => return Err(Errno::EINVAL),
-            },
-            r::TIOCSCTTY => return self.make_controlling(cx),
-            r::TIOCGPGRP => {
-                self.check_controls()?;
-                user_io::write_bytes(arg, &self.foreground().0.to_le_bytes())?;
-            }
-            r::TIOCSPGRP => {
-                let group = user_io::read_u32(arg)?;
-                return self.set_foreground(cx, group);
-            }
-            r::TIOCGSID => {
-                self.check_controls()?;
-                user_io::write_bytes(arg, &self.session().0.to_le_bytes())?;
-            }
-            r::TIOCOUTQ => {
-                let count = self.state.lock().pending.len() as u32;
-                user_io::write_bytes(arg, &count.to_le_bytes())?;
-            }
-            r::TIOCGWINSZ => {
-                let winsize = self.state.lock().discipline.winsize;
-                user_io::write_bytes(arg, &winsize.to_bytes())?;
-            }
-            r::TIOCSWINSZ => {
-                self.set_winsize(Winsize::from_bytes(&user_io::read_bytes(arg)?));
-            }
-            r::FIONREAD => {
-                let count = self.state.lock().discipline.unread() as u32;
-                user_io::write_bytes(arg, &count.to_le_bytes())?;
-            }
-            r::TIOCNOTTY => {
-                self.check_controls()?;
-                cx.trace_unsupported("ioctl TIOCNOTTY", 0);
-                return Err(Errno::EINVAL);
-            }
-            _ => {
-                cx.trace_unsupported("tty ioctl", u64::from(number));
-                return Err(Errno::ENOTTY);
-            }
-        }
-        Ok(0)
-    }
-
-    fn check_controls(&self) -> Result<(), Errno> {
-        if self.controls_caller() {
-            Ok(())
-        } else {
-            Err(Errno::ENOTTY)
         }
     }
 }

@@ -1,0 +1,87 @@
+//! Requests to stop the guest: signals, and keys of an interactive console. The first presses its power button, the second
+//! kills it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tyn_vm_host::Control;
+
+use crate::terminal;
+
+/// What comes so soon after the first signal is part of it: `timeout` and terminals signal a process and its group.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
+
+/// Follows Ctrl-C, SIGTERM and SIGHUP.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stopper {
+    state: Arc<Mutex<StopState>>,
+    was_killed: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct StopState {
+    /// When the first signal came.
+    first: Option<Instant>,
+    /// The machine, once it runs.
+    control: Option<Control>,
+}
+
+impl Stopper {
+    pub(crate) fn install(&self) -> Result<()> {
+        let stopper = self.clone();
+        ctrlc::set_handler(move || stopper.on_signal()).context("Ctrl-C can't be handled")
+    }
+
+    /// Learns of the machine; a signal that came before counts now.
+    pub(crate) fn start(&self, control: Control) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.first.is_some() {
+            self.power_down(&control);
+        }
+        state.control = Some(control);
+    }
+
+    /// Returns whether the guest was killed.
+    pub(crate) fn has_killed(&self) -> bool {
+        self.was_killed.load(Ordering::SeqCst)
+    }
+
+    /// Acts upon a key: each press is a request of its own.
+    pub(crate) fn on_request(&self) {
+        self.act(Duration::ZERO);
+    }
+
+    /// Acts upon a signal.
+    pub(crate) fn on_signal(&self) {
+        self.act(ONE_REQUEST);
+    }
+
+    fn act(&self, one_request: Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (state.first, &state.control) {
+            (None, control) => {
+                if let Some(control) = control {
+                    self.power_down(control);
+                }
+                state.first = Some(Instant::now());
+            }
+            (Some(first), Some(control)) if first.elapsed() > one_request => self.kill(control),
+            (Some(_), _) => {}
+        }
+    }
+
+    fn power_down(&self, control: &Control) {
+        terminal::say("tyn: stopping the guest; once more kills it");
+        if let Err(error) = control.power_down() {
+            terminal::say(&format!("tyn: it can't be asked to stop ({error})"));
+            self.kill(control);
+        }
+    }
+
+    fn kill(&self, control: &Control) {
+        self.was_killed.store(true, Ordering::SeqCst);
+        control.kill();
+    }
+}
