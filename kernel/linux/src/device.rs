@@ -48,6 +48,12 @@ impl DeviceFile {
         Ok(Self { pin, kind })
     }
 
+    /// Returns what keeps the inode alive.
+    #[must_use]
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
     /// Returns the inode.
     #[must_use]
     pub fn ino(&self) -> Ino {

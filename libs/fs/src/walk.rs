@@ -156,8 +156,8 @@ impl<N> Resolved<N> {
 
 struct Walk<'n, S: Namespace> {
     names: &'n S,
-    root: S::Node,
-    start: S::Node,
+    root: &'n S::Node,
+    start: &'n S::Node,
     resolve: Resolve,
     links: u32,
 }
@@ -180,8 +180,8 @@ pub fn resolve<S: Namespace>(
     let root = if in_root { &start.dir } else { &start.root };
     let mut walk = Walk {
         names,
-        root: root.clone(),
-        start: start.dir.clone(),
+        root,
+        start: &start.dir,
         resolve: start.resolve,
         links: 0,
     };
@@ -314,7 +314,7 @@ impl<S: Namespace> Walk<'_, S> {
         if self.resolve.contains(Resolve::BENEATH) {
             return Err(Errno::EXDEV);
         }
-        self.check_crossing(from, &self.root)?;
+        self.check_crossing(from, self.root)?;
         Ok(self.root.clone())
     }
 
@@ -344,14 +344,14 @@ impl<S: Namespace> Walk<'_, S> {
     }
 
     fn parent(&self, dir: &S::Node) -> Result<S::Node, Errno> {
-        if *dir == self.root {
+        if dir == self.root {
             return if self.resolve.contains(Resolve::BENEATH) {
                 Err(Errno::EXDEV)
             } else {
                 Ok(dir.clone())
             };
         }
-        if self.resolve.contains(Resolve::BENEATH) && *dir == self.start {
+        if self.resolve.contains(Resolve::BENEATH) && dir == self.start {
             return Err(Errno::EXDEV);
         }
         self.names.parent(dir)

@@ -88,7 +88,7 @@ pub(crate) fn of_descriptor(cx: &Cx<'_>, fd: Fd) -> Result<Node, Errno> {
 /// `ENOENT` in `/proc`, `EROFS` in `/sys`: nothing can be made there.
 pub(crate) fn tree_dir(parent: &Node) -> Result<Ino, Errno> {
     match parent {
-        Node::Tree(ino) => Ok(*ino),
+        Node::Tree(pin) => Ok(pin.ino()),
         Node::Sys(_) => Err(Errno::EROFS),
         Node::Proc(_) | Node::Open(_) => Err(Errno::ENOENT),
     }

@@ -4,41 +4,16 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use tyn_abi::Errno;
-use tyn_fs::tree::Tree;
 use tyn_fs::walk::{Resolve, Start};
 use tyn_hal::sync::SpinLock;
 
-use super::{Body, Node, Pin};
-
-/// A directory that a process stays in.
-#[derive(Debug)]
-struct Place {
-    node: Node,
-    /// Keeps a directory of the tree alive.
-    pin: Option<Pin>,
-}
-
-impl Place {
-    fn new(node: Node) -> Result<Self, Errno> {
-        let pin = node.pin()?;
-        Ok(Self { node, pin })
-    }
-
-    fn duplicate(&self) -> Self {
-        let pin = self.pin.as_ref();
-        Self {
-            node: self.node.clone(),
-            // The inode cannot be gone: our own pin holds it.
-            pin: pin.and_then(|p| Pin::new(p.ino()).ok()),
-        }
-    }
-}
+use super::Node;
 
 /// Working directory, root and umask.
 #[derive(Debug)]
 pub struct FsContext {
-    root: SpinLock<Place>,
-    cwd: SpinLock<Place>,
+    root: SpinLock<Node>,
+    cwd: SpinLock<Node>,
     umask: AtomicU32,
 }
 
@@ -48,10 +23,9 @@ impl FsContext {
     /// # Errors
     /// `ENOENT` when there is no file system yet.
     pub fn new() -> Result<Arc<Self>, Errno> {
-        let root = Node::Tree(Tree::<Arc<Body>>::ROOT);
         Ok(Arc::new(Self {
-            root: SpinLock::new(Place::new(root.clone())?),
-            cwd: SpinLock::new(Place::new(root)?),
+            root: SpinLock::new(Node::ROOT),
+            cwd: SpinLock::new(Node::ROOT),
             umask: AtomicU32::new(0o022),
         }))
     }
@@ -59,11 +33,9 @@ impl FsContext {
     /// Copies the context (`fork(2)`).
     #[must_use]
     pub fn duplicate(&self) -> Arc<Self> {
-        let root = self.root.lock().duplicate();
-        let cwd = self.cwd.lock().duplicate();
         Arc::new(Self {
-            root: SpinLock::new(root),
-            cwd: SpinLock::new(cwd),
+            root: SpinLock::new(self.root()),
+            cwd: SpinLock::new(self.cwd()),
             umask: AtomicU32::new(self.umask()),
         })
     }
@@ -81,13 +53,13 @@ impl FsContext {
     /// Returns the root directory.
     #[must_use]
     pub fn root(&self) -> Node {
-        self.root.lock().node.clone()
+        self.root.lock().clone()
     }
 
     /// Returns the working directory.
     #[must_use]
     pub fn cwd(&self) -> Node {
-        self.cwd.lock().node.clone()
+        self.cwd.lock().clone()
     }
 
     /// Changes the working directory; the caller checked that it is one.
@@ -95,8 +67,8 @@ impl FsContext {
     /// # Errors
     /// `ENOENT` when it is gone.
     pub fn set_cwd(&self, node: Node) -> Result<(), Errno> {
-        let place = Place::new(node)?;
-        let old = core::mem::replace(&mut *self.cwd.lock(), place);
+        node.check()?;
+        let old = core::mem::replace(&mut *self.cwd.lock(), node);
         drop(old);
         Ok(())
     }
@@ -106,8 +78,8 @@ impl FsContext {
     /// # Errors
     /// `ENOENT` when it is gone.
     pub fn set_root(&self, node: Node) -> Result<(), Errno> {
-        let place = Place::new(node)?;
-        let old = core::mem::replace(&mut *self.root.lock(), place);
+        node.check()?;
+        let old = core::mem::replace(&mut *self.root.lock(), node);
         drop(old);
         Ok(())
     }

@@ -8,20 +8,19 @@ use tyn_abi::{Errno, Sink};
 use tyn_fs::synth::Child;
 
 use super::node::{Facts, sys_facts};
-use super::{Node, Pin, fs};
+use super::{Node, fs};
 use crate::file::{At, File};
 
 /// An open directory; the position of its description is the cookie of the last entry that was read.
 #[derive(Debug)]
 pub struct DirectoryFile {
     node: Node,
-    _pin: Option<Pin>,
 }
 
 impl DirectoryFile {
     pub(super) fn new(node: Node) -> Result<Self, Errno> {
-        let pin = node.pin()?;
-        Ok(Self { node, _pin: pin })
+        node.check()?;
+        Ok(Self { node })
     }
 
     /// Returns the directory.
@@ -42,13 +41,13 @@ impl DirectoryFile {
             is_full: false,
         };
         match &self.node {
-            Node::Tree(ino) => {
+            Node::Tree(pin) => {
                 fs().with_tree(|t| {
-                    t.read_dir(*ino, cookie, |e| {
-                        let shown = match Node::across(e.ino) {
-                            Node::Proc(covering) => covering.ino(),
-                            Node::Sys(covering) => covering.ino(),
-                            Node::Tree(_) | Node::Open(_) => e.ino.0,
+                    t.read_dir(pin.ino(), cookie, |e| {
+                        let shown = match Node::covering(e.ino) {
+                            Some(Node::Proc(covering)) => covering.ino(),
+                            Some(Node::Sys(covering)) => covering.ino(),
+                            Some(Node::Tree(_) | Node::Open(_)) | None => e.ino.0,
                         };
                         list.push(e.cookie, shown, e.mode, e.name)
                     })

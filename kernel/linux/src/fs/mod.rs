@@ -210,17 +210,27 @@ impl FileSystem {
     }
 }
 
-/// Keeps an inode alive while a file is open or a directory is somebody's working directory.
+/// An inode that stays alive while this is held: by an open file, a process whose working directory it is, or a call that
+/// found it and is not done with it. Neither made nor dropped under the tree's lock.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pin(Ino);
 
 impl Pin {
-    /// Pins an inode.
+    /// The root directory, which is always alive.
+    pub const ROOT: Self = Self(Tree::<Arc<Body>>::ROOT);
+
+    /// Pins what `find` returns, before anybody can remove it.
     ///
     /// # Errors
-    /// `ENOENT` when it is gone.
-    pub fn new(ino: Ino) -> Result<Self, Errno> {
-        fs().with_tree(|t| t.pin(ino))?;
+    /// Those of `find`.
+    pub fn find(find: impl FnOnce(&Tree<Arc<Body>>) -> Result<Ino, Errno>) -> Result<Self, Errno> {
+        let ino = fs().with_tree(|tree| {
+            let ino = find(tree)?;
+            if ino != Self::ROOT.0 {
+                tree.pin(ino)?;
+            }
+            Ok::<_, Errno>(ino)
+        })?;
         Ok(Self(ino))
     }
 
@@ -236,8 +246,20 @@ impl Pin {
     }
 }
 
+impl Clone for Pin {
+    fn clone(&self) -> Self {
+        if *self != Self::ROOT {
+            // It cannot be gone: our own pin holds it.
+            let _ = fs().with_tree(|t| t.pin(self.0));
+        }
+        Self(self.0)
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
-        drop(fs().with_tree(|t| t.unpin(self.0)));
+        if self.0 != Tree::<Arc<Body>>::ROOT {
+            drop(fs().with_tree(|t| t.unpin(self.0)));
+        }
     }
 }

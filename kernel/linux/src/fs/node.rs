@@ -9,11 +9,11 @@ use tyn_abi::fs::{Stat, mode};
 use tyn_abi::{Errno, Pid};
 use tyn_fs::procfs::{ProcFacts, ProcNode, TaskLink};
 use tyn_fs::sysfs::{SysFacts, SysNode};
-use tyn_fs::tree::{Ino, Tree};
+use tyn_fs::tree::Ino;
 use tyn_fs::walk::{Namespace, NodeKind, Target};
 use tyn_hal::{cpu, mem};
 
-use super::{Body, DirectoryFile, PathFile, Pin, RegularFile, TextFile, dev, fs};
+use super::{DirectoryFile, PathFile, Pin, RegularFile, TextFile, dev, fs};
 use crate::device::DeviceFile;
 use crate::file::OpenFile;
 use crate::kernel::kernel;
@@ -24,8 +24,8 @@ use crate::tty::TtyFile;
 /// A file or directory.
 #[derive(Clone, Debug)]
 pub enum Node {
-    /// In the tree.
-    Tree(Ino),
+    /// In the tree: it stays as long as the node is held, whoever removes its name meanwhile.
+    Tree(Pin),
     /// In `/proc`.
     Proc(ProcNode),
     /// In `/sys`.
@@ -51,7 +51,7 @@ impl PartialEq for Node {
 pub fn node_of(open: &OpenFile) -> Option<Node> {
     let file = open.file.as_any();
     if let Some(f) = file.downcast_ref::<RegularFile>() {
-        return Some(Node::Tree(f.ino()));
+        return Some(Node::Tree(f.pin().clone()));
     }
     if let Some(f) = file.downcast_ref::<DirectoryFile>() {
         return Some(f.node().clone());
@@ -63,10 +63,10 @@ pub fn node_of(open: &OpenFile) -> Option<Node> {
         return Some(f.node().clone());
     }
     if let Some(f) = file.downcast_ref::<TtyFile>() {
-        return Some(Node::Tree(f.ino()));
+        return Some(Node::Tree(f.pin().clone()));
     }
     file.downcast_ref::<DeviceFile>()
-        .map(|f| Node::Tree(f.ino()))
+        .map(|f| Node::Tree(f.pin().clone()))
 }
 
 /// Facts for `/sys`.
@@ -128,28 +128,27 @@ fn descriptor(pid: u32, fd: u32) -> Option<Arc<OpenFile>> {
 
 impl Node {
     /// The root directory of the tree.
-    pub const ROOT: Self = Self::Tree(Tree::<Arc<Body>>::ROOT);
+    pub const ROOT: Self = Self::Tree(Pin::ROOT);
 
-    /// Where a directory of the tree is covered by another file system, returns that one's root.
-    pub(super) fn across(ino: Ino) -> Self {
+    /// Returns the root of the file system that covers a directory of the tree.
+    pub(super) fn covering(ino: Ino) -> Option<Self> {
         if ino == fs().proc {
-            Self::Proc(ProcNode::Root)
+            Some(Self::Proc(ProcNode::Root))
         } else if ino == fs().sys {
-            Self::Sys(SysNode::ROOT)
+            Some(Self::Sys(SysNode::ROOT))
         } else {
-            Self::Tree(ino)
+            None
         }
     }
 
-    /// Keeps the node alive while it is open.
+    /// Checks that the node is there still: only in `/proc` it may vanish while it is held.
     ///
     /// # Errors
     /// `ENOENT` when it is gone.
-    pub fn pin(&self) -> Result<Option<Pin>, Errno> {
+    pub fn check(&self) -> Result<(), Errno> {
         match self {
-            Self::Tree(ino) => Pin::new(*ino).map(Some),
             Self::Proc(node) if !node.exists(&Facts) => Err(Errno::ENOENT),
-            Self::Proc(_) | Self::Sys(_) | Self::Open(_) => Ok(None),
+            Self::Tree(_) | Self::Proc(_) | Self::Sys(_) | Self::Open(_) => Ok(()),
         }
     }
 
@@ -159,7 +158,7 @@ impl Node {
     /// `ENOENT` when it is gone.
     pub fn mode(&self) -> Result<u32, Errno> {
         match self {
-            Self::Tree(ino) => fs().with_tree(|t| t.mode(*ino)),
+            Self::Tree(pin) => fs().with_tree(|t| t.mode(pin.ino())),
             Self::Proc(node) => Ok(node.mode(&Facts)),
             Self::Sys(node) => Ok(node.mode()),
             Self::Open(open) => Ok(Stat::from_bytes(&open.file.stat()?).mode),
@@ -178,7 +177,7 @@ impl Node {
     #[must_use]
     pub fn dev(&self) -> u64 {
         match self {
-            Self::Tree(ino) => fs().with_tree(|t| t.dev(*ino)).unwrap_or(dev::ROOT),
+            Self::Tree(pin) => fs().with_tree(|t| t.dev(pin.ino())).unwrap_or(dev::ROOT),
             Self::Proc(_) => dev::PROC,
             Self::Sys(_) => dev::SYS,
             Self::Open(open) => open.file.stat().map_or(0, |s| Stat::from_bytes(&s).dev),
@@ -191,11 +190,11 @@ impl Node {
     /// `EPERM` in `/proc`, `EROFS` in `/sys` and for files without a name.
     pub fn tree_ino(&self) -> Result<Ino, Errno> {
         match self {
-            Self::Tree(ino) => Ok(*ino),
+            Self::Tree(pin) => Ok(pin.ino()),
             Self::Proc(_) => Err(Errno::EPERM),
             Self::Sys(_) => Err(Errno::EROFS),
             Self::Open(open) => match node_of(open) {
-                Some(Self::Tree(ino)) => Ok(ino),
+                Some(Self::Tree(pin)) => Ok(pin.ino()),
                 _ => Err(Errno::EROFS),
             },
         }
@@ -207,7 +206,7 @@ impl Node {
     /// `ENOENT` when it is gone.
     pub fn stat(&self) -> Result<Stat, Errno> {
         match self {
-            Self::Tree(ino) => stat_tree(*ino),
+            Self::Tree(pin) => stat_tree(pin.ino()),
             Self::Proc(node) => {
                 let nlink = if self.is_directory()? { 2 } else { 1 };
                 Ok(synthesised(
@@ -234,7 +233,7 @@ impl Node {
     /// `ENOENT` when it was removed.
     pub fn directory_path(&self) -> Result<Vec<u8>, Errno> {
         match self {
-            Self::Tree(ino) => fs().with_tree(|t| t.path(*ino)),
+            Self::Tree(pin) => fs().with_tree(|t| t.path(pin.ino())),
             Self::Proc(node) => Ok(format!("/proc{}", node.path()).into_bytes()),
             Self::Sys(node) => Ok(format!("/sys{}", node.path()).into_bytes()),
             Self::Open(open) => Ok(open.name.clone().into_bytes()),
@@ -255,8 +254,8 @@ impl Node {
 
     fn link_target(&self) -> Result<Target<Self>, Errno> {
         match self {
-            Self::Tree(ino) => {
-                let target = fs().with_tree(|t| t.target(*ino))?;
+            Self::Tree(pin) => {
+                let target = fs().with_tree(|t| t.target(pin.ino()))?;
                 Ok(Target::Path(target.to_vec()))
             }
             Self::Sys(node) => {
@@ -297,7 +296,9 @@ impl Node {
 fn shown_name(open: &OpenFile) -> Vec<u8> {
     let mut name = open.name.clone().into_bytes();
     let is_removed = match node_of(open) {
-        Some(Node::Tree(ino)) => fs().with_tree(|t| t.stat(ino)).is_ok_and(|s| s.nlink == 0),
+        Some(Node::Tree(pin)) => fs()
+            .with_tree(|t| t.stat(pin.ino()))
+            .is_ok_and(|s| s.nlink == 0),
         _ => false,
     };
     if is_removed && !name.ends_with(b" (deleted)") {
@@ -351,7 +352,10 @@ impl Namespace for AllFiles {
 
     fn lookup(&self, dir: &Node, name: &[u8]) -> Result<Node, Errno> {
         match dir {
-            Node::Tree(ino) => Ok(Node::across(fs().with_tree(|t| t.lookup(*ino, name))?)),
+            Node::Tree(dir) => {
+                let found = Pin::find(|t| t.lookup(dir.ino(), name))?;
+                Ok(Node::covering(found.ino()).unwrap_or(Node::Tree(found)))
+            }
             Node::Proc(node) => node.lookup(name, &Facts).map(Node::Proc),
             Node::Sys(node) => node.lookup(name, &sys_facts()).map(Node::Sys),
             Node::Open(_) => Err(Errno::ENOTDIR),
@@ -359,10 +363,9 @@ impl Namespace for AllFiles {
     }
 
     fn parent(&self, dir: &Node) -> Result<Node, Errno> {
-        let root = Tree::<Arc<Body>>::ROOT;
         match dir {
-            Node::Tree(ino) => fs().with_tree(|t| t.parent(*ino)).map(Node::Tree),
-            Node::Proc(ProcNode::Root) | Node::Sys(SysNode::ROOT) => Ok(Node::Tree(root)),
+            Node::Tree(dir) => Pin::find(|t| t.parent(dir.ino())).map(Node::Tree),
+            Node::Proc(ProcNode::Root) | Node::Sys(SysNode::ROOT) => Ok(Node::ROOT),
             Node::Proc(node) => Ok(Node::Proc(node.parent())),
             Node::Sys(node) => Ok(Node::Sys(node.parent())),
             Node::Open(_) => Err(Errno::ENOTDIR),

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use tyn_abi::Errno;
 use tyn_abi::fs::{fcntl, mode, open as o};
 use tyn_fs::name::Name;
-use tyn_fs::tree::{Ino, New, NewKind};
+use tyn_fs::tree::{New, NewKind};
 use tyn_fs::walk::{self, Last, LastName, Resolved, Start};
 
 use super::node::{AllFiles, path_text};
@@ -157,7 +157,7 @@ pub fn open_node(node: &Node, name: String, how: How) -> Result<Arc<OpenFile>, E
         return Ok(OpenFile::new(Arc::new(file), flags, name));
     }
     let file: Arc<dyn File> = match node {
-        Node::Tree(ino) => open_inode(*ino, how)?,
+        Node::Tree(pin) => open_inode(pin, how)?,
         Node::Proc(_) if how.is_writing() => return Err(Errno::EACCES),
         Node::Sys(_) if how.is_writing() => return Err(Errno::EROFS),
         Node::Proc(_) | Node::Sys(_) => Arc::new(TextFile::new(node.clone())),
@@ -178,21 +178,21 @@ fn reopen(open: &Arc<OpenFile>, how: How) -> Result<Arc<OpenFile>, Errno> {
     Err(Errno::ENXIO)
 }
 
-fn open_inode(ino: Ino, how: How) -> Result<Arc<dyn File>, Errno> {
-    let pin = Pin::new(ino)?;
+fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
+    let ino = pin.ino();
     let stat = fs().with_tree(|t| t.stat(ino))?;
     match stat.mode & mode::S_IFMT {
         mode::S_IFREG => {
             let body = fs().with_tree(|t| t.body(ino))?;
-            let file = RegularFile::new(pin, body, how.flags)?;
+            let file = RegularFile::new(pin.clone(), body, how.flags)?;
             if how.has(o::O_TRUNC) && how.is_writing() {
                 file.body().set_size(0)?;
             }
             Ok(Arc::new(file))
         }
-        mode::S_IFCHR => match tty::open(stat.rdev, &pin) {
+        mode::S_IFCHR => match tty::open(stat.rdev, pin) {
             Some(result) => result,
-            None => Ok(Arc::new(DeviceFile::open(pin, stat.rdev)?)),
+            None => Ok(Arc::new(DeviceFile::open(pin.clone(), stat.rdev)?)),
         },
         // Block devices, sockets; FIFOs cannot be made.
         _ => Err(Errno::ENXIO),
@@ -202,7 +202,7 @@ fn open_inode(ino: Ino, how: How) -> Result<Arc<dyn File>, Errno> {
 fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
     let name = found.ordinary_name(Errno::EISDIR)?;
     let parent = match &found.parent {
-        Node::Tree(ino) => *ino,
+        Node::Tree(pin) => pin.ino(),
         Node::Sys(_) => return Err(Errno::EACCES),
         Node::Proc(_) | Node::Open(_) => return Err(Errno::ENOENT),
     };
@@ -227,7 +227,7 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
         }
         // Somebody made it since we looked.
         Err(Errno::EEXIST) if !how.has(o::O_EXCL) => {
-            let node = fs().with_tree(|t| t.lookup(parent, name)).map(Node::Tree)?;
+            let node = Node::Tree(Pin::find(|t| t.lookup(parent, name))?);
             check_existing(found, &node, how)?;
             open_node(&node, name_of(found)?, how)
         }
@@ -240,10 +240,10 @@ fn open_temporary(dir: &Node, how: How) -> Result<Arc<OpenFile>, Errno> {
     if !dir.is_directory()? {
         return Err(Errno::ENOTDIR);
     }
-    let Node::Tree(dir_ino) = dir else {
+    let Node::Tree(dir_pin) = dir else {
         return Err(Errno::EOPNOTSUPP);
     };
-    let device = fs().with_tree(|t| t.dev(*dir_ino))?;
+    let device = fs().with_tree(|t| t.dev(dir_pin.ino()))?;
     let (pin, body) = orphan(how.mode & !how.umask, device, fcntl::F_SEAL_SEAL)?;
     let name = format!("{}/#{}", path_text(&dir.directory_path()?), pin.ino().0);
     let file = RegularFile::new(pin, body, how.flags)?;

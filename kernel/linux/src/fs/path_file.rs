@@ -4,20 +4,19 @@ use core::any::Any;
 
 use tyn_abi::Errno;
 
-use super::{Node, Pin};
+use super::Node;
 use crate::file::File;
 
 /// A place in the file system that can be walked from, but not read or written.
 #[derive(Debug)]
 pub struct PathFile {
     node: Node,
-    _pin: Option<Pin>,
 }
 
 impl PathFile {
     pub(super) fn new(node: Node) -> Result<Self, Errno> {
-        let pin = node.pin()?;
-        Ok(Self { node, _pin: pin })
+        node.check()?;
+        Ok(Self { node })
     }
 
     /// Returns the place.

@@ -54,6 +54,12 @@ impl RegularFile {
         Ok(())
     }
 
+    /// Returns what keeps the inode alive.
+    #[must_use]
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
     /// Returns the inode.
     #[must_use]
     pub fn ino(&self) -> Ino {

@@ -229,7 +229,7 @@ pub(crate) fn sys_unlinkat(cx: &mut Cx<'_>, dir_fd: Fd, path: UserVa, flags: u32
         });
     }
     let parent = match &found.parent {
-        Node::Tree(ino) => *ino,
+        Node::Tree(pin) => pin.ino(),
         Node::Sys(_) => return Err(Errno::EROFS),
         Node::Proc(_) | Node::Open(_) => return Err(Errno::EPERM),
     };
@@ -302,7 +302,7 @@ pub(crate) fn sys_renameat2(
         return Err(Errno::ENOTDIR);
     }
     let refused = |node: &Node| match node {
-        Node::Tree(ino) => Ok(*ino),
+        Node::Tree(pin) => Ok(pin.ino()),
         Node::Sys(_) => Err(Errno::EROFS),
         Node::Proc(_) | Node::Open(_) => Err(Errno::EPERM),
     };

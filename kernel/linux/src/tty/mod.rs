@@ -28,7 +28,7 @@ use tyn_io::console::{ConsoleDevice, ConsoleListener};
 use crate::cx::{Cx, SysResult};
 use crate::exit::INIT;
 use crate::file::{At, File, OpenFile};
-use crate::fs::{Node, Pin, stat_tree};
+use crate::fs::{Pin, stat_tree};
 use crate::kernel::kernel;
 use crate::signal;
 use crate::wait::WaitQueue;
@@ -109,11 +109,9 @@ pub fn console() -> Option<&'static Arc<Tty>> {
 /// `ENXIO` before [`init`]; `ENOENT` when the node is missing.
 pub fn open_console() -> Result<Arc<OpenFile>, Errno> {
     let tty = console().ok_or(Errno::ENXIO)?;
-    let dev = crate::fs::fs().with_tree(|t| t.lookup(root_ino(), b"dev"))?;
-    let ino = crate::fs::fs().with_tree(|t| t.lookup(dev, b"console"))?;
     let file = TtyFile {
         tty: Arc::clone(tty),
-        pin: Pin::new(ino)?,
+        pin: Pin::find(|t| t.lookup(t.lookup(Pin::ROOT.ino(), b"dev")?, b"console"))?,
     };
     let flags = O_RDWR | O_LARGEFILE;
     Ok(OpenFile::new(
@@ -121,13 +119,6 @@ pub fn open_console() -> Result<Arc<OpenFile>, Errno> {
         flags,
         String::from("/dev/console"),
     ))
-}
-
-fn root_ino() -> tyn_fs::tree::Ino {
-    match Node::ROOT {
-        Node::Tree(ino) => ino,
-        Node::Proc(_) | Node::Sys(_) | Node::Open(_) => tyn_fs::tree::Ino(1),
-    }
 }
 
 /// Opens a terminal device; `None` when the number is no terminal's.
@@ -145,7 +136,7 @@ fn open_terminal(rdev: u64, pin: &Pin) -> Result<Arc<dyn File>, Errno> {
     }
     Ok(Arc::new(TtyFile {
         tty: Arc::clone(tty),
-        pin: Pin::new(pin.ino())?,
+        pin: pin.clone(),
     }))
 }
 
@@ -303,10 +294,10 @@ pub struct TtyFile {
 }
 
 impl TtyFile {
-    /// Returns the device's inode.
+    /// Returns what keeps the inode alive.
     #[must_use]
-    pub fn ino(&self) -> tyn_fs::tree::Ino {
-        self.pin.ino()
+    pub fn pin(&self) -> &Pin {
+        &self.pin
     }
 }
 
