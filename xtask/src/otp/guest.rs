@@ -29,11 +29,15 @@ pub(super) fn run(
 ) -> Result<(String, String)> {
     debian::ensure_program("qemu-system-x86_64", "qemu-system-x86")?;
     let image = image(selected, expected, options, root)?;
+    let kernel = match &options.kernel {
+        Some(kernel) => kernel.clone(),
+        None => kernel::build()?,
+    };
     let config = Config {
         cpus: options.cpus,
         memory: lab::mib(options.memory),
         append: if options.trace { "trace" } else { "" }.to_owned(),
-        ..Config::new(&kernel::build()?, &image)
+        ..Config::new(&kernel, &image)
     };
     let out = transcript("tyn", selected)?;
     let mut vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;

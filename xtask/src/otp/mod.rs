@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// How many minutes a suite may take
     #[arg(long, default_value_t = 60)]
     limit: u64,
+    /// Kernel to boot instead of the one that is built here
+    #[arg(long, value_name = "PATH")]
+    kernel: Option<PathBuf>,
     /// Keep what the kernel refused beside the transcript
     #[arg(long)]
     trace: bool,
@@ -51,6 +54,7 @@ impl Default for Options {
             memory: 2048,
             scale: None,
             limit: 60,
+            kernel: None,
             trace: false,
         }
     }
