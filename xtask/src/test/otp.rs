@@ -6,7 +6,12 @@ use super::Tally;
 use crate::otp::{self, suites};
 
 /// What is run here; all others by command.
-const SUITES: &[&str] = &["emulator/os_signal"];
+const SUITES: &[&str] = &[
+    "emulator/os_signal",
+    "emulator/port_bif",
+    "kernel/os",
+    "kernel/prim_file",
+];
 
 /// Runs them; each case that passes on Linux is a test.
 pub(super) fn run() -> Result<Tally> {
