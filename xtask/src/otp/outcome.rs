@@ -13,7 +13,7 @@ use crate::paths;
 /// How the cases of one run ended.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
-    /// Each case with its worst outcome: it may run in several groups.
+    /// Each case with the outcome that counts: it may run in several groups.
     cases: BTreeMap<String, String>,
     ended: bool,
 }
@@ -46,7 +46,7 @@ impl Outcomes {
 
     fn add(&mut self, case: &str, outcome: &str) {
         let known = self.cases.entry(case.to_owned()).or_default();
-        if known.is_empty() || known == OK || known == UNFINISHED {
+        if weight(outcome) >= weight(known) {
             outcome.clone_into(known);
         }
     }
@@ -66,6 +66,16 @@ impl Outcomes {
 }
 
 const UNFINISHED: &str = "unfinished";
+
+/// Which of a case's outcomes in several groups counts: a failure, else a success; where it is skipped, it says nothing.
+fn weight(outcome: &str) -> u8 {
+    match outcome {
+        "" | UNFINISHED => 0,
+        OK => 2,
+        _ if outcome.starts_with("skipped") => 1,
+        _ => 3,
+    }
+}
 
 impl fmt::Display for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,18 +216,19 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "noise\n@start a 5 ms\n\n@case a ok\n@start b\n@case b failed why\r\n\
-                        @start c\n@start d\n@case d ok\n@case d skipped x\n@result {1,1,{0,0}}\n";
+                        @start c\n@start d\n@case d ok\n@case d skipped x\n\
+                        @case b ok\n@case e skipped y\n@result {1,1,{0,0}}\n";
 
     #[test]
-    fn worst_outcome_of_a_case_counts() {
+    fn failure_counts_more_than_success_and_success_more_than_skipping() {
         let outcomes = Outcomes::parse(TEXT);
         assert!(outcomes.ended());
         let found: Vec<_> = outcomes.not_passed().collect();
         assert_eq!(
             found,
-            [("b", "failed why"), ("c", UNFINISHED), ("d", "skipped x")]
+            [("b", "failed why"), ("c", UNFINISHED), ("e", "skipped y")]
         );
-        assert_eq!(outcomes.to_string(), "1 passed, 1 skipped, 2 failed");
+        assert_eq!(outcomes.to_string(), "2 passed, 1 skipped, 2 failed");
     }
 
     #[test]
