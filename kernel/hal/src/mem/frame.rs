@@ -90,6 +90,16 @@ pub(crate) unsafe fn free_block(block: PhysAddr, order: usize) {
     free_list().lock().free((block.0 >> 12) as usize, order);
 }
 
+/// Returns how many pieces of a frame of the heap are in use: frames that no handle names have their count free for this.
+pub(crate) fn pieces(block: PhysAddr) -> u32 {
+    count(block.0 >> 12).load(Ordering::Relaxed)
+}
+
+/// Sets it; under the lock of the frame's list.
+pub(crate) fn set_pieces(block: PhysAddr, pieces: u32) {
+    count(block.0 >> 12).store(pieces, Ordering::Relaxed);
+}
+
 /// A handle on one 4096-byte frame. Clones share it (reference count in the frame table); the last drop frees it.
 ///
 /// User space may have the frame mapped and change it at any time, so its bytes are only ever copied, never
@@ -241,6 +251,12 @@ impl Drop for Frame {
             unsafe { free_block(self.phys(), 0) };
         }
     }
+}
+
+/// Returns whether no frame could be had for user data now.
+#[must_use]
+pub fn is_used_up() -> bool {
+    stats().free <= RESERVE.load(Ordering::Relaxed)
 }
 
 /// Frame counts.

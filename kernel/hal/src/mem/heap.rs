@@ -1,7 +1,8 @@
 //! The kernel heap: the global allocator.
 //!
 //! Small sizes come from free lists of powers of two (16 to 2048 bytes), cut from frames; larger ones are blocks of frames.
-//! Frames that were cut stay with their list.
+//! The frame table counts the pieces of a frame that are in use; a frame without any goes back when its list has as many
+//! free pieces besides.
 
 use alloc::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -14,15 +15,67 @@ use crate::sync::SpinLock;
 const MIN_SHIFT: usize = 4;
 const MAX_SHIFT: usize = 11;
 
-/// A free piece holds the address of the next.
-struct FreeList(Option<NonNull<FreePiece>>);
+/// The free pieces of one size: linked both ways, since all pieces of a frame leave together.
+struct FreeList {
+    first: Option<NonNull<FreePiece>>,
+    count: usize,
+}
 
+/// A free piece holds its neighbours' addresses.
 struct FreePiece {
     next: Option<NonNull<FreePiece>>,
+    previous: Option<NonNull<FreePiece>>,
 }
 
 // SAFETY: the pieces belong to the list.
 unsafe impl Send for FreeList {}
+
+impl FreeList {
+    const fn new() -> Self {
+        Self {
+            first: None,
+            count: 0,
+        }
+    }
+
+    /// Adds a piece.
+    ///
+    /// # Safety
+    /// The memory is the list's from now on; it is large and aligned enough for a [`FreePiece`].
+    unsafe fn push(&mut self, piece: NonNull<FreePiece>) {
+        let links = FreePiece {
+            next: self.first,
+            previous: None,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { piece.write(links) };
+        if let Some(mut next) = self.first {
+            // SAFETY: pieces on the list are initialised and the list's alone.
+            unsafe { next.as_mut() }.previous = Some(piece);
+        }
+        self.first = Some(piece);
+        self.count += 1;
+    }
+
+    /// Takes a piece off the list.
+    ///
+    /// # Safety
+    /// It is on this list.
+    unsafe fn remove(&mut self, piece: NonNull<FreePiece>) {
+        // SAFETY: pieces on the list are initialised and the list's alone.
+        let FreePiece { next, previous } = unsafe { piece.read() };
+        match previous {
+            // SAFETY: as above.
+            Some(mut previous) => unsafe { previous.as_mut() }.next = next,
+            None => self.first = next,
+        }
+        if let Some(mut next) = next {
+            // SAFETY: as above.
+            unsafe { next.as_mut() }.previous = previous;
+        }
+        self.count -= 1;
+    }
+}
 
 /// The global allocator.
 #[derive(Debug)]
@@ -53,31 +106,72 @@ fn source(layout: Layout) -> Source {
 impl Heap {
     pub(crate) const fn new() -> Self {
         Self {
-            lists: [const { SpinLock::new(FreeList(None)) }; MAX_SHIFT - MIN_SHIFT + 1],
+            lists: [const { SpinLock::new(FreeList::new()) }; MAX_SHIFT - MIN_SHIFT + 1],
         }
     }
 
     fn take(&self, list: usize) -> *mut u8 {
         let mut free = self.lists[list].lock();
-        if free.0.is_none() {
+        if free.first.is_none() {
             let Ok(block) = frame::allocate_block(0, Purpose::Kernel) else {
                 return ptr::null_mut();
             };
-            let piece_bytes = 1 << (list + MIN_SHIFT);
-            for offset in (0..4096).step_by(piece_bytes).rev() {
-                let piece = direct(PhysAddr(block.0 + offset as u64)).cast::<FreePiece>();
+            frame::set_pieces(block, 0);
+            for piece in pieces(block, list).rev() {
                 // SAFETY: the piece lies in a fresh frame that is the list's alone; frames are aligned more strictly.
-                unsafe { piece.write(FreePiece { next: free.0 }) };
-                free.0 = NonNull::new(piece);
+                unsafe { free.push(piece) };
             }
         }
-        let Some(piece) = free.0 else {
+        let Some(piece) = free.first else {
             return ptr::null_mut();
         };
-        // SAFETY: pieces on the list are initialised and the list's alone.
-        free.0 = unsafe { piece.as_ref() }.next;
+        // SAFETY: it is the first of the list.
+        unsafe { free.remove(piece) };
+        let block = frame_of(piece);
+        frame::set_pieces(block, frame::pieces(block) + 1);
         piece.as_ptr().cast()
     }
+
+    /// Takes a piece back.
+    ///
+    /// # Safety
+    /// It came from [`Heap::take`] of the same list, and nobody uses it any more.
+    unsafe fn give_back(&self, list: usize, piece: NonNull<FreePiece>) {
+        let mut free = self.lists[list].lock();
+        // SAFETY: the caller's promise.
+        unsafe { free.push(piece) };
+        let block = frame_of(piece);
+        let used = frame::pieces(block) - 1;
+        frame::set_pieces(block, used);
+        if used > 0 || free.count < 2 * pieces(block, list).len() {
+            return;
+        }
+        for piece in pieces(block, list) {
+            // SAFETY: none of the frame's pieces is in use, so all are on the list.
+            unsafe { free.remove(piece) };
+        }
+        drop(free);
+        // SAFETY: nothing refers to the frame any more.
+        unsafe { frame::free_block(block, 0) };
+    }
+}
+
+/// Returns the pieces that a frame is cut into.
+fn pieces(
+    block: PhysAddr,
+    list: usize,
+) -> impl DoubleEndedIterator<Item = NonNull<FreePiece>> + ExactSizeIterator {
+    let shift = list + MIN_SHIFT;
+    let first = direct(block);
+    (0..4096 >> shift).map(move |i: usize| {
+        NonNull::new(first.wrapping_add(i << shift).cast())
+            .expect("invariant: the direct map does not begin at 0")
+    })
+}
+
+/// Returns the frame that a piece lies in.
+fn frame_of(piece: NonNull<FreePiece>) -> PhysAddr {
+    PhysAddr(phys_of_direct(piece.as_ptr().cast()).0 & !0xfff)
 }
 
 // SAFETY: memory from a list or the frame allocator is unused, large and aligned enough, and stays valid until freed.
@@ -95,11 +189,10 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         match source(layout) {
             Source::List(list) => {
-                let mut free = self.lists[list].lock();
-                let piece = memory.cast::<FreePiece>();
-                // SAFETY: the caller gives the piece back; it is large and aligned enough for the link.
-                unsafe { piece.write(FreePiece { next: free.0 }) };
-                free.0 = NonNull::new(piece);
+                if let Some(piece) = NonNull::new(memory.cast()) {
+                    // SAFETY: the caller gives the piece back.
+                    unsafe { self.give_back(list, piece) };
+                }
             }
             Source::Frames(order) => {
                 // SAFETY: the caller gives the block back, which came from `allocate_block` with this order.

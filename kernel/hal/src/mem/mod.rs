@@ -15,7 +15,7 @@ mod string;
 mod tlb;
 
 pub use dma::DmaRegion;
-pub use frame::{Frame, OutOfMemory, Stats, stats};
+pub use frame::{Frame, OutOfMemory, Stats, is_used_up, stats};
 pub(crate) use kernel_map::KernelStack;
 pub use paging::{Mapping, PageTable, Perms};
 pub use region::{IoPort, Mmio};
