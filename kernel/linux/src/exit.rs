@@ -18,6 +18,7 @@ use tyn_proc::{ChildEvent, ExitStatus, Exited, Times};
 use crate::file::FdTable;
 use crate::kernel::kernel;
 use crate::mm::Mm;
+use crate::oom;
 use crate::process::{EXITING, Process};
 use crate::signal;
 use crate::thread::Thread;
@@ -76,11 +77,13 @@ pub(crate) fn report_change(process: &Process, event: ChildEvent) {
 
 /// Gives back what a zombie does not need. Nothing here runs under a lock: files may take any on their way out.
 fn release(process: &Process) {
+    let giving_back = oom::GivingBack::begin();
     let nothing = Mm::nothing();
     nothing.activate();
     let mm = core::mem::replace(&mut *process.mm.lock(), nothing);
     process.release_vfork_parent();
     drop(mm);
+    drop(giving_back);
     let files = core::mem::replace(&mut *process.files.lock(), Arc::new(FdTable::new()));
     drop(files);
 }

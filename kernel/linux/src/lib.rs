@@ -25,6 +25,7 @@ pub mod limits;
 mod lock;
 pub mod mm;
 pub mod net;
+mod oom;
 pub mod pipe;
 pub mod process;
 pub mod random;

@@ -18,7 +18,7 @@ pub enum BadAccess {
     Forbidden,
     /// Past the end of the mapped file: SIGBUS, `BUS_ADRERR`.
     PastEnd,
-    /// No memory is left: the process is killed (SIGKILL).
+    /// No memory is left: some process is killed (SIGKILL), and the access is tried again.
     OutOfMemory,
 }
 

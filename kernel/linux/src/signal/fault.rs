@@ -7,7 +7,7 @@ use tyn_trace::Event;
 use super::deliver;
 use crate::cx::Cx;
 use crate::mm::BadAccess;
-use crate::trace;
+use crate::{oom, trace};
 
 /// What `struct sigcontext` says of the last fault of a thread that became a signal; later frames repeat it, as on Linux.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,12 +60,7 @@ pub fn page_fault(cx: &Cx<'_>, fault: PageFault, bad: BadAccess) {
         BadAccess::NotMapped => (Signal::SIGSEGV, code::SEGV_MAPERR),
         BadAccess::Forbidden => (Signal::SIGSEGV, code::SEGV_ACCERR),
         BadAccess::PastEnd => (Signal::SIGBUS, code::BUS_ADRERR),
-        BadAccess::OutOfMemory => {
-            let pid = cx.process.pid.0;
-            trace::event(cx.thread.tid(), Event::OutOfMemory { pid });
-            cx.process.exit_group(u32::from(Signal::SIGKILL.number()));
-            return;
-        }
+        BadAccess::OutOfMemory => return oom::make_room(cx),
     };
     cx.thread.signals.own.lock().fault = fault.details();
     post(cx, SigInfo::from_fault(signal, code, fault.addr));

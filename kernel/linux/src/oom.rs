@@ -1,0 +1,83 @@
+//! What happens when a page is needed and no frame is left: a process gives up its memory for the others.
+//!
+//! As on Linux that is the one with the most memory, whoever asked; init is spared while there is another, since its end is
+//! the machine's. The thread that asked tries again until the memory of whoever was chosen is back.
+
+use alloc::sync::Arc;
+use core::ops::Bound;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use tyn_abi::Pid;
+use tyn_abi::signal::Signal;
+use tyn_hal::mem;
+use tyn_trace::Event;
+
+use crate::cx::Cx;
+use crate::exit::INIT;
+use crate::kernel::kernel;
+use crate::process::Process;
+use crate::{sched, trace};
+
+/// Processes that have ended and are giving their memory back.
+static GIVING_BACK: AtomicUsize = AtomicUsize::new(0);
+
+/// Says, while it lives, that memory is about to be free.
+#[derive(Debug)]
+pub(crate) struct GivingBack(());
+
+impl GivingBack {
+    /// Begins; before the process shows no memory any more.
+    pub(crate) fn begin() -> Self {
+        GIVING_BACK.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for GivingBack {
+    fn drop(&mut self) {
+        GIVING_BACK.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Makes room for the page that the current thread needs, before it tries again. The caller holds no lock.
+pub(crate) fn make_room(cx: &Cx<'_>) {
+    if let Some(victim) = choose() {
+        let pid = victim.pid.0;
+        trace::event(cx.thread.tid(), Event::OutOfMemory { pid });
+        victim.exit_group(u32::from(Signal::SIGKILL.number()));
+    }
+    if !cx.thread.is_killed() {
+        sched::yield_now(cx.thread);
+    }
+}
+
+/// Chooses who is to end; nobody while somebody who is ending still has memory, or there is some again.
+fn choose() -> Option<Arc<Process>> {
+    let mut largest: Option<(u64, Arc<Process>)> = None;
+    let mut last = Pid(0);
+    // One after the other and not under the lock of the table: it needs no memory, and other locks are taken.
+    while let Some(process) = after(last) {
+        last = process.pid;
+        let resident = process.mm().resident();
+        if resident > 0 && (process.is_exiting() || process.threads.lock().is_empty()) {
+            return None;
+        }
+        // Init counts as the smallest of all.
+        let size = if process.pid == INIT { 0 } else { 1 + resident };
+        if resident > 0 && largest.as_ref().is_none_or(|(most, _)| size > *most) {
+            largest = Some((size, process));
+        }
+    }
+    // Asked last, in this order: whoever was seen without memory above had begun by then, and who has done so left some.
+    let is_coming = GIVING_BACK.load(Ordering::SeqCst) > 0;
+    if is_coming || !mem::is_used_up() {
+        return None;
+    }
+    largest.map(|(_, process)| process)
+}
+
+fn after(pid: Pid) -> Option<Arc<Process>> {
+    let processes = kernel().processes.lock();
+    let mut later = processes.range((Bound::Excluded(pid), Bound::Unbounded));
+    later.next().map(|(_, process)| Arc::clone(process))
+}
