@@ -8,6 +8,7 @@ mod command;
 mod debian;
 mod demo;
 mod example;
+mod fuzz;
 mod kernel;
 mod lab;
 mod otp;
@@ -51,6 +52,8 @@ enum Task {
     Demo(demo::Options),
     /// Boot the example many times; each boot must serve
     Soak(soak::Options),
+    /// Make random system calls in a guest: it must not panic, hang or lose memory
+    Fuzz(fuzz::Options),
     /// Check format, lints, layers, unsafe code and generated docs
     Check,
     /// Write docs/abi/README.md from the system-call table
@@ -104,6 +107,7 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Demo(options) => demo::demo(options),
         Task::Soak(options) => soak::soak(options),
+        Task::Fuzz(options) => fuzz::fuzz(options),
         Task::Check => check::check(),
         Task::AbiDocs => abi_docs::write(),
         Task::Bench(command) => bench::run(&command),

@@ -2,6 +2,7 @@
 
 pub(crate) mod abi;
 mod cli;
+mod fuzz;
 mod host;
 mod otp;
 mod selftest;
@@ -52,6 +53,7 @@ const SUITES: &[Suite] = &[
     ("abi", abi::run),
     ("cli", cli::run),
     ("tty", tty::run),
+    ("fuzz", fuzz::run),
     ("vm", vm::run),
     ("otp", otp::run),
 ];

@@ -1,0 +1,101 @@
+/* The sets of flags and values that arguments are taken from: the real ones, and numbers near them. */
+#include "fuzz.h"
+#include <asm/ioctls.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/futex.h>
+#include <linux/memfd.h>
+#include <linux/openat2.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+enum use { FLAGS, VALUES };
+
+struct values {
+    enum use use;
+    int count;
+    const u64 *values;
+};
+
+#define SET_OF(set, kind, ...)                                                                     \
+    [set - SET] = {kind, sizeof((u64[]){__VA_ARGS__}) / 8, (const u64[]){__VA_ARGS__}}
+
+static const struct values sets[] = {
+    SET_OF(READ_FLAGS, VALUES, 0, 0, 0, O_RDWR, O_WRONLY, O_NONBLOCK, O_DIRECTORY, O_PATH, O_CLOEXEC | O_RDWR),
+    SET_OF(OPEN_FLAGS, FLAGS, O_WRONLY, O_RDWR, O_CREAT, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_NONBLOCK, O_NONBLOCK,
+           O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC, 010000000, O_TMPFILE, O_SYNC, O_DIRECT),
+    SET_OF(AT_FLAGS, FLAGS, 0, 0, 0, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH, 0x2000),
+    SET_OF(MMAP_PROT, VALUES, 3, 3, 3, 3, 1, 2, 0, 4, 5, 7, 3 | PROT_GROWSDOWN),
+    SET_OF(MMAP_FLAGS, VALUES, 0x22, 0x22, 0x32, 0x32, 0x32, 0x02, 0x12, 0x12, 0x01, 0x11, 0x11, 0x21, 0x31, 0x03, 0x13,
+           MAP_FIXED_NOREPLACE | 0x22, MAP_NORESERVE | 0x22, MAP_POPULATE | 0x32, MAP_POPULATE | 0x11, MAP_GROWSDOWN | 0x32,
+           MAP_STACK | 0x22, MAP_LOCKED | 0x32, MAP_NONBLOCK | 0x22, MAP_HUGETLB | 0x22, 0, 0x10),
+    SET_OF(MREMAP_FLAGS, FLAGS, MREMAP_MAYMOVE, MREMAP_MAYMOVE, MREMAP_FIXED, 4),
+    SET_OF(MADVICE, VALUES, 0, 1, 2, 3, 4, 4, 4, 8, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25),
+    SET_OF(MSYNC_FLAGS, FLAGS, MS_ASYNC, MS_SYNC, MS_INVALIDATE),
+    SET_OF(SOCKET_DOMAIN, VALUES, AF_UNIX, AF_UNIX, AF_INET, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, 0),
+    SET_OF(SOCKET_TYPE, VALUES, SOCK_STREAM, SOCK_STREAM | SOCK_NONBLOCK, SOCK_DGRAM, SOCK_DGRAM | SOCK_CLOEXEC,
+           SOCK_DGRAM | SOCK_NONBLOCK, SOCK_SEQPACKET, SOCK_RAW),
+    SET_OF(SOCKET_PROTOCOL, VALUES, 0, 0, 0, 6, 17, 1, 255),
+    SET_OF(SOCKET_LEVEL, VALUES, SOL_SOCKET, SOL_SOCKET, SOL_SOCKET, 0, 6, 17, 41, 270),
+    SET_OF(SOCKET_OPTION, VALUES, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 17, 18, 20, 21, 26, 27, 29, 30, 31, 32,
+           33, 38, 39, 44, 45, 46, 66, 67),
+    SET_OF(MESSAGE_FLAGS, FLAGS, MSG_PEEK, MSG_DONTWAIT, MSG_DONTWAIT, MSG_DONTWAIT, MSG_TRUNC, MSG_WAITALL, MSG_OOB,
+           MSG_NOSIGNAL, MSG_CMSG_CLOEXEC, MSG_MORE, MSG_EOR, MSG_CTRUNC, MSG_ERRQUEUE, MSG_WAITFORONE),
+    SET_OF(SHUTDOWN_HOW, VALUES, 0, 1, 2, 3),
+    SET_OF(FCNTL_COMMAND, VALUES, F_DUPFD, F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLK, F_SETLKW,
+           F_SETOWN, F_GETOWN, F_SETSIG, F_GETSIG, F_SETLEASE, F_NOTIFY, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ, 1033,
+           1034, 36, 37, 38, 15, 16),
+    SET_OF(IOCTL_COMMAND, VALUES, FIONREAD, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, FIOASYNC, TCGETS, TCSETS, TCSETSW, TCSETSF,
+           TIOCGWINSZ, TIOCSWINSZ, TIOCGPGRP, TIOCSPGRP, TIOCSCTTY, TIOCNOTTY, TIOCGSID, TCFLSH, TCSBRK, TCXONC, TIOCSTI,
+           TIOCOUTQ, TIOCGPTN, TIOCSPTLCK, FICLONE, FIGETBSZ, FS_IOC_GETFLAGS, 0x8910, 0x8912, 0x8913, 0x8915, 0x8927),
+    SET_OF(FUTEX_OP, VALUES, 0, 1, 3, 4, 5, 9, 10, 128, 128, 129, 129, 131, 132, 133, 137, 138, 265, 393, 6, 7, 11, 13),
+    SET_OF(CLOCK, VALUES, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11),
+    SET_OF(TIMER_FLAGS, FLAGS, 1, 2),
+    SET_OF(SIG_HOW, VALUES, 0, 1, 1, 2),
+    SET_OF(WAIT_OPTIONS, FLAGS, 1, 1, 1, 2, 4, 8, 0x01000000, 0x20000000, 0x40000000, 0x80000000),
+    SET_OF(ID_TYPE, VALUES, 0, 1, 2, 3),
+    SET_OF(WHENCE, VALUES, 0, 1, 2, 3, 4, 5),
+    SET_OF(EPOLL_OP, VALUES, 1, 1, 1, 2, 3, 3),
+    SET_OF(PIPE_FLAGS, FLAGS, O_CLOEXEC, O_NONBLOCK, O_NONBLOCK, O_DIRECT, O_EXCL),
+    SET_OF(FLOCK_OP, FLAGS, 1, 2, 4, 8),
+    SET_OF(FALLOC_MODE, FLAGS, 1, 2, 3, 8, 16, 32, 64),
+    SET_OF(PRCTL_OP, VALUES, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS,
+           PR_SET_KEEPCAPS, PR_GET_TIMING, PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_GET_SECUREBITS, PR_SET_TIMERSLACK,
+           PR_GET_TIMERSLACK, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS,
+           PR_GET_TID_ADDRESS, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_SET_MM, PR_SET_VMA),
+    SET_OF(ARCH_OP, VALUES, 0x1001, 0x1002, 0x1003, 0x1004, 0x1011, 0x1012, 0x2001),
+    SET_OF(RESOURCE, VALUES, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16),
+    SET_OF(RENAME_FLAGS, FLAGS, 1, 2, 4),
+    SET_OF(MEMFD_FLAGS, FLAGS, 1, 2, 4, 8),
+    SET_OF(RANDOM_FLAGS, FLAGS, 1, 2, 4),
+    SET_OF(RW_FLAGS, FLAGS, 1, 2, 4, 8, 16),
+    SET_OF(STATX_MASK, FLAGS, 0x7ff, 0x800, 0x1000, 0x80000000),
+    SET_OF(ITIMER_WHICH, VALUES, 0, 1, 2, 3),
+    SET_OF(ADVICE, VALUES, 0, 1, 2, 3, 4, 5, 6),
+    SET_OF(RANGE_FLAGS, FLAGS, 1, 2, 4),
+    SET_OF(SCHED_POLICY, VALUES, 0, 1, 2, 3, 5, 6, 0x40000000),
+    SET_OF(MLOCK_FLAGS, FLAGS, 1, 2, 4),
+    SET_OF(ACCESS_MODE, FLAGS, 1, 2, 4),
+    SET_OF(CLOSE_FLAGS, FLAGS, 2, 4),
+    SET_OF(EVENT_FLAGS, FLAGS, 1, O_CLOEXEC, O_NONBLOCK, O_NONBLOCK),
+};
+
+u64 from_set(struct rng *r, int set) {
+    const struct values *v = &sets[set - SET];
+    u64 value = 0;
+    if (v->use == VALUES) {
+        value = v->values[below(r, v->count)];
+    } else {
+        for (u64 n = below(r, 5); n > 0; n--)
+            value |= v->values[below(r, v->count)];
+    }
+    if (one_in(r, 24))
+        value ^= 1ul << below(r, 32);
+    if (one_in(r, 200))
+        value = next(r);
+    return value;
+}
