@@ -58,7 +58,8 @@ fn choose() -> Option<Arc<Process>> {
     // One after the other and not under the lock of the table: it needs no memory, and other locks are taken.
     while let Some(process) = after(last) {
         last = process.pid;
-        let resident = process.mm().resident();
+        // Under the lock, not by a handle of our own: that could be the last, and the memory come back later than announced.
+        let resident = process.mm.lock().resident();
         if resident > 0 && (process.is_exiting() || process.threads.lock().is_empty()) {
             return None;
         }

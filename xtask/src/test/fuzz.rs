@@ -7,7 +7,7 @@ use super::Tally;
 use crate::fuzz::{self, Options};
 
 /// What is run: seed, calls, CPUs, MiB of memory.
-const RUNS: &[(u64, u64, u32, u64)] = &[(1, 100_000, 4, 512), (2, 40_000, 2, 128)];
+const RUNS: &[(u64, u64, u32, u64)] = &[(1, 60_000, 4, 512), (2, 20_000, 2, 128)];
 
 /// Runs the fuzzer on this Linux, then in guests.
 pub(super) fn run() -> Result<Tally> {
