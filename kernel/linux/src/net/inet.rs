@@ -221,7 +221,7 @@ impl File for InetSocket {
 
     fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
         operate(|stack| match self.protocol {
-            Protocol::Tcp => stack.tcp_send(self.id, src),
+            Protocol::Tcp => stack.tcp_send(self.id, src, false),
             Protocol::Udp => stack.udp_send(self.id, None, src),
         })
     }
@@ -373,7 +373,10 @@ impl Socket for InetSocket {
         }
         match self.protocol {
             // The address of a connected stream is ignored, as on Linux.
-            Protocol::Tcp => operate(|stack| stack.tcp_send(self.id, src)),
+            Protocol::Tcp => {
+                let more = message.flags.contains(MsgFlags::MORE);
+                operate(|stack| stack.tcp_send(self.id, src, more))
+            }
             Protocol::Udp => {
                 let to = message.address.as_deref().map(decode).transpose()?;
                 operate(|stack| stack.udp_send(self.id, to, src))

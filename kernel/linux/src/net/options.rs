@@ -38,8 +38,6 @@ pub(crate) struct IpSwitches {
     pub(super) receives_ttl: AtomicBool,
     /// `IP_RECVTOS`.
     pub(super) receives_tos: AtomicBool,
-    /// `TCP_CORK`.
-    corked: AtomicBool,
 }
 
 impl IpSwitches {
@@ -48,7 +46,6 @@ impl IpSwitches {
         Self {
             receives_ttl: copy(&self.receives_ttl),
             receives_tos: copy(&self.receives_tos),
-            corked: AtomicBool::new(false),
         }
     }
 }
@@ -123,6 +120,10 @@ pub(super) fn get(
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))
         }
+        _ if socket.protocol == Protocol::Tcp => {
+            let _ = unknown(cx, level, name);
+            Err(Errno::EOPNOTSUPP)
+        }
         _ => Err(unknown(cx, level, name)),
     }
 }
@@ -155,7 +156,7 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
     let is_open = !matches!(status, TcpStatus::Closed | TcpStatus::Listen);
     Ok(Some(word(match name {
         TCP_NODELAY => options.no_delay.into(),
-        TCP_CORK => socket.switches.corked.load(Ordering::Relaxed).into(),
+        TCP_CORK => options.is_corked.into(),
         TCP_MAXSEG => {
             if is_open {
                 ETHERNET_MSS
@@ -299,15 +300,7 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
     };
     match name {
         TCP_NODELAY => change(&mut |o| o.no_delay = number != 0),
-        TCP_CORK => {
-            // Corking only delays partial segments; clearing it lets them go, as NODELAY does.
-            socket.switches.corked.store(number != 0, Ordering::Relaxed);
-            if number == 0 {
-                change(&mut |_| {})
-            } else {
-                Ok(())
-            }
-        }
+        TCP_CORK => change(&mut |o| o.is_corked = number != 0),
         TCP_KEEPIDLE => {
             let time = in_seconds()?;
             change(&mut |o| o.keep_idle = time)

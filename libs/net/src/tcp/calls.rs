@@ -240,11 +240,18 @@ impl Stack {
         }
     }
 
-    /// Sends what fits of `src` and returns its length.
+    /// Sends what fits of `src` and returns its length. With `more` (`MSG_MORE`) or a corked socket (`TCP_CORK`) the part of it
+    /// that fills no segment is held back until more comes, the socket is uncorked or closed, or 200 ms have passed.
     ///
     /// # Errors
     /// `EAGAIN` when nothing fits now; `EPIPE` when no more can be sent; `EFAULT`, and a pending error.
-    pub fn tcp_send(&mut self, id: SocketId, src: &mut dyn Source) -> Result<usize, Errno> {
+    pub fn tcp_send(
+        &mut self,
+        id: SocketId,
+        src: &mut dyn Source,
+        more: bool,
+    ) -> Result<usize, Errno> {
+        let now = self.out.now;
         let socket = self.tcp(id)?;
         if let Some(error) = socket.error.take() {
             self.report(id, Events::empty());
@@ -259,7 +266,12 @@ impl Stack {
             _ => return Err(Errno::EPIPE),
         };
         let is_empty = src.remaining() == 0;
-        let sent = connection.send(src)?;
+        let sent = if more || socket.options.is_corked {
+            connection.send_held(src, now)?
+        } else {
+            connection.release_held();
+            connection.send(src)?
+        };
         if sent == 0 && !is_empty {
             return Err(Errno::EAGAIN);
         }
@@ -348,6 +360,7 @@ impl Stack {
                 socket.is_read_shut |= read;
                 if write && !socket.is_write_shut {
                     socket.is_write_shut = true;
+                    connection.release_held();
                     connection.socket_mut().close();
                 }
             }
@@ -403,6 +416,7 @@ impl Stack {
         if connection.is_connecting() || is_reset {
             return self.reset(id);
         }
+        connection.release_held();
         connection.socket_mut().close();
         socket.is_orphan = true;
         self.enqueue(id);
@@ -501,7 +515,7 @@ impl Stack {
     /// `EINVAL` when it listens.
     pub fn tcp_queues(&mut self, id: SocketId) -> Result<(usize, usize), Errno> {
         Ok(match &self.tcp(id)?.state {
-            TcpState::Open(c) => (c.receive_queue(), c.socket().send_queue()),
+            TcpState::Open(c) => (c.receive_queue(), c.send_queue()),
             TcpState::Ended { unread, taken } => (unread.len() - taken, 0),
             TcpState::Idle => (0, 0),
             TcpState::Listening(_) => return Err(Errno::EINVAL),
@@ -526,7 +540,14 @@ impl Stack {
         change: impl FnOnce(&mut TcpOptions),
     ) -> Result<(), Errno> {
         let socket = self.tcp(id)?;
+        let was_corked = socket.options.is_corked;
         change(&mut socket.options);
+        if was_corked
+            && !socket.options.is_corked
+            && let TcpState::Open(connection) = &mut socket.state
+        {
+            connection.release_held();
+        }
         let (shares, port) = (socket.options.reuses_address, socket.local.port());
         self.ports_tcp.set_shares(id, port, shares);
         self.enqueue(id);

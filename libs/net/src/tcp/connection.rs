@@ -47,7 +47,16 @@ pub(crate) struct Connection {
     /// When an orphan stops waiting for the peer's FIN.
     pub(crate) abandoned_at: Option<Nanos>,
     pub(crate) handshake: Handshake,
+    /// Less than a segment that was sent but is held back (`TCP_CORK`, `MSG_MORE`). The send queue has room for it.
+    held: Vec<u8>,
+    /// When what is held goes out at the latest.
+    pub(crate) held_until: Option<Nanos>,
 }
+
+/// How long part of a segment is held back (`tcp(7)`, `TCP_CORK`).
+const HOLD_FOR: Nanos = Nanos(200_000_000);
+/// Bytes of a segment; less is held back.
+const SEGMENT: usize = 1460;
 
 impl Connection {
     /// Makes a connection in state CLOSED.
@@ -75,7 +84,56 @@ impl Connection {
             last_readable: 0,
             abandoned_at: None,
             handshake: Handshake::Unreported,
+            held: Vec::new(),
+            held_until: None,
         }
+    }
+
+    /// Returns how many bytes wait to be sent or acknowledged.
+    pub(crate) fn send_queue(&self) -> usize {
+        self.socket().send_queue() + self.held.len()
+    }
+
+    /// Lets go what is held back.
+    pub(crate) fn release_held(&mut self) {
+        self.held_until = None;
+        let held = core::mem::take(&mut self.held);
+        // It has room there, unless the peer is gone.
+        let _ = self.socket_mut().send_slice(&held);
+    }
+
+    /// Lets go what is held back if its time has come.
+    pub(crate) fn release_due(&mut self, now: Nanos) {
+        if self.held_until.is_some_and(|at| at <= now) {
+            self.release_held();
+        }
+    }
+
+    /// Takes bytes from `src` of which part of a segment is held back; returns how many.
+    pub(crate) fn send_held(&mut self, src: &mut dyn Source, now: Nanos) -> Result<usize, Errno> {
+        let socket = self.socket();
+        let free = socket.send_capacity() - socket.send_queue() - self.held.len();
+        let taken = src.remaining().min(free);
+        let before = self.held.len();
+        self.held.try_reserve(taken).map_err(|_| Errno::ENOBUFS)?;
+        self.held.resize(before + taken, 0);
+        if let Err(errno) = src.read_exact(self.held.get_mut(before..).unwrap_or_default()) {
+            self.held.truncate(before);
+            return Err(errno);
+        }
+        let mut bytes = core::mem::take(&mut self.held);
+        let whole = bytes.len() / SEGMENT * SEGMENT;
+        let rest = bytes.split_off(whole);
+        self.socket_mut()
+            .send_slice(&bytes)
+            .map_err(|_| Errno::EPIPE)?;
+        if rest.is_empty() {
+            self.held_until = None;
+        } else if self.held_until.is_none() || whole > 0 {
+            self.held_until = Some(now + HOLD_FOR);
+        }
+        self.held = rest;
+        Ok(taken)
     }
 
     pub(crate) fn socket(&self) -> &tcp::Socket<'static> {
@@ -118,7 +176,7 @@ impl Connection {
     /// Returns whether enough of the send queue is free to be worth a write: a third, as on Linux.
     pub(crate) fn is_writable(&self) -> bool {
         let socket = self.socket();
-        let free = socket.send_capacity() - socket.send_queue();
+        let free = socket.send_capacity() - self.send_queue();
         socket.may_send() && free * 3 >= socket.send_capacity()
     }
 

@@ -37,6 +37,8 @@ pub struct TcpOptions {
     pub keep_count: u32,
     /// `TCP_NODELAY`: do not hold back small segments.
     pub no_delay: bool,
+    /// `TCP_CORK`: hold back what fills no segment.
+    pub is_corked: bool,
     /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged; zero is the default of about 15 minutes.
     pub user_timeout: Nanos,
     /// `SO_LINGER`; zero closes by a reset.
@@ -62,6 +64,7 @@ impl TcpOptions {
     pub const fn new(buffer: usize) -> Self {
         Self {
             reuses_address: false,
+            is_corked: false,
             keeps_alive: false,
             keep_idle: Nanos(7200 * Nanos::PER_SEC),
             keep_interval: Nanos(75 * Nanos::PER_SEC),

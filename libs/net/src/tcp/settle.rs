@@ -61,6 +61,7 @@ impl Stack {
             return 0;
         };
         connection.is_queued = false;
+        connection.release_due(self.out.now);
         connection.tune(&socket.options, socket.is_orphan, self.out.now);
         let path = connection.path;
         let iface = match path {
@@ -118,7 +119,8 @@ impl Stack {
             let at = iface.poll_at(instant(now), &connection.set).map(nanos);
             at.map(|at| if at <= now { now + RELUCTANCE } else { at })
         };
-        let due = [due, connection.abandoned_at].into_iter().flatten().min();
+        let due = [due, connection.abandoned_at, connection.held_until];
+        let due = due.into_iter().flatten().min();
         if after == After::Output(true) && is_waiting_out(connection, due, now) {
             return self.finish(id, Fate::TimeWait);
         }

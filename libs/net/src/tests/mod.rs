@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod cork;
 mod dhcp;
 mod hostile;
 mod scale;
@@ -321,7 +322,7 @@ pub(crate) fn options() -> TcpOptions {
 }
 
 pub(crate) fn send(stack: &mut Stack, id: SocketId, mut data: &[u8]) -> Result<usize, Errno> {
-    stack.tcp_send(id, &mut data)
+    stack.tcp_send(id, &mut data, false)
 }
 
 pub(crate) fn receive(stack: &mut Stack, id: SocketId, max: usize) -> Result<Vec<u8>, Errno> {

@@ -229,7 +229,7 @@ fn source_that_cannot_be_read_sends_nothing() {
     w.settle();
     assert_eq!(w.frames, 0);
     let (client, server) = w.pair();
-    assert_eq!(w.a.tcp_send(client, &mut Bad), Err(Errno::EFAULT));
+    assert_eq!(w.a.tcp_send(client, &mut Bad, false), Err(Errno::EFAULT));
     w.settle();
     assert_eq!(receive(&mut w.b, server, 9), Err(Errno::EAGAIN));
 }

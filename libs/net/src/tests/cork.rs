@@ -1,0 +1,81 @@
+//! Holding back what fills no segment (`TCP_CORK`, `MSG_MORE`).
+
+use super::*;
+
+fn corked() -> (World, SocketId, SocketId) {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    w.a.tcp_change_options(a, |o| o.is_corked = true).unwrap();
+    assert_eq!(send(&mut w.a, a, b"head"), Ok(4));
+    assert_eq!(send(&mut w.a, a, b"body"), Ok(4));
+    w.settle();
+    assert_eq!(receive(&mut w.b, b, 100), Err(Errno::EAGAIN));
+    assert_eq!(w.a.tcp_queues(a), Ok((0, 8)));
+    (w, a, b)
+}
+
+#[test]
+fn corked_bytes_go_together_when_the_cork_is_out() {
+    let (mut w, a, b) = corked();
+    w.a.tcp_change_options(a, |o| o.is_corked = false).unwrap();
+    w.settle();
+    assert_eq!(receive(&mut w.b, b, 100), Ok(b"headbody".to_vec()));
+}
+
+#[test]
+fn corked_bytes_go_after_200_ms() {
+    let (mut w, _, b) = corked();
+    w.pass(ms(150));
+    assert_eq!(receive(&mut w.b, b, 100), Err(Errno::EAGAIN));
+    w.pass(ms(60));
+    assert_eq!(receive(&mut w.b, b, 100), Ok(b"headbody".to_vec()));
+}
+
+#[test]
+fn corked_bytes_go_before_the_end() {
+    let (mut w, a, b) = corked();
+    w.a.tcp_shutdown(a, false, true).unwrap();
+    w.settle();
+    assert_eq!(receive(&mut w.b, b, 100), Ok(b"headbody".to_vec()));
+    assert_eq!(receive(&mut w.b, b, 100), Ok(Vec::new()));
+}
+
+/// Receives what comes within 100 ms; returns how much that is.
+fn all(w: &mut World, b: SocketId) -> usize {
+    let mut count = 0;
+    for _ in 0..10 {
+        w.pass(ms(10));
+        while let Ok(bytes) = receive(&mut w.b, b, 9000) {
+            count += bytes.len();
+        }
+    }
+    count
+}
+
+#[test]
+fn whole_segments_are_not_held_back() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    let data = alloc::vec![7; 4000];
+    assert_eq!(w.a.tcp_send(a, &mut &data[..], true), Ok(4000));
+    assert_eq!(all(&mut w, b), 2920);
+    assert_eq!(send(&mut w.a, a, b"end"), Ok(3));
+    assert_eq!(all(&mut w, b), 1083);
+}
+
+#[test]
+fn held_bytes_count_as_queued() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    let mut sent = 0;
+    while let Ok(n) = w.a.tcp_send(a, &mut &[1; 1000][..], true) {
+        sent += n;
+    }
+    assert_eq!(w.a.tcp_send(a, &mut &[1; 1][..], false), Err(Errno::EAGAIN));
+    let mut received = 0;
+    for _ in 0..100 {
+        w.pass(ms(50));
+        received += receive(&mut w.b, b, 9000).map_or(0, |d| d.len());
+    }
+    assert_eq!(received, sent);
+}
