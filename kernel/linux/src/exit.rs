@@ -20,6 +20,7 @@ use crate::kernel::kernel;
 use crate::mm::Mm;
 use crate::oom;
 use crate::process::{EXITING, Process};
+use crate::sched;
 use crate::signal;
 use crate::thread::Thread;
 
@@ -40,12 +41,13 @@ pub fn thread_exited(thread: &Arc<Thread>, wait_status: u32) {
     };
     process.thread_events.notify(Events::IN);
     if is_last {
-        end(process, wait_status);
+        end(thread, wait_status);
     }
 }
 
-/// Ends a process whose last thread is leaving with `wait_status`.
-fn end(process: &Arc<Process>, wait_status: u32) {
+/// Ends a process whose last thread, the current one, is leaving with `wait_status`.
+fn end(thread: &Arc<Thread>, wait_status: u32) {
+    let process = thread.process();
     let word = match process.exit.load(Ordering::SeqCst) {
         0 => wait_status,
         exit => (exit & !EXITING) as u32,
@@ -55,7 +57,8 @@ fn end(process: &Arc<Process>, wait_status: u32) {
         power::report(format_args!("exit {}", status.to_shell_code()));
         power::off();
     }
-    release(process);
+    sched::charge_current(thread);
+    release(thread, process);
     let exited = kernel()
         .family
         .lock()
@@ -76,13 +79,15 @@ pub(crate) fn report_change(process: &Process, event: ChildEvent) {
 }
 
 /// Gives back what a zombie does not need. Nothing here runs under a lock: files may take any on their way out.
-fn release(process: &Process) {
+fn release(thread: &Arc<Thread>, process: &Process) {
     let giving_back = oom::GivingBack::begin();
     let nothing = Mm::nothing();
     nothing.activate();
     let mm = core::mem::replace(&mut *process.mm.lock(), nothing);
     process.release_vfork_parent();
-    drop(mm);
+    if let Some(mm) = Arc::into_inner(mm) {
+        mm.unmap_all(|| sched::pause_point(thread));
+    }
     drop(giving_back);
     let files = core::mem::replace(&mut *process.files.lock(), Arc::new(FdTable::new()));
     drop(files);
@@ -103,6 +108,9 @@ fn tell(exited: &Exited) {
         if let Some(child) = child {
             signal::send_from_kernel(&child, death.signal);
         }
+    }
+    for &group in &exited.orphaned_groups {
+        signal::wake_orphaned_group(group);
     }
     for &pid in &exited.forgotten {
         forget(pid);

@@ -348,6 +348,20 @@ impl FdTable {
         i32::try_from(index).map(Fd).map_err(|_| Errno::EMFILE)
     }
 
+    /// Checks that a descriptor below `limit` is free now.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn check_room(&self, limit: usize) -> Result<(), Errno> {
+        let slots = self.slots.lock();
+        let from = slots.table.iter().skip(slots.first_free);
+        let used = from.take_while(|slot| slot.is_some()).count();
+        if slots.first_free + used >= limit {
+            return Err(Errno::EMFILE);
+        }
+        Ok(())
+    }
+
     /// Installs `open` at exactly `fd` (`dup2(2)`) and returns what was there, for the caller to drop.
     ///
     /// # Errors

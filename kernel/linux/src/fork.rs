@@ -9,6 +9,7 @@ use crate::cx::{Cx, SysResult};
 use crate::kernel::kernel;
 use crate::process::{Parts, Process};
 use crate::sched;
+use crate::signal::CpuAlarms;
 use crate::thread::Thread;
 use crate::user_io;
 use crate::wait::Observer;
@@ -137,6 +138,7 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
         *child.vfork_parent.lock() = Some(Arc::downgrade(parent));
     }
     child.add_thread(&thread)?;
+    CpuAlarms::follow_limit(&child);
     if let Err(errno) = adopt(request, parent.pid, pid) {
         kernel().threads.lock().remove(&tid);
         return Err(errno);

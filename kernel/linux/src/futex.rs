@@ -32,7 +32,7 @@ use crate::user_io;
 
 const BUCKET_BITS: u32 = 8;
 
-type Waiters = Bucket<Arc<Thread>>;
+pub(crate) type Waiters = Bucket<Arc<Thread>>;
 
 static BUCKETS: [SpinLock<Waiters>; 1 << BUCKET_BITS] =
     [const { SpinLock::new(Bucket::new()) }; 1 << BUCKET_BITS];
@@ -43,7 +43,15 @@ pub struct FutexWait {
     /// Under which key it is entered; changed (by requeueing) only under the locks of both buckets.
     key: SpinLock<Option<Key>>,
     /// Set under the bucket's lock by whoever takes the thread out.
-    is_woken: AtomicBool,
+    pub(crate) is_woken: AtomicBool,
+}
+
+impl FutexWait {
+    /// Prepares the thread to be entered under `key`, under the bucket's lock.
+    pub(crate) fn prepare(&self, key: Key) {
+        self.is_woken.store(false, Ordering::Relaxed);
+        *self.key.lock() = Some(key);
+    }
 }
 
 impl Default for FutexWait {
@@ -98,6 +106,11 @@ fn lock(index: usize) -> SpinGuard<'static, Waiters> {
     BUCKETS[index].lock()
 }
 
+/// Locks the bucket of a key.
+pub(crate) fn lock_bucket(key: Key) -> SpinGuard<'static, Waiters> {
+    lock(bucket_index(key))
+}
+
 /// Threads that were taken out of a bucket and are to be unparked when its lock is released.
 #[derive(Default)]
 struct Woken {
@@ -149,8 +162,7 @@ pub fn wait(
         if user::load_u32(word)? != expected {
             return Err(Errno::EAGAIN);
         }
-        thread.futex.is_woken.store(false, Ordering::Relaxed);
-        *thread.futex.key.lock() = Some(key);
+        thread.futex.prepare(key);
         bucket.wait(key, bitset, Arc::clone(thread));
     }
     loop {
@@ -170,7 +182,7 @@ pub fn wait(
 }
 
 /// Takes a thread that gives up out of its bucket; returns whether it was still there.
-fn cancel(thread: &Arc<Thread>) -> bool {
+pub(crate) fn cancel(thread: &Arc<Thread>) -> bool {
     loop {
         let Some(key) = *thread.futex.key.lock() else {
             return false;
@@ -328,11 +340,7 @@ fn walk_robust_list(thread: &Arc<Thread>, head: UserVa) -> Result<(), Errno> {
         // Read before the lock is given up: its new owner may change the list.
         let next = user_io::read_u64(UserVa(entry & !PI));
         if entry & !PI != pending & !PI {
-            abandon(
-                thread,
-                UserVa((entry & !PI).wrapping_add(offset)),
-                entry & PI != 0,
-            )?;
+            abandon(thread, UserVa((entry & !PI).wrapping_add(offset)))?;
         }
         entry = next?;
     }
@@ -343,18 +351,18 @@ fn walk_robust_list(thread: &Arc<Thread>, head: UserVa) -> Result<(), Errno> {
         if user::load_u32(word)? == 0 && !inherits_priority {
             wake(key(thread.process(), word, Scope::Shared)?, 1, MATCH_ANY);
         }
-        abandon(thread, word, inherits_priority)?;
+        abandon(thread, word)?;
     }
     Ok(())
 }
 
-fn abandon(thread: &Arc<Thread>, word: UserVa, inherits_priority: bool) -> Result<(), Errno> {
+fn abandon(thread: &Arc<Thread>, word: UserVa) -> Result<(), Errno> {
     let key = key(thread.process(), word, Scope::Shared)?;
     let mut old = user::load_u32(word)?;
     while let Some((new, has_waiters)) = robust::abandon(old, thread.tid().0) {
         let found = user::compare_exchange_u32(word, old, new)?;
         if found == old {
-            if has_waiters && !inherits_priority {
+            if has_waiters {
                 wake(key, 1, MATCH_ANY);
             }
             break;

@@ -55,6 +55,8 @@ impl Rlimit {
 pub struct Resource(usize);
 
 impl Resource {
+    /// `RLIMIT_CPU`.
+    pub const CPU: Self = Self(0);
     /// `RLIMIT_DATA`.
     pub const DATA: Self = Self(2);
     /// `RLIMIT_STACK`.
@@ -63,6 +65,10 @@ impl Resource {
     pub const NOFILE: Self = Self(7);
     /// `RLIMIT_AS`.
     pub const ADDRESS_SPACE: Self = Self(9);
+    /// `RLIMIT_SIGPENDING`.
+    pub const SIGPENDING: Self = Self(11);
+    /// `RLIMIT_FSIZE`.
+    pub const FSIZE: Self = Self(1);
     const COUNT: usize = 16;
 
     /// Checks the number.
@@ -144,6 +150,13 @@ impl Rlimits {
     #[must_use]
     pub fn descriptors(&self) -> usize {
         usize::try_from(self.get(Resource::NOFILE).soft).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the limit on the size of files, if there is one.
+    #[must_use]
+    pub fn file_size(&self) -> Option<u64> {
+        let limit = self.get(Resource::FSIZE).soft;
+        (limit != Rlimit::INFINITY).then_some(limit)
     }
 
     /// Returns what memory calls obey.

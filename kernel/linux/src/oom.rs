@@ -3,12 +3,12 @@
 //! As on Linux that is the one with the most memory, whoever asked; init is spared while there is another, since its end is
 //! the machine's. The thread that asked tries again until the memory of whoever was chosen is back.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::ops::Bound;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use tyn_abi::Pid;
 use tyn_abi::signal::Signal;
+use tyn_abi::{PAGE_SIZE, Pid};
 use tyn_hal::mem;
 use tyn_trace::Event;
 
@@ -16,7 +16,7 @@ use crate::cx::Cx;
 use crate::exit::INIT;
 use crate::kernel::kernel;
 use crate::process::Process;
-use crate::{sched, trace};
+use crate::{sched, trace, tty};
 
 /// Processes that have ended and are giving their memory back.
 static GIVING_BACK: AtomicUsize = AtomicUsize::new(0);
@@ -44,11 +44,25 @@ pub(crate) fn make_room(cx: &Cx<'_>) {
     if let Some(victim) = choose() {
         let pid = victim.pid.0;
         trace::event(cx.thread.tid(), Event::OutOfMemory { pid });
+        tell(&victim);
         victim.exit_group(u32::from(Signal::SIGKILL.number()));
     }
     if !cx.thread.is_killed() {
         sched::yield_now(cx.thread);
     }
+}
+
+/// Says on the console who is to end.
+fn tell(victim: &Process) {
+    let thread = victim.threads.lock().first().and_then(Weak::upgrade);
+    let name = thread.map_or([0; 16], |thread| *thread.name.lock());
+    let name = name.split(|&b| b == 0).next().unwrap_or_default();
+    let name = core::str::from_utf8(name).unwrap_or("?");
+    let kib = victim.mm.lock().resident() * (PAGE_SIZE as u64 / 1024);
+    let pid = victim.pid.0;
+    tty::kernel_line(format_args!(
+        "tyn: out of memory: killed process {pid} ({name}), which had {kib} KiB"
+    ));
 }
 
 /// Chooses who is to end; nobody while somebody who is ending still has memory, or there is some again.

@@ -229,6 +229,8 @@ fn serve(thread: &Arc<Thread>, user: &mut UserContext, trap: Trap) -> Option<sig
             present,
         } => {
             let mm = Arc::clone(&process.mm.lock());
+            thread.run.times.count_fault();
+            process.times.count_fault();
             if let Err(bad) = mm.handle_fault(addr, access) {
                 let fault = PageFault {
                     addr,

@@ -6,10 +6,12 @@ use tyn_hal::time;
 
 use crate::cx::Cx;
 use crate::file::{At, OpenFile, flags};
+use crate::fs::RegularFile;
 use crate::socket::Direction;
 use crate::wait::WaitQueue;
 
 const SIGPIPE: u8 = 13;
+const SIGXFSZ: u8 = 25;
 
 /// Where a transfer takes place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +89,14 @@ pub(crate) fn write(
         return Err(Errno::EBADF);
     }
     if is_seekable {
-        return write_seekable(open, position, src);
+        let Some(room) = file_room(cx, open, position) else {
+            return write_seekable(open, position, src);
+        };
+        if room == 0 && src.remaining() > 0 {
+            return Err(too_large(cx));
+        }
+        let mut part = Part { src, room };
+        return write_seekable(open, position, &mut part);
     }
     if src.remaining() == 0 && open.file.as_socket().is_none() {
         return Ok(0);
@@ -112,6 +121,53 @@ pub(crate) fn write(
                 return Err(errno);
             }
         }
+    }
+}
+
+/// The front of a source.
+struct Part<'a> {
+    src: &'a mut dyn Source,
+    room: usize,
+}
+
+impl Source for Part<'_> {
+    fn remaining(&self) -> usize {
+        self.src.remaining().min(self.room)
+    }
+
+    fn read_exact(&mut self, dst: &mut [u8]) -> Result<(), Errno> {
+        self.room = self.room.checked_sub(dst.len()).ok_or(Errno::EFAULT)?;
+        self.src.read_exact(dst)
+    }
+}
+
+/// Returns how many bytes `RLIMIT_FSIZE` lets a regular file take at `position`; `None` without a limit.
+fn file_room(cx: &Cx<'_>, open: &OpenFile, position: Position) -> Option<usize> {
+    let limit = cx.process.limits.file_size()?;
+    open.downcast::<RegularFile>()?;
+    let start = match position {
+        Position::End => open.file.size(),
+        _ if open.flags() & flags::O_APPEND != 0 => open.file.size(),
+        Position::Current => *open.offset.lock(),
+        Position::Offset(offset) => offset,
+    };
+    usize::try_from(limit.saturating_sub(start)).ok()
+}
+
+/// Raises the signal of a file that `RLIMIT_FSIZE` does not let grow; returns the error.
+fn too_large(cx: &Cx<'_>) -> Errno {
+    cx.raise(SIGXFSZ);
+    Errno::EFBIG
+}
+
+/// Checks that `RLIMIT_FSIZE` lets a file grow from `old` to `new` bytes (`truncate(2)`, `fallocate(2)`).
+///
+/// # Errors
+/// `EFBIG`, with SIGXFSZ.
+pub(crate) fn check_growth(cx: &Cx<'_>, old: u64, new: u64) -> Result<(), Errno> {
+    match cx.process.limits.file_size() {
+        Some(limit) if new > old && new > limit => Err(too_large(cx)),
+        _ => Ok(()),
     }
 }
 

@@ -156,6 +156,7 @@ errnos! {
     ENOTRECOVERABLE = 131, "State not recoverable.";
     ERFKILL = 132, "Operation not possible due to RF-kill.";
     ERESTARTSYS = 512, "Internal: restart the call if the handler has `SA_RESTART`, else `EINTR`. Never seen by user code.";
+    ERESTARTNOINTR = 513, "Internal: restart the call in any case. Never seen by user code.";
     ERESTARTNOHAND = 514, "Internal: `EINTR` if a handler runs, else restart. Never seen by user code.";
     ERESTART_RESTARTBLOCK = 516, "Internal: `EINTR` if a handler runs, else restart with the remaining time. Never seen by user code.";
 }

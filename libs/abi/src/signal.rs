@@ -200,6 +200,7 @@ impl SignalSet {
 mod action;
 mod frame;
 mod info;
+mod record;
 
 pub use action::{
     AltStack, MINSIGSTKSZ, SIG_DFL, SIG_IGN, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SaFlags,

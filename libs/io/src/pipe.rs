@@ -22,6 +22,8 @@ pub const MAX_CAPACITY: usize = 1 << 20;
 struct Slot {
     data: Vec<u8>,
     start: usize,
+    /// It is read alone, and what a read leaves of it is lost (`O_DIRECT`).
+    is_packet: bool,
 }
 
 /// One side of a pipe.
@@ -46,7 +48,7 @@ pub struct Moved {
 ///
 /// # Invariants
 /// - A slot is never empty and holds at most a page.
-/// - There are never more slots than `max_slots`.
+/// - There are never more slots than `max_slots`, but for bytes that were put back.
 #[derive(Debug)]
 pub struct Pipe {
     slots: VecDeque<Slot>,
@@ -55,8 +57,11 @@ pub struct Pipe {
     spare: Option<Vec<u8>>,
     readers: usize,
     writers: usize,
-    /// Whether there was ever a writer; without, a reader sees no hang-up (`fifo(7)`).
-    had_writer: bool,
+    /// How often each end was opened. Without a writer ever, a reader sees no hang-up (`fifo(7)`).
+    reader_opens: u64,
+    writer_opens: u64,
+    /// Each write of at most a page is read by itself (`O_DIRECT`).
+    makes_packets: bool,
 }
 
 impl Default for Pipe {
@@ -75,19 +80,56 @@ impl Pipe {
             spare: None,
             readers: 0,
             writers: 0,
-            had_writer: false,
+            reader_opens: 0,
+            makes_packets: false,
+            writer_opens: 0,
         }
+    }
+
+    /// Makes an empty pipe whose writes stay apart (`O_DIRECT` of `pipe2(2)`).
+    #[must_use]
+    pub const fn of_packets() -> Self {
+        let mut pipe = Self::new();
+        pipe.makes_packets = true;
+        pipe
     }
 
     /// Counts one more open description of `end`.
     pub fn open(&mut self, end: End) {
         match end {
-            End::Read => self.readers += 1,
+            End::Read => {
+                self.readers += 1;
+                self.reader_opens += 1;
+            }
             End::Write => {
                 self.writers += 1;
-                self.had_writer = true;
+                self.writer_opens += 1;
             }
         }
+    }
+
+    /// Returns how often `end` was opened.
+    #[must_use]
+    pub fn opens(&self, end: End) -> u64 {
+        match end {
+            End::Read => self.reader_opens,
+            End::Write => self.writer_opens,
+        }
+    }
+
+    /// Returns whether anybody has `end` open.
+    #[must_use]
+    pub fn is_open(&self, end: End) -> bool {
+        match end {
+            End::Read => self.readers > 0,
+            End::Write => self.writers > 0,
+        }
+    }
+
+    /// Returns whether nobody has either end open.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.readers == 0 && self.writers == 0
     }
 
     /// Counts one description of `end` less; returns whether it was the last, which the other end must be told.
@@ -102,7 +144,7 @@ impl Pipe {
         *count = count
             .checked_sub(1)
             .expect("invariant: only open ends are closed");
-        if self.readers == 0 && self.writers == 0 {
+        if self.is_closed() {
             self.slots.clear();
             self.spare = None;
         }
@@ -176,8 +218,12 @@ impl Pipe {
             }
             count += chunk.len();
             slot.start += chunk.len();
-            if slot.start == slot.data.len() {
+            let is_packet = slot.is_packet;
+            if is_packet || slot.start == slot.data.len() {
                 self.spare = self.slots.pop_front().map(|s| s.data);
+            }
+            if is_packet {
+                break;
             }
         }
         if count == 0 && dst.remaining() > 0 && self.writers > 0 {
@@ -220,7 +266,9 @@ impl Pipe {
     /// Appends `len` bytes to the last slot if they fit there whole; returns how many it appended.
     fn append_to_last(&mut self, len: usize, src: &mut dyn Source) -> Result<usize, Errno> {
         match self.slots.back_mut() {
-            Some(slot) if slot.data.len() + len <= PAGE_SIZE => fill(&mut slot.data, len, src),
+            Some(slot) if !slot.is_packet && slot.data.len() + len <= PAGE_SIZE => {
+                fill(&mut slot.data, len, src)
+            }
             _ => Ok(0),
         }
     }
@@ -235,8 +283,52 @@ impl Pipe {
         data.try_reserve_exact(PAGE_SIZE)
             .map_err(|_| Errno::ENOMEM)?;
         fill(&mut data, len, src)?;
-        self.slots.push_back(Slot { data, start: 0 });
+        self.slots.push_back(Slot {
+            data,
+            start: 0,
+            is_packet: self.makes_packets,
+        });
         Ok(len)
+    }
+
+    /// Returns how many bytes a write that starts new slots can put in now.
+    ///
+    /// # Errors
+    /// `EPIPE` when there is no reader.
+    pub fn room(&self) -> Result<usize, Errno> {
+        if self.readers == 0 {
+            return Err(Errno::EPIPE);
+        }
+        Ok(self.max_slots.saturating_sub(self.slots.len()) * PAGE_SIZE)
+    }
+
+    /// Copies up to `len` bytes without taking them out (`tee(2)`); `None` when the pipe is empty and has writers.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn peek(&self, len: usize) -> Result<Option<Vec<u8>>, Errno> {
+        if self.is_empty() && self.writers > 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        for slot in &self.slots {
+            let unread = slot.data.get(slot.start..).unwrap_or_default();
+            let part = unread.get(..len - bytes.len()).unwrap_or(unread);
+            bytes.try_reserve(part.len()).map_err(|_| Errno::ENOMEM)?;
+            bytes.extend_from_slice(part);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Puts back, before all others, bytes that were read and that nobody took (`splice(2)`).
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        for piece in bytes.rchunks(PAGE_SIZE) {
+            self.slots.push_front(Slot {
+                data: piece.to_vec(),
+                start: 0,
+                is_packet: false,
+            });
+        }
     }
 
     /// Returns what `end` is ready for.
@@ -246,7 +338,7 @@ impl Pipe {
         match end {
             End::Read => {
                 events.set(Events::IN | Events::RDNORM, !self.is_empty());
-                events.set(Events::HUP, self.writers == 0 && self.had_writer);
+                events.set(Events::HUP, self.writers == 0 && self.writer_opens > 0);
             }
             End::Write => {
                 events.set(Events::OUT | Events::WRNORM, !self.is_full());

@@ -1,6 +1,8 @@
 //! The end of a process.
 
+use crate::family::Member;
 use crate::{ExitStatus, Family, SIGCHLD, Times};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use tyn_abi::Pid;
 
@@ -36,6 +38,9 @@ pub struct Exited {
     pub notices: Vec<ExitNotice>,
     /// Children to signal.
     pub death_signals: Vec<DeathSignal>,
+    /// Process groups that nobody outside them in their session watches over any more (`setpgid(2)`): if one of their
+    /// members is stopped, all get SIGHUP and SIGCONT.
+    pub orphaned_groups: Vec<Pid>,
     /// Processes that are gone without anybody waiting for them: their parent ignores SIGCHLD.
     pub forgotten: Vec<Pid>,
 }
@@ -51,6 +56,10 @@ impl Family {
         ignores_children: impl Fn(Pid) -> bool,
     ) -> Exited {
         let mut exited = Exited::default();
+        if self.alive_mut(pid).is_err() {
+            return exited;
+        }
+        let watched = self.watched_groups(pid);
         let Ok(member) = self.alive_mut(pid) else {
             return exited;
         };
@@ -60,8 +69,29 @@ impl Family {
         for orphan in orphans {
             self.adopt(orphan, heir, &ignores_children, &mut exited);
         }
+        let is_orphaned = |group: &Pid| self.is_orphaned(*group);
+        exited.orphaned_groups = watched.into_iter().filter(is_orphaned).collect();
         self.announce(pid, &ignores_children, &mut exited);
         exited
+    }
+
+    /// Returns the groups that `pid` may be the last to watch over: its children's, and, as their parent does, its own.
+    fn watched_groups(&self, pid: Pid) -> BTreeSet<Pid> {
+        let children = self.members.get(&pid).map(|m| &m.children);
+        let group = |pid: &Pid| self.members.get(pid).map(|m| m.group);
+        let own = core::iter::once(&pid);
+        let all = children.into_iter().flatten().chain(own).filter_map(group);
+        all.filter(|&group| !self.is_orphaned(group)).collect()
+    }
+
+    /// Returns whether no living member of a group has a parent that is in the group's session but not in the group.
+    fn is_orphaned(&self, group: Pid) -> bool {
+        let alive = |m: &&Member| m.zombie.is_none();
+        !self.members.values().filter(alive).any(|member| {
+            let parent = member.parent.and_then(|parent| self.members.get(&parent));
+            member.group == group
+                && parent.is_some_and(|p| p.group != group && p.session == member.session)
+        })
     }
 
     /// Returns who inherits the children of `pid`.

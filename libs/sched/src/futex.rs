@@ -137,6 +137,12 @@ impl<W> Bucket<W> {
         count
     }
 
+    /// Returns whether anybody waits on `key`.
+    #[must_use]
+    pub fn has(&self, key: Key) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     /// Returns whether nobody waits in this bucket.
     #[must_use]
     pub fn is_empty(&self) -> bool {

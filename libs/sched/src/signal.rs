@@ -197,6 +197,8 @@ impl MaskChange {
 pub enum RestartKind {
     /// `ERESTARTSYS`: restarted after a handler with `SA_RESTART`, and when no handler runs.
     IfAsked,
+    /// `ERESTARTNOINTR`: always restarted.
+    Always,
     /// `ERESTARTNOHAND`: restarted only when no handler runs.
     WithoutHandler,
     /// `ERESTART_RESTARTBLOCK`: as before, but continued by `restart_syscall(2)` with what is left of its time.
@@ -219,6 +221,7 @@ impl RestartKind {
     #[must_use]
     pub fn resume(self, handler: Option<SaFlags>) -> Resume {
         match (self, handler) {
+            (Self::Always, _) => Resume::Again,
             (Self::IfAsked, Some(flags)) if flags.contains(SaFlags::RESTART) => Resume::Again,
             (_, Some(_)) => Resume::Interrupted,
             (Self::IfAsked | Self::WithoutHandler, None) => Resume::Again,

@@ -11,6 +11,8 @@ pub enum Advice {
     Hint,
     /// `MADV_DONTNEED`: private changes are lost, pages are given back.
     DontNeed,
+    /// `MADV_DONTNEED_LOCKED`: the same for locked memory, too.
+    DontNeedLocked,
     /// `MADV_FREE`: as `DONTNEED`, at a time of the kernel's choice (at once), for private anonymous memory only.
     Free,
     /// Sets and clears properties.
@@ -37,6 +39,7 @@ impl Advice {
             18 => set(VmFlags::WIPE_ON_FORK, none),
             19 => set(none, VmFlags::WIPE_ON_FORK),
             22 | 23 => Self::Populate,
+            24 => Self::DontNeedLocked,
             _ => return None,
         })
     }
@@ -71,7 +74,10 @@ impl<F: Clone + PartialEq> Space<F> {
                 has_hole |= vma.start > at;
                 let piece = vma.clip(at, end);
                 self.advise_piece(&piece, advice)?;
-                if matches!(advice, Advice::DontNeed | Advice::Free) {
+                if matches!(
+                    advice,
+                    Advice::DontNeed | Advice::DontNeedLocked | Advice::Free
+                ) {
                     match discard.last_mut() {
                         Some(last) if last.1 == piece.start => last.1 = piece.end,
                         _ => discard.push((piece.start, piece.end)),
@@ -89,7 +95,7 @@ impl<F: Clone + PartialEq> Space<F> {
         match advice {
             Advice::Hint | Advice::Populate => Ok(()),
             Advice::DontNeed if piece.flags.contains(VmFlags::LOCKED) => Err(Errno::EINVAL),
-            Advice::DontNeed => Ok(()),
+            Advice::DontNeed | Advice::DontNeedLocked => Ok(()),
             Advice::Free if is_anonymous => Ok(()),
             Advice::Free => Err(Errno::EINVAL),
             Advice::Set(set, _) if set.contains(VmFlags::WIPE_ON_FORK) && !is_anonymous => {

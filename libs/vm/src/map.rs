@@ -115,6 +115,19 @@ impl<F: Clone + PartialEq> Space<F> {
     /// `EINVAL` when `start` is misaligned, `len` is 0 or the range leaves user space; `ENOMEM` when a mapping would have to
     /// be split and there are too many.
     pub fn unmap(&mut self, start: u64, len: u64) -> Result<Unmapped<F>, Errno> {
+        let (start, end) = self.check_unmap(start, len)?;
+        Ok(Unmapped {
+            start,
+            end,
+            removed: self.take_range(start, end),
+        })
+    }
+
+    /// Checks the arguments of [`Space::unmap`]; returns the range in whole pages.
+    ///
+    /// # Errors
+    /// As [`Space::unmap`].
+    pub fn check_unmap(&self, start: u64, len: u64) -> Result<(u64, u64), Errno> {
         let len = page_up(len).filter(|&len| len != 0).ok_or(Errno::EINVAL)?;
         if !is_aligned(start) || start > USER_END || len > USER_END - start {
             return Err(Errno::EINVAL);
@@ -123,11 +136,7 @@ impl<F: Clone + PartialEq> Space<F> {
         if self.is_hole_in_one(start, end) {
             self.check_split(1)?;
         }
-        Ok(Unmapped {
-            start,
-            end,
-            removed: self.take_range(start, end),
-        })
+        Ok((start, end))
     }
 
     /// Returns whether removing `[start, end)` leaves two parts of one mapping.

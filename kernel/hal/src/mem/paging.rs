@@ -165,6 +165,8 @@ pub struct PageTable {
     root: PhysAddr,
     space: Arc<Space>,
     resident: u64,
+    /// The most that was, when pages were last removed.
+    peak: u64,
 }
 
 impl PageTable {
@@ -182,6 +184,7 @@ impl PageTable {
             root,
             space: Space::new(root),
             resident: 0,
+            peak: 0,
         })
     }
 
@@ -302,11 +305,19 @@ impl PageTable {
         walk(self.root, LEVELS, 0, start.0, end.0.min(USER_END), &mut f);
     }
 
+    /// Makes every CPU that is in ring 3 in this address space enter the kernel once; one that is in the kernel serialises
+    /// before it goes back. When this returns, what they did in ring 3 before is visible to the caller, and what they do
+    /// there from now on comes after what the caller did: a shoot-down of nothing.
+    pub fn barrier(&mut self) {
+        self.space.shoot_down(0, 0);
+    }
+
     /// Removes every mapping in `[start, end)` (page-aligned), shoots the TLBs down once, then frees the frames.
     /// Skips empty table ranges, so its cost follows what is mapped, not the length.
     pub fn unmap(&mut self, start: UserVa, end: UserVa) {
         let mut removed = Removed::new();
         let before = self.resident;
+        self.peak = self.peak.max(before);
         let mut count = 0;
         clear(
             self.root,
@@ -472,6 +483,12 @@ impl PageTable {
             }
         });
         pages
+    }
+
+    /// Returns how many frames were mapped at most.
+    #[must_use]
+    pub fn peak_resident(&self) -> u64 {
+        self.peak.max(self.resident)
     }
 
     /// Returns how many user frames are mapped (for `VmRSS`).

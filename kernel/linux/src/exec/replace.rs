@@ -118,6 +118,7 @@ fn reset(cx: &Cx<'_>, program: &Program) {
         .remove_where(|_, close_on_exec| close_on_exec);
     drop(closed);
     process.signals.reset_caught();
+    process.signals.posix_timers.delete_all();
     cx.thread.signals.reset_for_exec();
     process.attributes.dumpable.store(1, Ordering::Relaxed);
     process.attributes.keep_caps.store(false, Ordering::Relaxed);

@@ -222,11 +222,7 @@ impl Body {
     /// Makes mappings fault anew on pages that the file has dropped or replaced.
     fn forget_mapped(&self, pages: Range<u64>, copies: PrivateCopies) {
         if self.was_mapped.load(Ordering::SeqCst) {
-            let is_this = |open: &OpenFile| {
-                open.downcast::<RegularFile>()
-                    .is_some_and(|file| ptr::eq(Arc::as_ptr(file.body()), self))
-            };
-            mm::forget_pages(&is_this, &pages, copies);
+            mm::forget_pages(&|open: &OpenFile| self.is_of(open), &pages, copies);
         }
     }
 
@@ -306,12 +302,27 @@ impl Body {
     /// Adds seals (`F_ADD_SEALS`).
     ///
     /// # Errors
-    /// `EPERM` when sealed against that.
+    /// `EPERM` when sealed against that; `EBUSY` against `F_SEAL_WRITE` while a shared mapping may be written.
     pub fn add_seals(&self, seals: u32) -> Result<(), Errno> {
-        let mut inner = self.inner.lock();
-        inner.check_seal(fcntl::F_SEAL_SEAL, true)?;
-        inner.seals |= seals;
+        let before = {
+            let mut inner = self.inner.lock();
+            inner.check_seal(fcntl::F_SEAL_SEAL, true)?;
+            let before = inner.seals;
+            inner.seals |= seals;
+            before
+        };
+        // The seal is set first, and `mmap(2)` looks again when it has mapped: one of both finds the other.
+        let new = seals & !before;
+        if new & fcntl::F_SEAL_WRITE != 0 && mm::is_mapped_for_writing(&|open| self.is_of(open)) {
+            self.inner.lock().seals &= !new;
+            return Err(Errno::EBUSY);
+        }
         Ok(())
+    }
+
+    fn is_of(&self, open: &OpenFile) -> bool {
+        open.downcast::<RegularFile>()
+            .is_some_and(|file| ptr::eq(Arc::as_ptr(file.body()), self))
     }
 
     pub(super) fn frame(&self, index: u64, write: bool) -> Result<Frame, Errno> {

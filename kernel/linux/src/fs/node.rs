@@ -17,6 +17,7 @@ use super::{DirectoryFile, PathFile, Pin, RegularFile, TextFile, dev, fs};
 use crate::device::DeviceFile;
 use crate::file::OpenFile;
 use crate::kernel::kernel;
+use crate::pipe::PipeEnd;
 use crate::process::{self, Process};
 use crate::sched;
 use crate::tty::TtyFile;
@@ -64,6 +65,12 @@ pub fn node_of(open: &OpenFile) -> Option<Node> {
     }
     if let Some(f) = file.downcast_ref::<TtyFile>() {
         return Some(Node::Tree(f.pin().clone()));
+    }
+    if let Some(place) = file
+        .downcast_ref::<PipeEnd>()
+        .and_then(|f| f.place.as_ref())
+    {
+        return Some(Node::Tree(place.pin().clone()));
     }
     file.downcast_ref::<DeviceFile>()
         .map(|f| Node::Tree(f.pin().clone()))

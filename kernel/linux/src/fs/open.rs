@@ -16,7 +16,7 @@ use super::{
 };
 use crate::device::DeviceFile;
 use crate::file::{File, OpenFile};
-use crate::{pipe, tty};
+use crate::{fifo, pipe, tty};
 
 /// How a file is to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +194,8 @@ fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
             Some(result) => result,
             None => Ok(Arc::new(DeviceFile::open(pin.clone(), stat.rdev)?)),
         },
-        // Block devices, sockets; FIFOs cannot be made.
+        mode::S_IFIFO => Ok(Arc::new(fifo::open(pin.clone(), how.flags)?)),
+        // Block devices, sockets.
         _ => Err(Errno::ENXIO),
     }
 }

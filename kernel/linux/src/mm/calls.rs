@@ -9,7 +9,7 @@ use tyn_vm::{
     Advice, Layout, Limits, MapRequest, Prot, RemapPlan, RemapRequest, RightsChange, VmFlags, Vma,
 };
 
-use super::{Image, Inner, MappedFile, Mm};
+use super::{Image, Inner, MappedFile, Mm, PAGE};
 
 impl Mm {
     /// Maps memory (`mmap(2)`); returns the address.
@@ -41,16 +41,39 @@ impl Mm {
         inner.space.find_room(0, len).ok_or(Errno::ENOMEM)
     }
 
-    /// Unmaps a range (`munmap(2)`).
+    /// Unmaps a range (`munmap(2)`), a long one in pieces, so that nobody waits long for the lock; `pause` is called between
+    /// them.
     ///
     /// # Errors
     /// As [`tyn_vm::Space::unmap`].
-    pub fn unmap(&self, start: u64, len: u64) -> Result<(), Errno> {
+    pub fn unmap(&self, start: u64, len: u64, mut pause: impl FnMut()) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
-        let removed = inner.unmap(start, len)?;
-        drop(inner);
-        drop(removed);
-        Ok(())
+        let (mut at, end) = inner.space.check_unmap(start, len)?;
+        let few = inner.table.resident() <= PIECE / PAGE;
+        loop {
+            let stop = if few { end } else { piece_end(at, end) };
+            let removed = inner.unmap(at, stop - at)?;
+            drop(inner);
+            drop(removed);
+            if stop == end {
+                return Ok(());
+            }
+            at = stop;
+            pause();
+            inner = self.inner.lock();
+        }
+    }
+
+    /// Unmaps everything, in pieces as [`Mm::unmap`] does: nobody uses the address space any more.
+    pub fn unmap_all(&self, mut pause: impl FnMut()) {
+        let ranges: Vec<(u64, u64)> = {
+            let inner = self.inner.lock();
+            inner.space.iter().map(|vma| (vma.start, vma.end)).collect()
+        };
+        for (start, end) in ranges {
+            // What cannot be unmapped is freed with the address space.
+            let _ = self.unmap(start, end - start, &mut pause);
+        }
     }
 
     /// Changes rights (`mprotect(2)`).
@@ -101,7 +124,32 @@ impl Mm {
     ///
     /// # Errors
     /// As [`tyn_vm::Space::advise`]; for `MADV_POPULATE_*` also `EFAULT`, `ENOMEM`.
-    pub fn advise(&self, start: u64, len: u64, advice: Advice) -> Result<(), Errno> {
+    pub fn advise(
+        &self,
+        start: u64,
+        len: u64,
+        advice: Advice,
+        mut pause: impl FnMut(),
+    ) -> Result<(), Errno> {
+        let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
+        let mut at = start;
+        let mut result = Ok(());
+        loop {
+            let stop = piece_end(at, end);
+            match self.advise_piece(at, stop - at, advice) {
+                // A hole: the rest takes the advice all the same.
+                Err(Errno::ENOMEM) if advice != Advice::Populate => result = Err(Errno::ENOMEM),
+                other => other?,
+            }
+            if stop == end {
+                return result;
+            }
+            at = stop;
+            pause();
+        }
+    }
+
+    fn advise_piece(&self, start: u64, len: u64, advice: Advice) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
         let advised = inner.space.advise(start, len, advice);
         for (start, end) in advised.discard {
@@ -181,6 +229,14 @@ impl Mm {
     pub fn layout(&self) -> Layout {
         *self.inner.lock().space.layout()
     }
+}
+
+/// Most bytes that are unmapped or discarded at a time while the lock is held.
+const PIECE: u64 = 16 << 20;
+
+/// Returns where the piece of `[at, end)` ends that begins at `at`.
+fn piece_end(at: u64, end: u64) -> u64 {
+    end.min((at / PIECE + 1) * PIECE)
 }
 
 fn is_locked(vma: &Vma<MappedFile>) -> bool {

@@ -22,14 +22,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tyn_abi::{Access, Errno, UserVa};
 use tyn_hal::cpu::PerCpu;
 use tyn_hal::mem::{Frame, PageTable};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_hal::user;
-use tyn_vm::{Layout, Limits, Space, Usage, Vma};
+use tyn_vm::{Layout, Limits, Prot, Space, Usage, Vma};
 
 use crate::file::OpenFile;
 use crate::kernel::kernel;
@@ -61,6 +61,8 @@ pub struct Mm {
     /// `RLIMIT_STACK` of the process, for faults below the stack.
     stack_limit: AtomicU64,
     image: Once<Image>,
+    /// Registrations of `membarrier(2)`.
+    pub(crate) barriers: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -103,8 +105,10 @@ fn on_copy_fault(addr: UserVa, access: Access) -> bool {
     let Some(thread) = sched::current() else {
         return false;
     };
-    let mm = thread.process().mm();
-    mm.handle_fault(addr, access).is_ok()
+    let process = thread.process();
+    thread.run.times.count_fault();
+    process.times.count_fault();
+    process.mm().handle_fault(addr, access).is_ok()
 }
 
 /// What happens to private copies of pages that leave a file.
@@ -129,6 +133,21 @@ pub fn forget_pages(
     }
 }
 
+/// Returns whether any process has a file mapped shared so that it may write, or may come to by `mprotect(2)`.
+pub fn is_mapped_for_writing(is_file: &impl Fn(&OpenFile) -> bool) -> bool {
+    let processes: Vec<Arc<Process>> = kernel().processes.lock().values().cloned().collect();
+    processes.iter().any(|process| {
+        let mut found = false;
+        process.mm().for_each_mapping(|vma| {
+            let file = vma.file.as_ref();
+            found |= vma.is_shared()
+                && vma.max_prot.contains(Prot::WRITE)
+                && file.is_some_and(|part| is_file(part.file.open_file()));
+        });
+        found
+    })
+}
+
 fn zeros() -> &'static Frame {
     ZEROS
         .get()
@@ -151,6 +170,7 @@ impl Mm {
             inner: SpinLock::new(inner),
             stack_limit: AtomicU64::new(u64::MAX),
             image: Once::new(),
+            barriers: AtomicU32::new(0),
         })
     }
 
@@ -212,11 +232,18 @@ impl Mm {
             inner: SpinLock::new(Inner { space, table }),
             stack_limit: AtomicU64::new(self.stack_limit.load(Ordering::Relaxed)),
             image: Once::new(),
+            barriers: AtomicU32::new(self.barriers.load(Ordering::Relaxed)),
         };
         if let Some(image) = self.image.get() {
             child.image.set(image.clone());
         }
         Ok(Arc::new(child))
+    }
+
+    /// Makes every CPU that runs a thread of this address space pass a full memory barrier and serialise its instruction
+    /// stream before this returns (`membarrier(2)`).
+    pub fn barrier(&self) {
+        self.inner.lock().table.barrier();
     }
 
     /// Sets `RLIMIT_STACK`.
@@ -240,6 +267,12 @@ impl Mm {
     #[must_use]
     pub fn resident(&self) -> u64 {
         self.inner.lock().table.resident()
+    }
+
+    /// Returns how many frames were mapped at most (`ru_maxrss`, `VmHWM`).
+    #[must_use]
+    pub fn peak_resident(&self) -> u64 {
+        self.inner.lock().table.peak_resident()
     }
 
     /// Returns the text of `/proc/PID/maps`.
@@ -290,6 +323,22 @@ impl Mm {
             va = va.checked_add(len as u64).ok_or(Errno::EFAULT)?;
             bytes = tail;
         }
+        Ok(())
+    }
+
+    /// Copies bytes that lie in one page out of the address space, whether it is active or not, bringing the page in as a
+    /// read in ring 3 would (`process_vm_readv(2)`).
+    ///
+    /// # Errors
+    /// `EFAULT`, `ENOMEM`.
+    pub fn read_through(&self, va: UserVa, dst: &mut [u8]) -> Result<(), Errno> {
+        let limits = self.fault_limits();
+        let frame = {
+            let mut inner = self.inner.lock();
+            inner.fault(va, Access::Read, &limits)?;
+            inner.table.get(va).ok_or(Errno::EFAULT)?.frame
+        };
+        frame.read((va.0 - va.page().0) as usize, dst);
         Ok(())
     }
 

@@ -102,8 +102,29 @@ pub fn charge_current(current: &Arc<Thread>) {
     charge(cpus().get(), current, time::now());
 }
 
+/// Charges all threads that run, so that [`CpuTimes::used`](super::CpuTimes::used) is exact for every process.
+pub fn charge_running() {
+    let now = time::now();
+    for index in online().iter() {
+        let running = {
+            let mut local = Cpu::of(index).local.lock();
+            let time = now - local.charged;
+            // A CPU may have charged its thread since `now`.
+            local.charged = local.charged.max(now);
+            local.current.clone().map(|thread| (thread, time))
+        };
+        if let Some((thread, time)) = running {
+            thread.run.times.charge(time);
+            thread.process().times.charge(time);
+        }
+    }
+}
+
 /// Completes a thread's departure.
 fn see_off(thread: Arc<Thread>, leave: Leave, stay: Stay, now: Nanos) {
+    let is_voluntary = leave == Leave::Park;
+    thread.run.times.count_switch(is_voluntary);
+    thread.process().times.count_switch(is_voluntary);
     let (budget, lane) = match leave {
         Leave::Park => stay.parked(now),
         Leave::Preempt => stay.preempted(now),

@@ -44,7 +44,7 @@ use tyn_sched::{CpuIndex, CpuSet};
 
 use crate::thread::Thread;
 
-pub use dispatch::{charge_current, run_cpu};
+pub use dispatch::{charge_current, charge_running, run_cpu};
 pub use state::RunState;
 pub use timers::{TimerId, TimerTarget, cancel_timer, set_timer};
 pub use times::CpuTimes;
@@ -283,6 +283,13 @@ pub fn yield_now(current: &Arc<Thread>) {
     if cpus().get().queued.load(Ordering::Relaxed) != 0 {
         leave_cpu(current, Leave::Yield);
     }
+}
+
+/// A preemption point of a long system call: does what is due on this CPU, and lets others run if the caller's time is over.
+/// The caller holds no lock.
+pub fn pause_point(current: &Arc<Thread>) {
+    timers::expire();
+    while reschedule_if_due(current) {}
 }
 
 /// Makes a new thread runnable for the first time.

@@ -30,6 +30,18 @@ impl IntervalTimer {
         }
     }
 
+    /// Returns a timer with this interval and this time left.
+    #[must_use]
+    pub const fn new(interval: Nanos, value: Nanos) -> Self {
+        Self { interval, value }
+    }
+
+    /// Returns the interval and the time left.
+    #[must_use]
+    pub const fn parts(self) -> (Nanos, Nanos) {
+        (self.interval, self.value)
+    }
+
     /// Reads the kernel layout; `None` when a field is out of range.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {

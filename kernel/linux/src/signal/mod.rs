@@ -8,6 +8,8 @@
 //! | `frame.rs` | the frame on the user stack, and taking it back |
 //! | `wait.rs` | waiting for blocked signals |
 //! | `itimer.rs` | SIGALRM at a time |
+//! | `cpu_alarm.rs` | signals at a CPU time |
+//! | `posix_timer.rs` | signals of POSIX timers |
 //! | `fault.rs` | exceptions of ring 3 that become signals |
 //!
 //! # Ordering
@@ -17,10 +19,12 @@
 //!
 //! Lock order: actions, process queue, thread queue; each is a leaf as far as other modules are concerned.
 
+mod cpu_alarm;
 mod deliver;
 pub mod fault;
 mod frame;
 mod itimer;
+mod posix_timer;
 mod process;
 mod send;
 mod wait;
@@ -38,16 +42,19 @@ use crate::exit::INIT;
 use crate::process::Process;
 use crate::thread::Thread;
 
+pub use cpu_alarm::{CpuAlarms, CpuTimer};
 pub use deliver::deliver;
 pub use frame::sigreturn;
 pub use itimer::{IntervalTimer, RealTimer};
+pub use posix_timer::{Notice, PosixTimer, PosixTimers, Setting, Target};
 pub use process::ProcessSignals;
 pub use send::{
     send_child_ended, send_from_kernel, send_to_group, send_to_process, send_to_thread,
+    wake_orphaned_group,
 };
 pub use wait::wait_for;
 
-/// Most instances that keep their details in one queue (`RLIMIT_SIGPENDING` is not enforced below it).
+/// Most instances that keep their details in one queue, if `RLIMIT_SIGPENDING` is not lower.
 const PENDING_LIMIT: usize = 4096;
 
 /// A thread's mask, pending signals and alternate stack.
@@ -111,6 +118,7 @@ impl Restart {
     pub fn from_errno(errno: Errno, nr: u64) -> Option<Self> {
         let kind = match errno {
             Errno::ERESTARTSYS => RestartKind::IfAsked,
+            Errno::ERESTARTNOINTR => RestartKind::Always,
             Errno::ERESTARTNOHAND => RestartKind::WithoutHandler,
             Errno::ERESTART_RESTARTBLOCK => RestartKind::WithRest,
             _ => return None,
@@ -219,10 +227,22 @@ impl ThreadSignals {
         self.attention.store(true, Ordering::SeqCst);
     }
 
-    /// Takes the next signal among `wanted`, the thread's own first.
+    /// Takes the next signal among `wanted`, the thread's own first. Signals of timers that were set anew meanwhile, or are
+    /// gone, are dropped.
     fn take(&self, process: &ProcessSignals, wanted: SignalSet) -> Option<SigInfo> {
-        let own = self.pending.lock().take(wanted);
-        own.or_else(|| process.pending.lock().take(wanted))
+        loop {
+            let own = self.pending.lock().take(wanted);
+            let info = own.or_else(|| process.pending.lock().take(wanted))?;
+            if let Some(info) = process.posix_timers.complete(info) {
+                return Some(info);
+            }
+        }
+    }
+
+    /// Takes the next signal among `wanted` for the current thread `thread`, whose signals these are (`signalfd(2)`).
+    #[must_use]
+    pub fn take_for(&self, thread: &Thread, wanted: SignalSet) -> Option<SigInfo> {
+        self.take(&thread.process().signals, wanted)
     }
 }
 

@@ -8,7 +8,7 @@ use tyn_abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, Signal, SignalSet};
 use tyn_hal::sync::SpinLock;
 use tyn_sched::signal::Pending;
 
-use super::RealTimer;
+use super::{CpuAlarms, PosixTimers, RealTimer};
 
 /// The actions of a process, or of several (`CLONE_SIGHAND`).
 #[derive(Clone, Debug)]
@@ -36,6 +36,10 @@ pub struct ProcessSignals {
     pub(super) is_stopped: AtomicBool,
     /// `ITIMER_REAL`.
     pub real_timer: RealTimer,
+    /// `ITIMER_VIRTUAL`, `ITIMER_PROF`, `RLIMIT_CPU`.
+    pub cpu_alarms: CpuAlarms,
+    /// POSIX timers.
+    pub posix_timers: PosixTimers,
 }
 
 impl Default for ProcessSignals {
@@ -51,6 +55,8 @@ impl ProcessSignals {
             pending: SpinLock::new(Pending::new()),
             is_stopped: AtomicBool::new(false),
             real_timer: RealTimer::default(),
+            cpu_alarms: CpuAlarms::default(),
+            posix_timers: PosixTimers::default(),
         }
     }
 

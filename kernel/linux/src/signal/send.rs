@@ -12,34 +12,55 @@ use tyn_sched::signal::{Pending, Queued, Role, is_ignored};
 use super::{PENDING_LIMIT, role};
 use crate::exit;
 use crate::kernel::kernel;
+use crate::limits::Resource;
 use crate::process::Process;
 use crate::sched;
+use crate::signalfd;
 use crate::thread::Thread;
 
 /// Length of a clock tick (`sysconf(_SC_CLK_TCK)` is 100) in nanoseconds.
 const TICK_NS: u64 = 10_000_000;
+
+/// What became of a signal that was posted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Posted {
+    /// It waits to be taken.
+    Queued,
+    /// It was ignored, did at once what it does, or waits already.
+    Gone,
+}
 
 /// Posts a signal to one thread (`tgkill(2)`, faults).
 ///
 /// # Errors
 /// `EAGAIN` when a real-time signal does not fit its queue.
 pub fn send_to_thread(thread: &Arc<Thread>, info: SigInfo) -> Result<(), Errno> {
+    post_to_thread(thread, info, limit(thread.process())).map(|_| ())
+}
+
+/// Posts a signal to one thread, whose queue then has at most `limit` instances.
+pub(super) fn post_to_thread(
+    thread: &Arc<Thread>,
+    info: SigInfo,
+    limit: usize,
+) -> Result<Posted, Errno> {
     let process = thread.process();
     if !prepare(process, info.signal()) {
-        return Ok(());
+        return Ok(Posted::Gone);
     }
     let signals = &thread.signals;
     let blocked = signals
         .mask()
         .union(SignalSet(signals.awaited.load(Ordering::SeqCst)));
     if is_forgotten(process, info.signal(), blocked) {
-        return Ok(());
+        return Ok(Posted::Gone);
     }
-    queue(&mut signals.pending.lock(), info)?;
+    let posted = queue(&mut signals.pending.lock(), info, limit)?;
     if wants(thread, info.signal()) {
         notify(thread);
     }
-    Ok(())
+    signalfd::notify(info.signal());
+    Ok(posted)
 }
 
 /// Posts a signal to a process: some thread that does not block it gets it.
@@ -47,9 +68,18 @@ pub fn send_to_thread(thread: &Arc<Thread>, info: SigInfo) -> Result<(), Errno> 
 /// # Errors
 /// `EAGAIN` when a real-time signal does not fit its queue.
 pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errno> {
+    post_to_process(process, info, limit(process)).map(|_| ())
+}
+
+/// Posts a signal to a process, whose queue then has at most `limit` instances.
+pub(super) fn post_to_process(
+    process: &Arc<Process>,
+    info: SigInfo,
+    limit: usize,
+) -> Result<Posted, Errno> {
     let signal = info.signal();
     if !prepare(process, signal) {
-        return Ok(());
+        return Ok(Posted::Gone);
     }
     let threads = process.live_threads();
     // As on Linux, the first thread's mask decides whether an ignored signal waits.
@@ -59,13 +89,20 @@ pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errn
             .union(SignalSet(t.signals.awaited.load(Ordering::SeqCst)))
     });
     if is_forgotten(process, signal, blocked) {
-        return Ok(());
+        return Ok(Posted::Gone);
     }
-    queue(&mut process.signals.pending.lock(), info)?;
+    let posted = queue(&mut process.signals.pending.lock(), info, limit)?;
     if let Some(thread) = choose(&threads, signal) {
         notify(thread);
     }
-    Ok(())
+    signalfd::notify(signal);
+    Ok(posted)
+}
+
+/// Returns how many instances of signals may wait in one queue of the process.
+fn limit(process: &Process) -> usize {
+    let limit = process.limits.get(Resource::SIGPENDING).soft;
+    usize::try_from(limit).map_or(PENDING_LIMIT, |limit| limit.min(PENDING_LIMIT))
 }
 
 /// Posts a signal to every process of a group (`kill(2)` with a negative id, the terminal).
@@ -82,6 +119,22 @@ pub fn send_to_group(group: Pid, info: SigInfo) -> Result<(), Errno> {
         }
     }
     outcome
+}
+
+/// Sends a group that became orphaned SIGHUP and SIGCONT if one of its members is stopped, which nobody else would wake.
+pub fn wake_orphaned_group(group: Pid) {
+    let members = kernel().family.lock().group_members(group);
+    let members: Vec<_> = {
+        let processes = kernel().processes.lock();
+        let known = members.iter().filter_map(|pid| processes.get(pid));
+        known.cloned().collect()
+    };
+    if members.iter().any(|process| process.signals.is_stopped()) {
+        for process in &members {
+            send_from_kernel(process, Signal::SIGHUP.number());
+            send_from_kernel(process, Signal::SIGCONT.number());
+        }
+    }
 }
 
 /// Sends `parent` the signal with which a child announces its end (usually SIGCHLD), with the child's details.
@@ -177,10 +230,11 @@ fn is_forgotten(process: &Process, signal: Signal, blocked: SignalSet) -> bool {
     is_ignored(signal, &action, blocked.contains(signal), role(process))
 }
 
-fn queue(pending: &mut Pending, info: SigInfo) -> Result<(), Errno> {
-    match pending.push(info, PENDING_LIMIT) {
+fn queue(pending: &mut Pending, info: SigInfo, limit: usize) -> Result<Posted, Errno> {
+    match pending.push(info, limit) {
         Queued::Full if info.signal().is_realtime() => Err(Errno::EAGAIN),
-        Queued::New | Queued::Already | Queued::Full => Ok(()),
+        Queued::New => Ok(Posted::Queued),
+        Queued::Already | Queued::Full => Ok(Posted::Gone),
     }
 }
 

@@ -10,6 +10,7 @@ use tyn_abi::{Errno, Fd, UserVa};
 use crate::cx::{Cx, SysResult};
 use crate::file::OpenFile;
 use crate::fs::{DirectoryFile, Node, RegularFile, at, fs, now};
+use crate::transfer;
 use crate::user_io;
 
 const CWD: Fd = Fd(AT_FDCWD);
@@ -212,7 +213,7 @@ fn size_of(len: i64) -> Result<u64, Errno> {
     u64::try_from(len).map_err(|_| Errno::EINVAL)
 }
 
-/// `truncate(2)`. Deviation: pages beyond the new end stay in address spaces that have them mapped.
+/// `truncate(2)`.
 pub(crate) fn sys_truncate(cx: &mut Cx<'_>, path: UserVa, len: i64) -> SysResult {
     let len = size_of(len)?;
     let node = at::find(cx, CWD, path, 0)?;
@@ -222,11 +223,12 @@ pub(crate) fn sys_truncate(cx: &mut Cx<'_>, path: UserVa, len: i64) -> SysResult
         _ => return Err(Errno::EINVAL),
     };
     let body = fs().with_tree(|t| t.body(ino))?;
+    transfer::check_growth(cx, body.size(), len)?;
     body.set_size(len)?;
     Ok(0)
 }
 
-/// `ftruncate(2)`; the deviation of `truncate(2)` holds.
+/// `ftruncate(2)`.
 pub(crate) fn sys_ftruncate(cx: &mut Cx<'_>, fd: Fd, len: i64) -> SysResult {
     let len = size_of(len)?;
     let open = cx.open_file(fd)?;
@@ -237,6 +239,7 @@ pub(crate) fn sys_ftruncate(cx: &mut Cx<'_>, fd: Fd, len: i64) -> SysResult {
     if !open.is_writable() {
         return Err(Errno::EINVAL);
     }
+    transfer::check_growth(cx, file.body().size(), len)?;
     file.body().set_size(len)?;
     Ok(0)
 }
@@ -264,6 +267,9 @@ pub(crate) fn sys_fallocate(cx: &mut Cx<'_>, fd: Fd, how: u32, offset: i64, len:
     }
     seekable(&open)?;
     let file = open.downcast::<RegularFile>().ok_or(Errno::ENODEV)?;
+    if how == 0 {
+        transfer::check_growth(cx, file.body().size(), offset.saturating_add(len))?;
+    }
     let result = file.body().allocate(how, offset, len);
     if result == Err(Errno::EOPNOTSUPP) {
         cx.trace_unsupported("fallocate mode", u64::from(how));

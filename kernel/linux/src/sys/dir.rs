@@ -24,6 +24,21 @@ const LISTING_MAX: usize = 64 * 1024;
 
 /// `getdents(2)`, the 64-bit version.
 pub(crate) fn sys_getdents64(cx: &mut Cx<'_>, fd: Fd, buf: UserVa, count: u32) -> SysResult {
+    list(cx, fd, buf, count, Ok)
+}
+
+/// `getdents(2)`, the old version: the file type is in the last byte of a record.
+pub(crate) fn sys_getdents(cx: &mut Cx<'_>, fd: Fd, buf: UserVa, count: u32) -> SysResult {
+    list(cx, fd, buf, count, old_records)
+}
+
+fn list(
+    cx: &Cx<'_>,
+    fd: Fd,
+    buf: UserVa,
+    count: u32,
+    encode: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, Errno>,
+) -> SysResult {
     let open = cx.open_file(fd)?;
     if open.is_path_only() {
         return Err(Errno::EBADF);
@@ -31,9 +46,26 @@ pub(crate) fn sys_getdents64(cx: &mut Cx<'_>, fd: Fd, buf: UserVa, count: u32) -
     let dir = open.downcast::<DirectoryFile>().ok_or(Errno::ENOTDIR)?;
     let mut position = open.offset.lock();
     let (entries, last) = dir.entries(*position, (count as usize).min(LISTING_MAX))?;
+    let entries = encode(entries)?;
     user_io::write_bytes(buf, &entries)?;
     *position = last;
     Ok(entries.len() as u64)
+}
+
+/// Turns `linux_dirent64` records (inode, offset, length, type, name) into `linux_dirent`, of the same lengths: the name
+/// moves down by one to where the type was, and the type to the byte at the end that this frees.
+fn old_records(mut entries: Vec<u8>) -> Result<Vec<u8>, Errno> {
+    const LENGTH_AT: usize = 16;
+    const TYPE_AT: usize = 18;
+    let mut rest = entries.as_mut_slice();
+    while !rest.is_empty() {
+        let bytes = rest.get(LENGTH_AT..TYPE_AT).and_then(|b| b.first_chunk());
+        let len = usize::from(u16::from_le_bytes(*bytes.ok_or(Errno::EIO)?));
+        let (record, tail) = rest.split_at_mut_checked(len).ok_or(Errno::EIO)?;
+        record.get_mut(TYPE_AT..).ok_or(Errno::EIO)?.rotate_left(1);
+        rest = tail;
+    }
+    Ok(entries)
 }
 
 /// Makes an entry where a walk found none.
@@ -91,7 +123,7 @@ pub(crate) fn sys_mknod(cx: &mut Cx<'_>, path: UserVa, file_mode: u32, device: u
     sys_mknodat(cx, CWD, path, file_mode, device)
 }
 
-/// `mknodat(2)`. Deviation: FIFOs cannot be made (`EPERM`, as on a file system without them).
+/// `mknodat(2)`.
 pub(crate) fn sys_mknodat(
     cx: &mut Cx<'_>,
     dir_fd: Fd,
@@ -106,11 +138,7 @@ pub(crate) fn sys_mknodat(
             (NewKind::Regular(body), mode::S_IFREG)
         }
         t @ (mode::S_IFCHR | mode::S_IFBLK) => (NewKind::Special(u64::from(device)), t),
-        mode::S_IFSOCK => (NewKind::Special(0), mode::S_IFSOCK),
-        mode::S_IFIFO => {
-            cx.trace_unsupported("mknod FIFO", u64::from(file_mode));
-            return Err(Errno::EPERM);
-        }
+        t @ (mode::S_IFSOCK | mode::S_IFIFO) => (NewKind::Special(0), t),
         mode::S_IFDIR => return Err(Errno::EPERM),
         _ => return Err(Errno::EINVAL),
     };

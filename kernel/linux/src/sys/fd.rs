@@ -14,6 +14,9 @@ use crate::lock::{self, Family};
 use crate::pipe::PipeEnd;
 use crate::user_io;
 
+const F_GETOWN_EX: u32 = 16;
+const F_GETLEASE: u32 = 1025;
+
 fn number(fd: Fd) -> u64 {
     u64::from(fd.0.cast_unsigned())
 }
@@ -90,9 +93,8 @@ fn replace(cx: &Cx<'_>, old: Fd, new: Fd, on_exec: OnExec) -> SysResult {
 }
 
 /// `fcntl(2)`: duplicates, descriptor and status flags, locks, pipe sizes, seals. `F_SETFL` changes `O_APPEND` and
-/// `O_NONBLOCK`, and takes `O_DIRECT` and `O_NOATIME`, which mean nothing here. Deviations: `F_SEAL_WRITE` and
-/// `F_SEAL_FUTURE_WRITE` are refused (`EINVAL`), as is signal-driven I/O (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`), leases and
-/// notifications.
+/// `O_NONBLOCK`, and takes `O_DIRECT` and `O_NOATIME`, which mean nothing here. Deviations: signal-driven
+/// I/O (`F_SETOWN`, `F_SETSIG`, `O_ASYNC`), leases and notifications are refused (`EINVAL`).
 pub(crate) fn sys_fcntl(cx: &mut Cx<'_>, fd: Fd, command: u32, arg: u64) -> SysResult {
     let files = cx.process.files();
     let open = files.get(fd)?;
@@ -133,6 +135,12 @@ pub(crate) fn sys_fcntl(cx: &mut Cx<'_>, fd: Fd, command: u32, arg: u64) -> SysR
         }
         f::F_ADD_SEALS => add_seals(cx, &open, arg as u32),
         f::F_GETOWN | f::F_GETSIG => Ok(0),
+        F_GETOWN_EX => {
+            // Nobody: `F_OWNER_TID`, 0.
+            user_io::write_bytes(UserVa(arg), &[0; 8])?;
+            Ok(0)
+        }
+        F_GETLEASE => Ok(u64::from(f::F_UNLCK.cast_unsigned())),
         _ => {
             cx.trace_unsupported("fcntl", u64::from(command));
             Err(Errno::EINVAL)
@@ -166,13 +174,17 @@ fn set_status(cx: &Cx<'_>, open: &OpenFile, flags: u32) -> SysResult {
 }
 
 fn add_seals(cx: &Cx<'_>, open: &OpenFile, seals: u32) -> SysResult {
-    const KNOWN: u32 = f::F_SEAL_SEAL | f::F_SEAL_SHRINK | f::F_SEAL_GROW | f::F_SEAL_EXEC;
+    const KNOWN: u32 = f::F_SEAL_SEAL
+        | f::F_SEAL_SHRINK
+        | f::F_SEAL_GROW
+        | f::F_SEAL_EXEC
+        | f::F_SEAL_WRITE
+        | f::F_SEAL_FUTURE_WRITE;
     let file = open.downcast::<RegularFile>().ok_or(Errno::EINVAL)?;
     if !open.is_writable() {
         return Err(Errno::EPERM);
     }
     if seals & !KNOWN != 0 {
-        // Whether a writable mapping exists is not known here.
         cx.trace_unsupported("F_ADD_SEALS", u64::from(seals));
         return Err(Errno::EINVAL);
     }

@@ -9,6 +9,7 @@ use tyn_sched::futex::{MATCH_ANY, WakeOp};
 
 use crate::cx::{Cx, SysResult};
 use crate::futex::{self, Scope};
+use crate::futex_pi;
 use crate::process;
 use crate::user_io;
 
@@ -17,14 +18,19 @@ const FUTEX_WAKE: u32 = 1;
 const FUTEX_REQUEUE: u32 = 3;
 const FUTEX_CMP_REQUEUE: u32 = 4;
 const FUTEX_WAKE_OP: u32 = 5;
+const FUTEX_LOCK_PI: u32 = 6;
+const FUTEX_UNLOCK_PI: u32 = 7;
+const FUTEX_TRYLOCK_PI: u32 = 8;
 const FUTEX_WAIT_BITSET: u32 = 9;
 const FUTEX_WAKE_BITSET: u32 = 10;
+const FUTEX_LOCK_PI2: u32 = 13;
 const FUTEX_PRIVATE_FLAG: u32 = 0x80;
 const FUTEX_CLOCK_REALTIME: u32 = 0x100;
 
 /// `futex(2)`: `FUTEX_WAIT`, `FUTEX_WAKE`, `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`, `FUTEX_WAKE_OP`, `FUTEX_WAIT_BITSET`,
-/// `FUTEX_WAKE_BITSET`, with `FUTEX_PRIVATE_FLAG` and (for `FUTEX_WAIT_BITSET`) `FUTEX_CLOCK_REALTIME`. The
-/// priority-inheriting operations are `ENOSYS`, as on a Linux built without them.
+/// `FUTEX_WAKE_BITSET`, `FUTEX_LOCK_PI`, `FUTEX_LOCK_PI2`, `FUTEX_TRYLOCK_PI`, `FUTEX_UNLOCK_PI`, with
+/// `FUTEX_PRIVATE_FLAG` and (for `FUTEX_WAIT_BITSET`, `FUTEX_LOCK_PI2`) `FUTEX_CLOCK_REALTIME`. Requeueing to a
+/// priority-inheriting futex is `ENOSYS`.
 ///
 /// A wake of private words also meets waiters that did not give the flag for the same private word.
 pub(crate) fn sys_futex(
@@ -45,10 +51,10 @@ pub(crate) fn sys_futex(
     let command = op & !(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
     // As on Linux, a bad time-out is found before a bad operation.
     let timeout_of_wait = match command {
-        FUTEX_WAIT | FUTEX_WAIT_BITSET => read_timeout(timeout)?,
+        FUTEX_WAIT | FUTEX_WAIT_BITSET | FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => read_timeout(timeout)?,
         _ => None,
     };
-    if is_realtime && command != FUTEX_WAIT_BITSET {
+    if is_realtime && !matches!(command, FUTEX_WAIT_BITSET | FUTEX_LOCK_PI2) {
         cx.trace_unsupported("futex operation", u64::from(op));
         return Err(Errno::ENOSYS);
     }
@@ -57,21 +63,23 @@ pub(crate) fn sys_futex(
     // In the operations on two words, the fourth argument is a number.
     let value2 = timeout.0 as u32;
     let key = |va| futex::key(cx.process, va, scope);
+    // Absolute times are of the monotonic clock, or the wall clock's.
+    let wall = if is_realtime || command == FUTEX_LOCK_PI {
+        time::wall_at_boot()
+    } else {
+        Nanos::ZERO
+    };
+    let absolute = timeout_of_wait.map(|t| t - wall);
     match command {
         FUTEX_WAIT => {
             let deadline = timeout_of_wait.map(|t| time::now() + t);
             futex::wait_restartable(cx, word, scope, value, MATCH_ANY, deadline)
         }
         FUTEX_WAIT_BITSET if value3 == 0 => Err(Errno::EINVAL),
-        FUTEX_WAIT_BITSET => {
-            let wall = if is_realtime {
-                time::wall_at_boot()
-            } else {
-                Nanos::ZERO
-            };
-            let deadline = timeout_of_wait.map(|t| t - wall);
-            futex::wait_restartable(cx, word, scope, value, value3, deadline)
-        }
+        FUTEX_WAIT_BITSET => futex::wait_restartable(cx, word, scope, value, value3, absolute),
+        FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => futex_pi::lock(cx, word, scope, true, absolute),
+        FUTEX_TRYLOCK_PI => futex_pi::lock(cx, word, scope, false, None),
+        FUTEX_UNLOCK_PI => futex_pi::unlock(cx, word, scope),
         FUTEX_WAKE => Ok(u64::from(futex::wake(key(word)?, limit, MATCH_ANY))),
         FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL),
         FUTEX_WAKE_BITSET => Ok(u64::from(futex::wake(key(word)?, limit, value3))),

@@ -63,7 +63,13 @@ fn receive(
     dst: &mut dyn Sink,
     flags: MsgFlags,
 ) -> Result<Incoming, Errno> {
-    let blocking = blocking(open, flags);
+    // Nobody waits for errors.
+    let no_wait = if flags.contains(MsgFlags::ERRQUEUE) {
+        MsgFlags::DONTWAIT
+    } else {
+        MsgFlags::empty()
+    };
+    let blocking = blocking(open, flags | no_wait);
     let mut next = || {
         wait_for(cx, open, blocking, Direction::Receive, |socket| {
             socket.receive(dst, flags)

@@ -4,13 +4,16 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use tyn_abi::fs::fcntl;
 use tyn_abi::memory::{map, mlock, mremap, msync, prot};
 use tyn_abi::{Errno, Fd, PAGE_SIZE, USER_END, UserVa};
 use tyn_vm::{Advice, FilePart, MapRequest, Placement, Prot, RemapRequest, VmFlags};
 
 use crate::cx::{Cx, SysResult};
 use crate::file::OpenFile;
+use crate::fs::RegularFile;
 use crate::mm::{MappedFile, SharedMemory};
+use crate::sched;
 use crate::user_io;
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -67,6 +70,7 @@ pub(crate) fn sys_mmap(
     }
     let prot = Prot::from_bits_truncate(rights);
     let limits = cx.process.limits.memory();
+    let sealable = open.clone();
     let (file, max_prot) = match open {
         Some(open) => file_to_map(cx, open, prot, flags, offset / PAGE)?,
         None => (anonymous(flags, len, limits.ram)?, Prot::all()),
@@ -82,7 +86,13 @@ pub(crate) fn sys_mmap(
         name: None,
     };
     let mm = cx.process.mm();
+    let writes_shared = flags & map::MAP_TYPE != map::MAP_PRIVATE && max_prot.contains(Prot::WRITE);
     let start = mm.map(request, &limits)?;
+    if writes_shared && sealable.is_some_and(|open| is_sealed(&open)) {
+        // It was sealed meanwhile (see `Body::add_seals`).
+        mm.unmap(start, len, || {})?;
+        return Err(Errno::EPERM);
+    }
     if flags & map::MAP_POPULATE != 0 && flags & map::MAP_NONBLOCK == 0 {
         // The mapping stands whether or not it can be filled now.
         let _ = mm.populate(UserVa(start), UserVa(start.saturating_add(len)));
@@ -116,6 +126,12 @@ fn file_to_map(
     if !open.is_readable() || !max_prot.contains(prot) {
         return Err(Errno::EACCES);
     }
+    if is_sealed(&open) && flags & map::MAP_TYPE != map::MAP_PRIVATE {
+        if prot.contains(Prot::WRITE) {
+            return Err(Errno::EPERM);
+        }
+        max_prot.remove(Prot::WRITE);
+    }
     // A page past every end exists in no file; what cannot be mapped at all says so.
     if open.file.frame(u64::MAX / PAGE, false).err() == Some(Errno::ENODEV) {
         return Err(Errno::ENODEV);
@@ -127,6 +143,14 @@ fn file_to_map(
         }),
         max_prot,
     ))
+}
+
+/// Returns whether a file is sealed against being written through mappings (`F_SEAL_WRITE`, `F_SEAL_FUTURE_WRITE`).
+fn is_sealed(open: &OpenFile) -> bool {
+    let seals = open
+        .downcast::<RegularFile>()
+        .map(|file| file.body().seals());
+    seals.is_some_and(|seals| seals & (fcntl::F_SEAL_WRITE | fcntl::F_SEAL_FUTURE_WRITE) != 0)
 }
 
 /// Returns what is behind anonymous memory: nothing, or pages of its own when it is shared.
@@ -168,7 +192,9 @@ fn vm_flags(flags: u32) -> VmFlags {
 
 /// `munmap(2)`.
 pub(crate) fn sys_munmap(cx: &mut Cx<'_>, addr: u64, len: u64) -> SysResult {
-    cx.process.mm().unmap(addr, len)?;
+    cx.process
+        .mm()
+        .unmap(addr, len, || sched::pause_point(cx.thread))?;
     Ok(0)
 }
 
@@ -225,7 +251,9 @@ pub(crate) fn sys_madvise(cx: &mut Cx<'_>, addr: u64, len: u64, advice: i32) -> 
         cx.trace_unsupported("madvise", u64::from(advice.cast_unsigned()));
         return Err(Errno::EINVAL);
     };
-    cx.process.mm().advise(addr, len, advice)?;
+    cx.process
+        .mm()
+        .advise(addr, len, advice, || sched::pause_point(cx.thread))?;
     Ok(0)
 }
 

@@ -4,6 +4,7 @@
 //! starts with the man page and lists flags that are supported and known deviations.
 
 pub(crate) mod attr;
+pub(crate) mod capability;
 pub(crate) mod clone;
 pub(crate) mod dir;
 pub(crate) mod epoll;
@@ -13,18 +14,24 @@ pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod ident;
 pub(crate) mod ioctl;
+pub(crate) mod membarrier;
 pub(crate) mod message;
 pub(crate) mod mmap;
 pub(crate) mod open;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod process_vm;
 pub(crate) mod random;
 pub(crate) mod rw;
 pub(crate) mod sched;
 pub(crate) mod signal;
+pub(crate) mod signalfd;
 pub(crate) mod socket;
+pub(crate) mod splice;
 pub(crate) mod stat;
 pub(crate) mod time;
+pub(crate) mod timer;
 pub(crate) mod timerfd;
 pub(crate) mod wait;
+pub(crate) mod xattr;

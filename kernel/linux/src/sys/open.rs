@@ -10,6 +10,7 @@ use tyn_abi::{Errno, Fd, UserVa};
 use tyn_fs::walk::Resolve;
 
 use crate::cx::{Cx, SysResult};
+use crate::fifo;
 use crate::file::OnExec;
 use crate::fs::{self, How, at};
 use crate::user_io;
@@ -29,7 +30,12 @@ fn open(
         mode,
         umask: cx.process.fs().umask(),
     };
+    // Without a descriptor for it no file is made.
+    cx.process
+        .files()
+        .check_room(cx.process.limits.descriptors())?;
     let open = fs::open(&start, path, how)?;
+    fifo::wait_for_peer(cx, &open)?;
     let fd = cx.install(open, OnExec::from_flags(flags))?;
     Ok(u64::from(fd.0.cast_unsigned()))
 }
@@ -46,7 +52,7 @@ pub(crate) fn sys_creat(cx: &mut Cx<'_>, path: UserVa, mode: u32) -> SysResult {
 }
 
 /// `openat(2)`. As on Linux unknown flags are ignored, and so is `O_ASYNC`. `O_DIRECT`, `O_SYNC`, `O_DSYNC` and
-/// `O_NOATIME` have nothing to do for files in memory. Deviation: FIFOs cannot be opened, because they cannot be made.
+/// `O_NOATIME` have nothing to do for files in memory.
 pub(crate) fn sys_openat(
     cx: &mut Cx<'_>,
     dir_fd: Fd,

@@ -3,6 +3,7 @@
 //!
 //! There is one user, root, as in a user namespace that maps only id 0: other ids are `EINVAL`.
 
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use tyn_abi::process::{arch_prctl, prctl};
@@ -12,6 +13,7 @@ use crate::cx::{Cx, SysResult};
 use crate::kernel::kernel;
 use crate::limits::{Resource, Rlimit};
 use crate::process;
+use crate::signal::CpuAlarms;
 use crate::user_io;
 
 /// `getpid(2)`.
@@ -163,7 +165,9 @@ pub(crate) fn sys_getrlimit(cx: &mut Cx<'_>, resource: u32, limit: UserVa) -> Sy
     Ok(0)
 }
 
-/// `setrlimit(2)`. What is enforced: address space, data, stack, descriptors; the rest is kept.
+/// `setrlimit(2)`. What is enforced: address space, data, stack, descriptors, CPU time, file size, pending
+/// signals;
+/// the rest is kept.
 pub(crate) fn sys_setrlimit(cx: &mut Cx<'_>, resource: u32, limit: UserVa) -> SysResult {
     let resource = Resource::from_number(resource)?;
     let limit = Rlimit::from_bytes(&user_io::read_bytes(limit)?);
@@ -195,8 +199,15 @@ pub(crate) fn sys_prlimit64(
     Ok(0)
 }
 
-fn set_limit(target: &process::Process, resource: Resource, limit: Rlimit) -> Result<(), Errno> {
+fn set_limit(
+    target: &Arc<process::Process>,
+    resource: Resource,
+    limit: Rlimit,
+) -> Result<(), Errno> {
     target.limits.set(resource, limit)?;
+    if resource == Resource::CPU {
+        CpuAlarms::follow_limit(target);
+    }
     // A vfork child's limits do not reach its parent's stack.
     if resource == Resource::STACK && target.vfork_parent.lock().is_none() {
         target.mm().set_stack_limit(limit.soft);

@@ -326,7 +326,7 @@ fn read_offset(at: UserVa) -> Result<Option<u64>, Errno> {
         return Ok(None);
     }
     let offset = user_io::read_u64(at)?;
-    i64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     Ok(Some(offset))
 }
 

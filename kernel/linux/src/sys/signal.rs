@@ -11,7 +11,7 @@ use crate::futex::{self, Scope};
 use crate::kernel::kernel;
 use crate::process;
 use crate::sched;
-use crate::signal::{self, Rest};
+use crate::signal::{self, CpuAlarms, CpuTimer, Rest};
 use crate::user_io;
 
 /// Size of the kernel's `sigset_t`, which all calls are told.
@@ -283,7 +283,7 @@ fn read_info(cx: &Cx<'_>, pid: i32, number: u32, info: UserVa) -> Result<Option<
     if is_forged && pid.cast_unsigned() != cx.process.pid.0 {
         return Err(Errno::EPERM);
     }
-    Ok(signal.map(|_| info))
+    Ok(signal.map(|_| info.without_mark()))
 }
 
 /// `restart_syscall(2)`: continues a sleep or a futex wait.
@@ -313,38 +313,40 @@ pub(crate) fn sys_restart_syscall(cx: &mut Cx<'_>) -> SysResult {
 
 /// `getitimer(2)` and `setitimer(2)` share `struct itimerval`.
 const ITIMERVAL_BYTES: usize = 32;
-const ITIMER_REAL: u32 = 0;
-const ITIMER_PROF: u32 = 2;
 
-fn check_itimer(cx: &Cx<'_>, which: u32) -> Result<(), Errno> {
-    if which > ITIMER_PROF {
-        return Err(Errno::EINVAL);
+/// Decodes the timer: of real time, or of CPU time.
+fn itimer(which: u32) -> Result<Option<CpuTimer>, Errno> {
+    match which {
+        0 => Ok(None),
+        1 => Ok(Some(CpuTimer::Virtual)),
+        2 => Ok(Some(CpuTimer::Prof)),
+        _ => Err(Errno::EINVAL),
     }
-    if which != ITIMER_REAL {
-        cx.trace_unsupported("interval timer", u64::from(which));
-        return Err(Errno::ENOSYS);
-    }
-    Ok(())
 }
 
-/// `getitimer(2)`: `ITIMER_REAL`; the timers of CPU time are `ENOSYS`.
+/// `getitimer(2)`. `ITIMER_VIRTUAL` counts time in the kernel, too.
 pub(crate) fn sys_getitimer(cx: &mut Cx<'_>, which: u32, out: UserVa) -> SysResult {
-    check_itimer(cx, which)?;
-    let setting = cx.process.signals.real_timer.get();
+    let setting = match itimer(which)? {
+        None => cx.process.signals.real_timer.get(),
+        Some(timer) => CpuAlarms::get(cx.process, timer),
+    };
     user_io::write_bytes(out, &setting.to_bytes())?;
     Ok(0)
 }
 
-/// `setitimer(2)`: `ITIMER_REAL`; the timers of CPU time are `ENOSYS`.
+/// `setitimer(2)`, as [`sys_getitimer`].
 pub(crate) fn sys_setitimer(cx: &mut Cx<'_>, which: u32, new: UserVa, old: UserVa) -> SysResult {
-    check_itimer(cx, which)?;
+    let timer = itimer(which)?;
     let bytes: [u8; ITIMERVAL_BYTES] = if new.is_null() {
         [0; ITIMERVAL_BYTES]
     } else {
         user_io::read_bytes(new)?
     };
     let setting = signal::IntervalTimer::from_bytes(&bytes).ok_or(Errno::EINVAL)?;
-    let before = signal::RealTimer::set(cx.process, setting);
+    let before = match timer {
+        None => signal::RealTimer::set(cx.process, setting),
+        Some(timer) => CpuAlarms::set(cx.process, timer, setting),
+    };
     if !old.is_null() {
         user_io::write_bytes(old, &before.to_bytes())?;
     }

@@ -63,7 +63,7 @@ impl Clock {
             Self::Realtime | Self::RealtimeCoarse | Self::Tai => time::wall_at_boot() + time::now(),
             Self::Monotonic | Self::MonotonicCoarse | Self::MonotonicRaw => time::now(),
             Self::ProcessCpu(pid) => {
-                sched::charge_current(cx.thread);
+                sched::charge_running();
                 let process = process::find(pid).map_err(|_| Errno::EINVAL)?;
                 process.times.used()
             }
@@ -102,14 +102,30 @@ pub(crate) fn sys_clock_getres(cx: &mut Cx<'_>, id: i32, out: UserVa) -> SysResu
 
 /// `clock_settime(2)`: the host sets the time; `EPERM`, as without `CAP_SYS_TIME`.
 pub(crate) fn sys_clock_settime(cx: &mut Cx<'_>, id: i32, new: UserVa) -> SysResult {
-    let _ = user_io::read_bytes::<16>(new)?;
+    let new = Timespec::from_bytes(&user_io::read_bytes(new)?);
     match Clock::decode(cx, id)? {
+        Clock::Realtime if new.to_nanos().is_none() => Err(Errno::EINVAL),
         Clock::Realtime => {
             cx.trace_unsupported("clock_settime", 0);
             Err(Errno::EPERM)
         }
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// `settimeofday(2)`: as [`sys_clock_settime`]; a time zone alone changes nothing, as the first one on Linux.
+pub(crate) fn sys_settimeofday(cx: &mut Cx<'_>, new: UserVa, _zone: UserVa) -> SysResult {
+    const MICROS: u64 = 1_000_000;
+    if new.is_null() {
+        return Ok(0);
+    }
+    let seconds = user_io::read_u64(new)?;
+    let micros = user_io::read_u64(new.wrapping_add(8))?;
+    if seconds.cast_signed() < 0 || micros >= MICROS {
+        return Err(Errno::EINVAL);
+    }
+    cx.trace_unsupported("settimeofday", seconds);
+    Err(Errno::EPERM)
 }
 
 /// `gettimeofday(2)`: the time zone is UTC.
@@ -213,7 +229,7 @@ const TICK_NS: u64 = 10_000_000;
 /// `times(2)`: time in the kernel is counted as the user's.
 pub(crate) fn sys_times(cx: &mut Cx<'_>, out: UserVa) -> SysResult {
     if !out.is_null() {
-        sched::charge_current(cx.thread);
+        sched::charge_running();
         let own = cx.process.times.used();
         let children = kernel().family.lock().children_times(cx.process.pid);
         let ticks = [own, Nanos::ZERO, children.user, children.system].map(|t| t.0 / TICK_NS);
@@ -226,26 +242,29 @@ pub(crate) fn sys_times(cx: &mut Cx<'_>, out: UserVa) -> SysResult {
     Ok(time::now().0 / TICK_NS)
 }
 
-/// `getrusage(2)`: CPU time (that in the kernel counted as the user's) and, for the process, memory that is resident now;
-/// what is not counted is zero.
+/// `getrusage(2)`: CPU time (that in the kernel counted as the user's), page faults, context switches and the most memory
+/// that was resident; of children only the times. What is not counted is zero.
 pub(crate) fn sys_getrusage(cx: &mut Cx<'_>, who: i32, out: UserVa) -> SysResult {
     const RUSAGE_SELF: i32 = 0;
     const RUSAGE_CHILDREN: i32 = -1;
     const RUSAGE_THREAD: i32 = 1;
     const PAGE_KIB: u64 = 4;
-    sched::charge_current(cx.thread);
-    let max_resident_kib = cx.process.mm().resident() * PAGE_KIB;
+    sched::charge_running();
+    let max_resident_kib = cx.process.mm().peak_resident() * PAGE_KIB;
+    let usage_of = |times: &sched::CpuTimes| {
+        let (voluntary_switches, involuntary_switches) = times.switches();
+        Rusage {
+            user: times.used(),
+            max_resident_kib,
+            minor_faults: times.faults(),
+            voluntary_switches,
+            involuntary_switches,
+            ..Rusage::default()
+        }
+    };
     let usage = match who {
-        RUSAGE_SELF => Rusage {
-            user: cx.process.times.used(),
-            max_resident_kib,
-            ..Rusage::default()
-        },
-        RUSAGE_THREAD => Rusage {
-            user: cx.thread.run.times.used(),
-            max_resident_kib,
-            ..Rusage::default()
-        },
+        RUSAGE_SELF => usage_of(&cx.process.times),
+        RUSAGE_THREAD => usage_of(&cx.thread.run.times),
         RUSAGE_CHILDREN => {
             let times = kernel().family.lock().children_times(cx.process.pid);
             Rusage {

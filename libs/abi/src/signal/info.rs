@@ -65,6 +65,9 @@ impl core::fmt::Debug for SigInfo {
     }
 }
 
+/// Where `si_sys_private` is.
+const MARK_AT: usize = 32;
+
 impl SigInfo {
     /// Size of the structure in bytes.
     pub const SIZE: usize = 128;
@@ -121,6 +124,40 @@ impl SigInfo {
         info.put(32, &utime.to_le_bytes());
         info.put(40, &stime.to_le_bytes());
         info
+    }
+
+    /// A POSIX timer expired (`SI_TIMER`): `si_timerid`, `si_value`. The mark tells the kernel's own from those that a
+    /// process made up; user code does not see it.
+    #[must_use]
+    pub fn from_timer(signal: Signal, timer: u32, value: u64, mark: u32) -> Self {
+        let mut info = Self::with_code(signal, code::SI_TIMER);
+        info.put(16, &timer.to_le_bytes());
+        info.put(24, &value.to_le_bytes());
+        info.put(MARK_AT, &mark.to_le_bytes());
+        info
+    }
+
+    /// Returns timer id and mark if the kernel made this for a POSIX timer.
+    #[must_use]
+    pub fn timer_and_mark(&self) -> Option<(u32, u32)> {
+        let mark = self.word(MARK_AT).cast_unsigned();
+        (self.code() == code::SI_TIMER && mark != 0).then(|| (self.word(16).cast_unsigned(), mark))
+    }
+
+    /// Completes a timer's signal for its receiver: sets `si_overrun`, clears the mark.
+    #[must_use]
+    pub fn with_overrun(mut self, overrun: i32) -> Self {
+        self.put(20, &overrun.to_le_bytes());
+        self.without_mark()
+    }
+
+    /// Clears the mark of a timer's signal, which a process may not set.
+    #[must_use]
+    pub fn without_mark(mut self) -> Self {
+        if self.code() == code::SI_TIMER {
+            self.put(MARK_AT, &[0; 4]);
+        }
+        self
     }
 
     /// As a process passed it (`rt_sigqueueinfo(2)`), with the number replaced; `None` when `signal` is not one.
