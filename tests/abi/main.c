@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 
-#define MAX_CASES 256
+#define MAX_CASES 512
 /* Seconds after which a case counts as hanging. */
 #define CASE_SECONDS 30
 
@@ -178,11 +178,30 @@ static void default_signals(void) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    /* The C library keeps some for itself, so the system call. */
+    unsigned long action[4] = {0};
     for (int s = 1; s < NSIG; s++)
-        signal(s, SIG_DFL);
+        syscall(SYS_rt_sigaction, s, action, NULL, 8);
+}
+
+/* Takes more memory than there is, in a child. */
+static int run_out_of_memory(void) {
+    pid_t child = MUST(fork());
+    if (child == 0) {
+        size_t size = 1UL << 32;
+        char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        MUST(p == MAP_FAILED ? -1 : 0);
+        for (size_t at = 0; at < size; at += 4096)
+            p[at] = 1;
+        _exit(0);
+    }
+    reap("child", child);
+    return 0;
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--out-of-memory") == 0)
+        return run_out_of_memory();
     if (argc > 1 && strcmp(argv[1], "--helper") == 0)
         return exec_helper(argc, argv);
     qsort(cases, case_count, sizeof *cases, by_name);

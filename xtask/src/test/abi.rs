@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tyn_bootfmt::{INIT_PATH, Init};
 use tyn_release::tree::{Node, Source, Tree};
-use tyn_vm_host::{Config, Console, Outcome, Vm};
+use tyn_vm_host::{Config, Console, MemorySize, Outcome, Vm};
 
 use super::Tally;
 use crate::{command, debian, kernel, paths};
@@ -24,7 +24,35 @@ type Transcripts = BTreeMap<String, String>;
 
 /// Runs all cases.
 pub(super) fn run() -> Result<Tally> {
-    run_cases(&[])
+    let mut tally = run_cases(&[])?;
+    tally.count("out of memory", out_of_memory());
+    Ok(tally)
+}
+
+/// Lets a process take more memory than the guest has: it alone is killed, and one line on the console says so. Not for
+/// the host, which would let others feel it.
+fn out_of_memory() -> Result<()> {
+    let image = image(&build()?, &["--out-of-memory".to_owned()])?;
+    let config = Config {
+        memory: MemorySize(96 << 20),
+        ..Config::new(&kernel::build()?, &image)
+    };
+    let mut vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
+    let outcome = vm.wait_for(LIMIT)?;
+    let console = vm.console();
+    ensure!(
+        outcome == Some(Outcome::Exited(0)),
+        "the guest ended: {outcome:?}; its console says: {console}"
+    );
+    let told = console
+        .matches("tyn: out of memory: killed process")
+        .count();
+    ensure!(told == 1, "told {told} times: {console}");
+    ensure!(
+        console.contains("child: killed by SIGKILL"),
+        "the parent saw: {console}"
+    );
+    Ok(())
 }
 
 /// Runs the cases whose names begin with one of `prefixes`, or all.
