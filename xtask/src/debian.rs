@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -165,7 +165,37 @@ pub(crate) fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
         std::os::unix::fs::symlink(&real, into.join(dir))?;
     }
     for deb in debs {
-        output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into))?;
+        unpack_deb(deb, into).with_context(|| format!("{}", deb.display()))?;
+    }
+    Ok(())
+}
+
+/// As `dpkg-deb -x`, but files for `/lib` of older packages go through the link that is there.
+fn unpack_deb(deb: &Path, into: &Path) -> Result<()> {
+    let mut archive = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(deb)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("dpkg-deb can't be started")?;
+    let stdout = archive.stdout.take().context("dpkg-deb has no output")?;
+    let tar = Command::new("tar")
+        .args([
+            "--extract",
+            "--preserve-permissions",
+            "--keep-directory-symlink",
+        ])
+        .arg("--directory")
+        .arg(into)
+        .stdin(stdout)
+        .output()
+        .context("tar can't be started")?;
+    let status = archive.wait()?;
+    if !tar.status.success() || !status.success() {
+        bail!(
+            "it can't be unpacked: {}",
+            String::from_utf8_lossy(&tar.stderr).trim()
+        );
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The example release, built by the sysroot's Erlang.
+//! The example releases, built by a sysroot's Erlang or Elixir.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,20 @@ use crate::sysroot::Sysroot;
 /// # Errors
 /// When it doesn't compile.
 pub(crate) fn ensure(sysroot: &Sysroot) -> Result<PathBuf> {
+    ensure_as("erlang_http", sysroot)
+}
+
+/// Builds `examples/erlang_http` in the folder `target/examples/NAME`.
+///
+/// # Errors
+/// When it doesn't compile.
+pub(crate) fn ensure_as(name: &str, sysroot: &Sysroot) -> Result<PathBuf> {
     let source = paths::root().join("examples/erlang_http");
-    let release = paths::target().join("examples/erlang_http");
-    // The file that the build writes last.
-    let stamp = release.join("releases/start_erl.data");
-    let built = fs::metadata(&stamp).and_then(|m| m.modified());
-    if let Ok(built) = built
-        && newest(&source)?.is_some_and(|changed| changed < built)
-    {
+    let release = paths::target().join("examples").join(name);
+    if is_fresh(&release, &source)? {
         return Ok(release);
     }
-    eprintln!("building the example release");
+    eprintln!("building the example release {name}");
     let mut escript = sysroot.erl()?;
     escript
         .args(["-run", "escript", "start", "-extra"])
@@ -33,6 +36,43 @@ pub(crate) fn ensure(sysroot: &Sysroot) -> Result<PathBuf> {
         .arg(&release);
     output(&mut escript).context("the example release can't be built")?;
     Ok(release)
+}
+
+/// Builds `examples/elixir_http` by the sysroot's own `mix release` in the folder `target/examples/NAME`.
+///
+/// # Errors
+/// When it doesn't compile.
+pub(crate) fn ensure_elixir(name: &str, sysroot: &Sysroot) -> Result<PathBuf> {
+    let source = paths::root().join("examples/elixir_http");
+    let release = paths::target().join("examples").join(name);
+    if is_fresh(&release, &source)? {
+        return Ok(release);
+    }
+    eprintln!("building the example release {name}");
+    let build = paths::target()
+        .join("examples")
+        .join(format!("{name}-build"));
+    let mut mix = sysroot.elixir()?;
+    mix.arg(sysroot.mix())
+        .args(["release", "--overwrite", "--quiet", "--path"])
+        .arg(&release)
+        .current_dir(&source)
+        .env("MIX_ENV", "prod")
+        .env("MIX_BUILD_PATH", &build)
+        .env("MIX_HOME", build.with_extension("home"));
+    output(&mut mix).context("the Elixir example can't be built")?;
+    Ok(release)
+}
+
+/// Returns whether a release is younger than its source.
+fn is_fresh(release: &Path, source: &Path) -> Result<bool> {
+    // The file that a build writes last, or nearly so.
+    let stamp = release.join("releases/start_erl.data");
+    let built = fs::metadata(&stamp).and_then(|m| m.modified());
+    Ok(match (built, newest(source)?) {
+        (Ok(built), Some(changed)) => changed < built,
+        _ => false,
+    })
 }
 
 /// Returns when the youngest file below `dir` was changed.

@@ -16,7 +16,7 @@ use crate::{debian, example, kernel, paths};
 /// The port on which the example listens.
 pub(crate) const GUEST_PORT: u16 = 8080;
 /// How long a guest may take to its first answer, on a busy machine with more virtual CPUs than real ones.
-pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(180);
 /// How long a guest may take to stop after its power button was pressed.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(30);
 

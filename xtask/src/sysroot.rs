@@ -233,6 +233,27 @@ impl Sysroot {
         Ok(command)
     }
 
+    /// Returns a command that runs Elixir; the caller adds what follows `elixir` on its command line.
+    ///
+    /// # Errors
+    /// When the sysroot is damaged.
+    pub(crate) fn elixir(&self) -> Result<Command> {
+        let lib = self.dir.join("usr/lib/elixir/lib");
+        let mut command = self.erl()?;
+        command
+            .arg("-elixir_root")
+            .arg(&lib)
+            .arg("-pa")
+            .arg(lib.join("elixir/ebin"))
+            .args(["-s", "elixir", "start_cli", "-extra"]);
+        Ok(command)
+    }
+
+    /// Returns Elixir's script `mix`.
+    pub(crate) fn mix(&self) -> PathBuf {
+        self.dir.join("usr/lib/elixir/bin/mix")
+    }
+
     fn loader(&self) -> PathBuf {
         self.libraries().join("ld-linux-x86-64.so.2")
     }

@@ -173,11 +173,12 @@ impl Search<'_> {
 }
 
 /// Returns whether this is the name of a dynamic loader: it is there already when it loads what needs it, so nobody looks
-/// for it. (musl's loader is its C library, too.)
+/// for it. musl's loader is its C library, too, `libc.so`; glibc's has a number behind its name.
 fn is_loader(name: &str) -> bool {
-    ["ld-linux", "ld-musl", "libc.musl"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    name == "libc.so"
+        || ["ld-linux", "ld-musl", "libc.musl"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns where the loader looks for the library `name` on behalf of the file at `path`.

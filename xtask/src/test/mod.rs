@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, one suite after the other, and a tally at the end.
 
 pub(crate) mod abi;
+mod binaries;
 mod cli;
 mod fuzz;
 mod host;
@@ -55,6 +56,7 @@ const SUITES: &[Suite] = &[
     ("tty", tty::run),
     ("fuzz", fuzz::run),
     ("vm", vm::run),
+    ("binaries", binaries::run),
     ("otp", otp::run),
 ];
 

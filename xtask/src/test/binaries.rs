@@ -1,0 +1,271 @@
+//! Tests with more binaries than the reference's: other releases of OTP and Elixir as Debian built them, scripts, and ways
+//! of linking. Each runs in a guest; what can run on this machine runs there first, and must say the same.
+
+use std::fs;
+use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tyn_bootfmt::{INIT_PATH, Init};
+use tyn_release::tree::{Node, Source, Tree};
+use tyn_vm_host::{Config, Console, Machine, Outcome, Vm};
+use walkdir::WalkDir;
+
+use super::{Tally, tty};
+use crate::command::{self, output};
+use crate::lab::{Guest, Lab, last_words};
+use crate::screen::Screen;
+use crate::sysroot::{self, Kind, Sysroot};
+use crate::{debian, example, paths};
+
+/// Most that a program may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs all tests with other binaries.
+pub(super) fn run() -> Result<Tally> {
+    let lab = Lab::new()?;
+    let mut tally = Tally::default();
+    for (name, flags) in [
+        ("static", &["-static"][..]),
+        ("static_pie", &["-static-pie"]),
+        ("dynamic_pie", &["-pie"]),
+        ("dynamic_non_pie", &["-no-pie"]),
+    ] {
+        let test = format!("{name}_program_runs_as_on_linux");
+        tally.count(&test, program(&lab, "gcc", name, flags));
+    }
+    for (name, flags) in [("musl", &[][..]), ("musl_static", &["-static"])] {
+        let test = format!("{name}_program_runs_as_on_linux");
+        let result = debian::ensure_program("musl-gcc", "musl-tools")
+            .and_then(|()| program(&lab, "musl-gcc", name, flags));
+        tally.count(&test, result);
+    }
+    tally.count("escript_is_started_by_its_first_line", escript(&lab));
+    for (otp, kind) in [("25", sysroot::BOOKWORM), ("29", sysroot::SID)] {
+        let name = format!("otp_{otp}_serves_and_stops");
+        tally.count(&name, erlang(&lab, otp, kind));
+    }
+    for (elixir, otp, kind) in [
+        ("1.18", "27", sysroot::TRIXIE_ELIXIR),
+        ("1.20", "29", sysroot::SID),
+    ] {
+        let name = format!("mix_release_of_elixir_{elixir}_serves_and_stops");
+        tally.count(&name, mix_release(&lab, elixir, otp, kind));
+    }
+    tally.count(
+        "iex_1.18_edits_and_completes",
+        iex(&lab, "1.18", sysroot::TRIXIE_ELIXIR),
+    );
+    Ok(tally)
+}
+
+/// Compiles `tests/binaries/facts.c` and runs it here and there.
+fn program(lab: &Lab, compiler: &str, name: &str, flags: &[&str]) -> Result<()> {
+    debian::ensure_program("gcc", "gcc")?;
+    let dir = folder()?;
+    let file = dir.join(name);
+    let mut compile = Command::new(compiler);
+    compile
+        .args(["-O1", "-Wall", "-Werror", "-pthread", "-o"])
+        .arg(&file)
+        .arg(paths::root().join("tests/binaries/facts.c"))
+        .args(flags);
+    command::run(&mut compile)?;
+    let host = Command::new(&file).args(["one", "two words"]).output()?;
+    ensure!(
+        host.status.code() == Some(42),
+        "on Linux it ended with {}",
+        host.status
+    );
+    let path = file.to_string_lossy();
+    let mut tree = Tree::default();
+    add(&mut tree, &file, &file)?;
+    // The libraries are this machine's.
+    let system = tyn_release::sysroot::Sysroot::new(Path::new("/"));
+    for (path, file) in tyn_release::libraries::find(&tree, &system)? {
+        add(&mut tree, &path, &file)?;
+    }
+    let (console, outcome) = boot(lab, tree, name, &[&path, "one", "two words"])?;
+    ensure!(
+        outcome == Outcome::Exited(42),
+        "it ended with {outcome:?}: {console}"
+    );
+    let host = String::from_utf8_lossy(&host.stdout);
+    ensure!(console == host, "Linux says:\n{host}Tyn says:\n{console}");
+    Ok(())
+}
+
+/// The reference sysroot as a root file system, and a script of which the first line asks `env` for `escript`.
+fn escript(lab: &Lab) -> Result<()> {
+    let mut tree = Tree::default();
+    for dir in [
+        "bin",
+        "lib",
+        "lib64",
+        "sbin",
+        "usr/bin",
+        "usr/lib/erlang",
+        "usr/lib/locale",
+        "usr/lib/x86_64-linux-gnu",
+        "usr/lib64",
+    ] {
+        add_all(&mut tree, lab.sysroot.dir(), dir)?;
+    }
+    let script = Path::new("/script.escript");
+    add(
+        &mut tree,
+        script,
+        &paths::root().join("tests/binaries/script.escript"),
+    )?;
+    let (console, outcome) = boot(lab, tree, "escript", &["/script.escript", "één", "two"])?;
+    ensure!(
+        outcome == Outcome::Exited(2) && console.trim() == "escript één+two on OTP 27, utf8",
+        "it ended with {outcome:?} and said: {console}"
+    );
+    Ok(())
+}
+
+fn erlang(lab: &Lab, otp: &str, kind: Kind) -> Result<()> {
+    let sysroot = sysroot::ensure_kind(kind)?;
+    let name = format!("erlang_http-otp{otp}");
+    let release = example::ensure_as(&name, &sysroot)?;
+    let guest = serve(lab, &sysroot, &release, &name)?;
+    let body = &guest.answer.body;
+    ensure!(
+        body.starts_with(&format!("Hello from Erlang/OTP {otp} (jit ")),
+        "it says: {body}"
+    );
+    guest.shut_down()
+}
+
+fn mix_release(lab: &Lab, elixir: &str, otp: &str, kind: Kind) -> Result<()> {
+    let sysroot = sysroot::ensure_kind(kind)?;
+    let name = format!("elixir_http-{elixir}");
+    let release = example::ensure_elixir(&name, &sysroot)?;
+    let guest = serve(lab, &sysroot, &release, &name)?;
+    let body = &guest.answer.body;
+    ensure!(
+        body.starts_with(&format!("Hello from Elixir {elixir}."))
+            && body.trim().ends_with(&format!("on Erlang/OTP {otp}, utf8")),
+        "it says: {body}"
+    );
+    let console = guest.vm.console();
+    ensure!(
+        console.contains("listening on port 8080") && !console.contains("latin1"),
+        "its console says: {console}"
+    );
+    guest.shut_down()
+}
+
+fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
+    let sysroot = sysroot::ensure_kind(kind)?;
+    let name = format!("elixir_http-{elixir}");
+    let release = example::ensure_elixir(&name, &sysroot)?;
+    let image = build_image(lab, &sysroot, &release, &name)?;
+    let script = tty::script(lab, &image, "-e GREETING=Moin");
+    let screen = Screen::start(&script, 100, 40)?;
+    screen.wait_for("iex(1)> ")?;
+    screen.text("String.upca")?;
+    screen.keys(&["Tab"])?;
+    screen.wait_for("String.upcase")?;
+    screen.text("(\"hél日\")")?;
+    screen.keys(&["Left", "Left"])?;
+    screen.text("ö")?;
+    screen.keys(&["C-e", "Enter"])?;
+    screen.wait_lines("\"HÉL日Ö\"", 1)?;
+    screen.line("{Application.get_env(:elixir_http, :greeting), :io.columns()}")?;
+    screen.wait_lines("{\"Moin\", {:ok, 100}}", 1)?;
+    screen.keys(&["C-c"])?;
+    screen.wait_for("BREAK: (a)bort")?;
+    screen.line("c")?;
+    screen.line("System.stop(5)")?;
+    tty::ended(&screen, 5)
+}
+
+fn serve(lab: &Lab, sysroot: &Sysroot, release: &Path, name: &str) -> Result<Guest> {
+    let mut config = lab.config(Machine::Q35, 2, 1)?;
+    config.initrd = build_image(lab, sysroot, release, name)?;
+    Guest::boot(&config)
+}
+
+fn build_image(lab: &Lab, sysroot: &Sysroot, release: &Path, name: &str) -> Result<PathBuf> {
+    let image = folder()?.join(format!("{name}.img"));
+    let mut build = lab.tyn();
+    build.arg("build").arg(release);
+    build.arg("--sysroot").arg(sysroot.dir());
+    output(build.arg("--output").arg(&image))?;
+    Ok(image)
+}
+
+fn folder() -> Result<PathBuf> {
+    let dir = paths::target().join("binaries");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Adds the file of this machine as `path`.
+fn add(tree: &mut Tree, path: &Path, file: &Path) -> Result<()> {
+    let size = fs::metadata(file)?.len();
+    tree.insert(
+        path,
+        Node::File(0o755, Source::Path(file.to_path_buf(), size)),
+    )?;
+    Ok(())
+}
+
+/// Adds a folder, or a link to one, of `root` with all that is in it; one that isn't there is none.
+fn add_all(tree: &mut Tree, root: &Path, dir: &str) -> Result<()> {
+    for entry in WalkDir::new(root.join(dir)).follow_root_links(false) {
+        let Ok(entry) = entry else { continue };
+        let path = Path::new("/").join(entry.path().strip_prefix(root)?);
+        let data = entry.metadata()?;
+        let node = if data.is_dir() {
+            Node::Dir(0o755)
+        } else if data.is_symlink() {
+            Node::Symlink(fs::read_link(entry.path())?)
+        } else {
+            let mode = data.permissions().mode() & 0o7777;
+            Node::File(mode, Source::Path(entry.path().to_path_buf(), data.len()))
+        };
+        tree.insert(&path, node)
+            .with_context(|| format!("{}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Boots a guest of these files that runs `args`; returns its console and how it ended.
+fn boot(lab: &Lab, mut tree: Tree, name: &str, args: &[&str]) -> Result<(String, Outcome)> {
+    let init = Init {
+        args: args.iter().map(|a| a.as_bytes()).collect(),
+        env: vec![b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"HOME=/root"],
+        cwd: b"/",
+        hostname: b"binaries",
+    };
+    let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
+    tree.insert(Path::new(INIT_PATH), start)?;
+    for (dir, mode) in [
+        ("/tmp", 0o1777),
+        ("/proc", 0o555),
+        ("/sys", 0o555),
+        ("/dev", 0o755),
+        ("/root", 0o700),
+    ] {
+        tree.insert(Path::new(dir), Node::Dir(mode))?;
+    }
+    let image = folder()?.join(format!("{name}.img"));
+    let out = BufWriter::new(fs::File::create(&image)?);
+    tree.write(out, 0, |_| {})
+        .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
+    let config = Config {
+        cpus: 2,
+        ..Config::new(&lab.kernel, &image)
+    };
+    let mut vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
+    let Some(outcome) = vm.wait_for(LIMIT)? else {
+        bail!("it does not end\n{}", last_words(&vm));
+    };
+    Ok((vm.console().replace("\r\n", "\n"), outcome))
+}
