@@ -13,10 +13,12 @@ mod kernel;
 mod lab;
 mod otp;
 mod paths;
+mod scenarios;
 mod screen;
 mod soak;
 mod sysroot;
 mod test;
+mod transcript;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,8 @@ enum Task {
         /// Beginnings of the names of the cases to run (default: all)
         cases: Vec<String>,
     },
+    /// Run scenarios on this Linux and in a guest, and compare their transcripts
+    Scenarios(test::scenarios::Options),
     /// Run every test, or the named suites
     Test {
         /// Suites to run (default: all)
@@ -117,6 +121,7 @@ fn perform(task: Task) -> Result<()> {
             anyhow::ensure!(tally.failed == 0, "transcripts differ");
             Ok(())
         }
+        Task::Scenarios(options) => test::scenarios::some(&options),
         Task::Test { suites } => test::test(&suites),
     }
 }

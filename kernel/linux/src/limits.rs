@@ -97,7 +97,8 @@ impl Rlimits {
     #[must_use]
     pub const fn initial() -> Self {
         const STACK: u64 = 8 << 20;
-        const NOFILE: u64 = 1 << 16;
+        // More than 100,000 sockets; programs that close all they might have inherited use close_range.
+        const NOFILE: u64 = 1 << 17;
         let mut limits = [Rlimit::NONE; Resource::COUNT];
         limits[Resource::STACK.0].soft = STACK;
         limits[Resource::NOFILE.0] = Rlimit {

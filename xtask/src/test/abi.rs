@@ -1,6 +1,5 @@
 //! Differential ABI tests: the cases of `tests/abi` on this Linux and in a guest, with equal transcripts.
 
-use std::collections::BTreeMap;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,15 +11,13 @@ use tyn_release::tree::{Node, Source, Tree};
 use tyn_vm_host::{Config, Console, MemorySize, Outcome, Vm};
 
 use super::Tally;
+use crate::transcript::{Transcripts, compare, split};
 use crate::{command, debian, kernel, paths};
 
 /// Most that the guest may take for all cases; each has its own limit, too.
 const LIMIT: Duration = Duration::from_secs(900);
 /// Path of the program in the guest.
 const PROGRAM: &str = "/abi";
-
-/// The transcript of each case.
-type Transcripts = BTreeMap<String, String>;
 
 /// Runs all cases.
 pub(super) fn run() -> Result<Tally> {
@@ -155,64 +152,4 @@ fn image(program: &Path, prefixes: &[String]) -> Result<PathBuf> {
     tree.write(out, 0, |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
     Ok(path)
-}
-
-/// Splits output into transcripts: a case's begins after `== NAME` and ends with the line `--: HOW IT ENDED`.
-fn split(output: &str) -> Transcripts {
-    let mut transcripts = Transcripts::new();
-    let mut case: Option<(&str, String)> = None;
-    for line in output.lines() {
-        if let Some(name) = line.strip_prefix("== ") {
-            case = Some((name, String::new()));
-        } else if let Some((name, text)) = &mut case {
-            text.push_str(line);
-            text.push('\n');
-            if line.starts_with("--") {
-                transcripts.insert((*name).to_owned(), std::mem::take(text));
-                case = None;
-            }
-        }
-    }
-    transcripts
-}
-
-/// Compares transcripts; the error shows the first difference.
-fn compare(expected: &str, found: &str) -> Result<()> {
-    if expected == found {
-        return Ok(());
-    }
-    let (mut theirs, mut ours) = (expected.lines(), found.lines());
-    loop {
-        match (theirs.next(), ours.next()) {
-            (Some(a), Some(b)) if a == b => {}
-            (linux, tyn) => {
-                let shown = |line: Option<&str>| line.unwrap_or("(nothing)").to_owned();
-                bail!("Linux says '{}', Tyn '{}'", shown(linux), shown(tyn));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_is_split_into_cases() {
-        let text =
-            "boot\n== a\none\ntwo\n--: exit 0\nnoise\n== b\nthree\n== c\n--: exit 1\n== end\n";
-        let cases = split(text);
-        assert_eq!(cases.len(), 2);
-        assert_eq!(cases["a"], "one\ntwo\n--: exit 0\n");
-        assert_eq!(cases["c"], "--: exit 1\n");
-    }
-
-    #[test]
-    fn first_difference_is_shown() {
-        assert!(compare("a\nb\n", "a\nb\n").is_ok());
-        let error = compare("a\nb\nc\n", "a\nx\n").unwrap_err().to_string();
-        assert_eq!(error, "Linux says 'b', Tyn 'x'");
-        let error = compare("a\nb\n", "a\n").unwrap_err().to_string();
-        assert_eq!(error, "Linux says 'b', Tyn '(nothing)'");
-    }
 }

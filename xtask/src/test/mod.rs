@@ -6,6 +6,7 @@ mod cli;
 mod fuzz;
 mod host;
 mod otp;
+pub(crate) mod scenarios;
 mod selftest;
 mod tty;
 mod vm;
@@ -58,6 +59,7 @@ const SUITES: &[Suite] = &[
     ("vm", vm::run),
     ("binaries", binaries::run),
     ("otp", otp::run),
+    ("scenarios", scenarios::run),
 ];
 
 /// Runs the suites whose names are given, or all.
