@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use tyn_abi::{Errno, Events, Fd, Sink, Source, UserVa};
@@ -97,11 +98,11 @@ pub trait File: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
-    /// Returns the frame that holds page `index` if it exists already, without allocating: a page fault maps the pages
-    /// around the faulting one along with it. Takes at most the file's own page lock.
-    fn resident_frame(&self, index: u64) -> Option<Frame> {
-        let _ = index;
-        None
+    /// Calls `each(index, frame)` for those of `pages` that exist already, without allocating, until it returns `false`: a
+    /// page fault maps the pages around the faulting one along with it. Takes at most the file's own page lock, also over
+    /// the calls, which only allocate frames.
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+        let _ = (pages, each);
     }
 
     /// Returns the file as a socket; `None` makes socket calls fail with `ENOTSOCK`.

@@ -83,14 +83,13 @@ pub fn key(process: &Process, word: UserVa, scope: Scope) -> Result<Key, Errno> 
     if word.0 >= tyn_abi::USER_END {
         return Err(Errno::EFAULT);
     }
-    let mm = process.mm();
     let place = match scope {
         Scope::Private => FutexPlace::Private,
-        Scope::Shared => mm.futex_place(word)?,
+        Scope::Shared => process.mm().futex_place(word)?,
     };
     Ok(match place {
         FutexPlace::Private => Key::Private {
-            space: mm.id(),
+            space: process.mm.lock().id(),
             addr: word.0,
         },
         FutexPlace::Shared { object, offset } => Key::Shared { object, offset },

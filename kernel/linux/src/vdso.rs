@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::ops::Range;
 
 use tyn_abi::Errno;
 use tyn_hal::mem::Frame;
@@ -28,8 +29,10 @@ impl File for Page {
         }
     }
 
-    fn resident_frame(&self, index: u64) -> Option<Frame> {
-        self.frame(index, false).ok()
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+        if pages.contains(&0) {
+            each(0, self.0.clone());
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

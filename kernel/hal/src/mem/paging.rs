@@ -254,6 +254,32 @@ impl PageTable {
         Ok(())
     }
 
+    /// Maps `frame` at the page `va` unless something is there, hidden or not.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] as [`PageTable::map`].
+    ///
+    /// # Panics
+    /// As [`PageTable::map`].
+    pub fn map_if_absent(
+        &mut self,
+        va: UserVa,
+        frame: Frame,
+        perms: Perms,
+    ) -> Result<(), OutOfMemory> {
+        assert!(
+            va.0 < USER_END && va.0.is_multiple_of(PAGE_SIZE as u64),
+            "mapping at {va:?}"
+        );
+        let slot = self.entry_or_new(va.0)?;
+        if !owns_frame(slot.load(Ordering::Relaxed)) {
+            // Nobody but the walker, which leaves empty entries alone, writes at the same time.
+            slot.store(frame.into_phys().0 | bits(perms), Ordering::Release);
+            self.resident += 1;
+        }
+        Ok(())
+    }
+
     /// Returns what is mapped at the page that holds `va`.
     #[must_use]
     pub fn get(&self, va: UserVa) -> Option<Mapping> {

@@ -331,10 +331,19 @@ impl Body {
         to_frame(page).ok_or(Errno::ENXIO)
     }
 
-    pub(super) fn resident_frame(&self, index: u64) -> Option<Frame> {
+    pub(super) fn resident_frames(
+        &self,
+        pages: Range<u64>,
+        each: &mut dyn FnMut(u64, Frame) -> bool,
+    ) {
         self.was_mapped.store(true, Ordering::SeqCst);
-        let page = self.inner.lock().content.resident(index)?;
-        to_frame(page)
+        let inner = self.inner.lock();
+        for index in pages {
+            let frame = inner.content.resident(index).and_then(to_frame);
+            if frame.is_some_and(|frame| !each(index, frame)) {
+                return;
+            }
+        }
     }
 }
 

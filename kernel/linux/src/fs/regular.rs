@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::any::Any;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::fs::open::{O_ACCMODE, O_RDONLY};
@@ -112,8 +113,8 @@ impl File for RegularFile {
         self.body.frame(index, write)
     }
 
-    fn resident_frame(&self, index: u64) -> Option<Frame> {
-        self.body.resident_frame(index)
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+        self.body.resident_frames(pages, each);
     }
 
     fn as_any(&self) -> &dyn Any {

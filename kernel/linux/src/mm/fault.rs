@@ -138,20 +138,15 @@ impl Inner {
 
     /// Maps the pages around `va` of the same mapping that exist and are not mapped yet.
     fn map_around(&mut self, va: UserVa, file: &MappedFile, page: u64, perms: Perms) {
+        const PAGE: u64 = PAGE_SIZE as u64;
         let range = self.space.fault_around(va.0, FAULT_AROUND);
-        let first = page - (va.0 - range.start) / PAGE_SIZE as u64;
-        for (at, index) in range.step_by(PAGE_SIZE).zip(first..) {
-            if index == page || self.table.get(UserVa(at)).is_some() {
-                continue;
-            }
-            let Some(frame) = file.resident_frame(index) else {
-                continue;
-            };
+        let first = page - (va.0 - range.start) / PAGE;
+        let end = first + (range.end - range.start) / PAGE;
+        file.resident_frames(first..end, &mut |index, frame| {
+            let at = UserVa(range.start + (index - first) * PAGE);
             // Without memory for page tables the neighbours simply stay away.
-            if self.table.map(UserVa(at), frame, perms).is_err() {
-                break;
-            }
-        }
+            self.table.map_if_absent(at, frame, perms).is_ok()
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! A file as a mapping refers to it.
 
 use alloc::sync::Arc;
+use core::ops::Range;
 
 use tyn_abi::Errno;
 use tyn_hal::mem::Frame;
@@ -35,8 +36,12 @@ impl MappedFile {
         self.0.file.frame(page, write)
     }
 
-    pub(super) fn resident_frame(&self, page: u64) -> Option<Frame> {
-        self.0.file.resident_frame(page)
+    pub(super) fn resident_frames(
+        &self,
+        pages: Range<u64>,
+        each: &mut dyn FnMut(u64, Frame) -> bool,
+    ) {
+        self.0.file.resident_frames(pages, each);
     }
 
     /// Returns device and inode number.

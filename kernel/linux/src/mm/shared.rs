@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{Errno, PAGE_SIZE};
@@ -65,8 +66,12 @@ impl File for SharedMemory {
         Ok(frame)
     }
 
-    fn resident_frame(&self, index: u64) -> Option<Frame> {
-        self.pages.lock().get(&index).cloned()
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+        for (&index, frame) in self.pages.lock().range(pages) {
+            if !each(index, frame.clone()) {
+                return;
+            }
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -349,13 +349,26 @@ pub fn on_interrupt() {
 /// Gives the CPU to another thread if the current one's time is over, and returns `true` when it is back; else makes sure
 /// that a timer ends its time. To be called again until it returns `false` just before each return to ring 3.
 #[must_use]
+#[inline]
 pub fn reschedule_if_due(current: &Arc<Thread>) -> bool {
-    let cpu = cpus().get();
-    send_kicks(cpu);
-    if cpu.queued.load(Ordering::SeqCst) == 0 && current.run.affinity().contains(here()) {
+    let here = here();
+    let cpu = Cpu::of(here);
+    let has_kicks = cpu.kicks.load(Ordering::Relaxed) != 0;
+    // All CPUs that there are count here: this one is among them.
+    if !has_kicks && cpu.queued.load(Ordering::SeqCst) == 0 && current.run.allows(here) {
         return false;
     }
-    if current.run.affinity().contains(here()) {
+    reschedule(current, cpu)
+}
+
+/// The less usual part of [`reschedule_if_due`].
+fn reschedule(current: &Arc<Thread>, cpu: &Cpu) -> bool {
+    send_kicks(cpu);
+    let may_stay = current.run.allows(here());
+    if may_stay && cpu.queued.load(Ordering::SeqCst) == 0 {
+        return false;
+    }
+    if may_stay {
         let waiting = cpu.queue.lock().next_lane();
         let Some(end) = cpu.local.lock().stay.ends_at(waiting) else {
             return false;

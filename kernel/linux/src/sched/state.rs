@@ -50,6 +50,12 @@ impl RunState {
         CpuSet(self.affinity.load(Ordering::Relaxed)).intersection(online())
     }
 
+    /// Returns whether the thread may run on `cpu`, which there is.
+    #[inline]
+    pub(super) fn allows(&self, cpu: CpuIndex) -> bool {
+        CpuSet(self.affinity.load(Ordering::Relaxed)).contains(cpu)
+    }
+
     /// Returns the CPU that the thread is on or was on last.
     #[must_use]
     pub fn last_cpu(&self) -> CpuIndex {

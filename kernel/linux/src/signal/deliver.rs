@@ -22,14 +22,16 @@ const SYSCALL_BYTES: u64 = 2;
 
 /// Delivers what is pending: runs default actions, sets up handlers. `restart` says how to resume a system call that a
 /// signal interrupted. Afterwards the thread may be killed. Costs one load when there is nothing to do.
+#[inline]
 pub fn deliver(cx: &mut Cx<'_>, restart: Option<Restart>) {
     if cx.thread.signals.attention.load(Ordering::SeqCst) {
         deliver_pending(cx, restart);
-    } else {
+    } else if restart.is_some() {
         resume(cx, restart, None);
     }
 }
 
+#[cold]
 fn deliver_pending(cx: &mut Cx<'_>, mut restart: Option<Restart>) {
     let thread = Arc::clone(cx.thread);
     let signals = &thread.signals;

@@ -21,8 +21,12 @@ tyn_run_user:
     mov gs:[{USER_CONTEXT}], rdi
     mov gs:[{KERNEL_RSP}], rsp
     mov gs:[{TSS_RSP0}], rsp
+    stmxcsr gs:[{SCRATCH}]
+    mov eax, gs:[{SCRATCH}]
+    cmp eax, [rdi + {MXCSR}]
+    je 2f                               # loading it is slow, and it nearly always is what it was
     ldmxcsr [rdi + {MXCSR}]
-    movaps xmm0, [rdi + {XMM} + 0x0]
+2:  movaps xmm0, [rdi + {XMM} + 0x0]
     movaps xmm1, [rdi + {XMM} + 0x10]
     movaps xmm2, [rdi + {XMM} + 0x20]
     movaps xmm3, [rdi + {XMM} + 0x30]
@@ -84,6 +88,7 @@ tyn_run_user:
     iretq
 .size tyn_run_user, . - tyn_run_user
 
+# Clobbers RAX.
 .macro save_vectors base
     movaps [\base + {XMM} + 0x0], xmm0
     movaps [\base + {XMM} + 0x10], xmm1
@@ -102,7 +107,13 @@ tyn_run_user:
     movaps [\base + {XMM} + 0xe0], xmm14
     movaps [\base + {XMM} + 0xf0], xmm15
     stmxcsr [\base + {MXCSR}]
+    # The kernel's own differs in masks and rounding only if user code changed these: sticky flags do not matter.
+    mov eax, [\base + {MXCSR}]
+    and eax, ~0x3f
+    cmp eax, 0x1f80
+    je 3f
     ldmxcsr [rip + tyn_default_mxcsr]
+3:
 .endm
 
 .macro leave_user
