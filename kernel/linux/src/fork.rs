@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use tyn_abi::process::clone as flag;
 use tyn_abi::{Errno, Events, Pid, Tid, USER_END, UserVa};
+use tyn_proc::ParentCell;
 
 use crate::cx::{Cx, SysResult};
 use crate::kernel::kernel;
@@ -107,6 +108,7 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
     };
     let (files, fs) = (parent.files(), parent.fs());
     let parts = Parts {
+        parent: ParentCell::default(),
         mm: Arc::clone(&mm),
         files: if request.has(flag::CLONE_FILES) {
             files
@@ -139,7 +141,7 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
     }
     child.add_thread(&thread)?;
     CpuAlarms::follow_limit(&child);
-    if let Err(errno) = adopt(request, parent.pid, pid) {
+    if let Err(errno) = adopt(request, parent.pid, &child) {
         kernel().threads.lock().remove(&tid);
         return Err(errno);
     }
@@ -156,14 +158,14 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
 }
 
 /// Enters the child into the family: as the caller's child, or its sibling under `CLONE_PARENT` (which init cannot have).
-fn adopt(request: &Request, caller: Pid, child: Pid) -> Result<(), Errno> {
+fn adopt(request: &Request, caller: Pid, child: &Process) -> Result<(), Errno> {
     let mut family = kernel().family.lock();
     let parent = if request.has(flag::CLONE_PARENT) {
         family.parent(caller).ok_or(Errno::EINVAL)?
     } else {
         caller
     };
-    family.fork(parent, child, request.exit_signal)
+    family.fork_with_cell(parent, child.pid, request.exit_signal, child.parent_cell())
 }
 
 /// Makes the thread that returns 0 from the call.

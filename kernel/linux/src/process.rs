@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tyn_abi::{Errno, Events, Nanos, Pid, Tid};
 use tyn_hal::sync::SpinLock;
 use tyn_hal::time;
+use tyn_proc::ParentCell;
 
 use crate::file::FdTable;
 use crate::kernel::kernel;
@@ -26,6 +27,8 @@ pub use crate::fs::FsContext;
 pub struct Process {
     /// Process id.
     pub pid: Pid,
+    /// Who the parent is.
+    parent: ParentCell,
     /// Address space; replaced by `execve(2)`, shared under `CLONE_VM`.
     pub mm: SpinLock<Arc<Mm>>,
     /// Descriptors; shared under `CLONE_FILES`.
@@ -65,6 +68,8 @@ pub const ADDR_NO_RANDOMIZE: u32 = 0x4_0000;
 /// What a process is made of, besides its identity.
 #[derive(Debug)]
 pub struct Parts {
+    /// Who the parent is.
+    pub parent: ParentCell,
     /// Address space.
     pub mm: Arc<Mm>,
     /// Descriptors.
@@ -129,6 +134,7 @@ impl Process {
     pub fn new(pid: Pid, parts: Parts, attributes: Attributes) -> Arc<Self> {
         Arc::new(Self {
             pid,
+            parent: parts.parent,
             mm: SpinLock::new(parts.mm),
             files: SpinLock::new(parts.files),
             fs: SpinLock::new(parts.fs),
@@ -232,14 +238,15 @@ impl Process {
         self.in_exec.store(false, Ordering::SeqCst);
     }
 
+    /// Returns where the family notes the parent.
+    pub(crate) fn parent_cell(&self) -> &ParentCell {
+        &self.parent
+    }
+
     /// Returns the parent's id; 0 when there is none (`getppid(2)`).
     #[must_use]
     pub fn parent_id(&self) -> u32 {
-        kernel()
-            .family
-            .lock()
-            .parent(self.pid)
-            .map_or(0, |pid| pid.0)
+        self.parent.get()
     }
 
     /// Lets go of the parent of a vfork: the child has its own address space now, or ends.

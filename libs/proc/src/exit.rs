@@ -118,6 +118,7 @@ impl Family {
             return;
         };
         member.parent = Some(heir);
+        member.parent_cell.set(heir);
         member.exit_signal = SIGCHLD;
         let (signal, is_zombie) = (member.death_signal, member.zombie.is_some());
         if let Some(heir) = self.members.get_mut(&heir) {

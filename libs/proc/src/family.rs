@@ -2,7 +2,9 @@
 
 use crate::{ChildEvent, ExitStatus, SIGCHLD, Times};
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 use tyn_abi::{Errno, Pid};
 
 /// All processes, zombies included.
@@ -15,9 +17,26 @@ pub struct Family {
     pub(crate) init: Pid,
 }
 
+/// The parent's id as the process itself reads it, without the family's lock (`getppid(2)`); 0 for init.
+#[derive(Clone, Debug, Default)]
+pub struct ParentCell(Arc<AtomicU32>);
+
+impl ParentCell {
+    /// Returns the parent's id.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, parent: Pid) {
+        self.0.store(parent.0, Ordering::Release);
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) parent: Option<Pid>,
+    pub(crate) parent_cell: ParentCell,
     pub(crate) children: BTreeSet<Pid>,
     pub(crate) group: Pid,
     pub(crate) session: Pid,
@@ -42,6 +61,7 @@ impl Family {
     pub fn new(init: Pid) -> Self {
         let member = Member {
             parent: None,
+            parent_cell: ParentCell::default(),
             children: BTreeSet::new(),
             group: init,
             session: init,
@@ -64,10 +84,26 @@ impl Family {
     /// # Errors
     /// `ESRCH` when there is no such parent alive.
     pub fn fork(&mut self, parent: Pid, child: Pid, exit_signal: u8) -> Result<(), Errno> {
+        self.fork_with_cell(parent, child, exit_signal, &ParentCell::default())
+    }
+
+    /// As [`Family::fork`]; `cell` will always say who the child's parent is.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is no such parent alive.
+    pub fn fork_with_cell(
+        &mut self,
+        parent: Pid,
+        child: Pid,
+        exit_signal: u8,
+        cell: &ParentCell,
+    ) -> Result<(), Errno> {
         let from = self.alive_mut(parent)?;
         from.children.insert(child);
+        cell.set(parent);
         let member = Member {
             parent: Some(parent),
+            parent_cell: cell.clone(),
             children: BTreeSet::new(),
             group: from.group,
             session: from.session,

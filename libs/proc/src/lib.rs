@@ -17,7 +17,7 @@ mod wait;
 mod tests;
 
 pub use exit::{DeathSignal, ExitNotice, Exited};
-pub use family::Family;
+pub use family::{Family, ParentCell};
 pub use status::{ChildEvent, ExitStatus, Times};
 pub use wait::{Report, Selector, WaitOptions, Waited};
 

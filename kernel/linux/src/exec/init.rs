@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use tyn_abi::{Errno, Tid};
 use tyn_elf::stack::Strings;
 use tyn_hal::trap::UserContext;
+use tyn_proc::ParentCell;
 
 use super::load::{self, Placing};
 use super::replace::command_name;
@@ -43,6 +44,7 @@ pub fn start_init(
         }
     }
     let parts = Parts {
+        parent: ParentCell::default(),
         mm: loaded.mm,
         files: Arc::new(files),
         fs: context,
