@@ -476,3 +476,24 @@ CASE(memory_huge_reservation) {
     MUST(getrusage(RUSAGE_SELF, &usage));
     say("faults counted %d\n", usage.ru_minflt > 0);
 }
+
+/* However long the range is, such calls take as long as there is memory in it. */
+CASE(memory_long_ranges) {
+    const size_t size = 1UL << 45, touched = 20UL << 20;
+    char *p = mmap(NULL, size, RW, ANON | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        say("no room\n");
+        return;
+    }
+    memset(p, 1, touched);
+    p[size - PAGE] = 1;
+    R(madvise(p, size, MADV_NORMAL));
+    R(madvise(p, size, MADV_DONTNEED));
+    say("gone: %d %d %d\n", p[0], p[touched - 1], p[size - PAGE]);
+    memset(p, 1, touched);
+    R(munmap(p, size));
+    R(madvise(p, 1UL << 46, MADV_NORMAL));
+    R(madvise((void *)0xffffffffff000000UL, PAGE, MADV_NORMAL));
+    R(madvise((void *)0xffffffffff000000UL, PAGE, 22));
+    R(madvise(NULL, 1UL << 62, 22));
+}

@@ -12,6 +12,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{PAGE_SIZE, USER_END, UserVa};
@@ -328,7 +329,37 @@ impl PageTable {
 
     /// Calls `f(address, entry)` for every entry of `[start, end)` that owns a frame, in order, skipping empty tables.
     fn for_each(&self, start: UserVa, end: UserVa, mut f: impl FnMut(u64, &AtomicU64)) {
-        walk(self.root, LEVELS, 0, start.0, end.0.min(USER_END), &mut f);
+        let mut visit = |va, entry: &AtomicU64| {
+            f(va, entry);
+            ControlFlow::<()>::Continue(())
+        };
+        let _ = walk(
+            self.root,
+            LEVELS,
+            0,
+            start.0,
+            end.0.min(USER_END),
+            &mut visit,
+        );
+    }
+
+    /// Returns where in `[start, end)` a piece with at most `pages` present pages ends (at least one): work on a range that is
+    /// done by such pieces takes long only where there are many pages, however long the range is.
+    #[must_use]
+    pub fn piece_end(&self, start: UserVa, end: UserVa, pages: u64) -> UserVa {
+        let mut left = pages.max(1);
+        let mut visit = |va, _: &AtomicU64| {
+            if left == 0 {
+                return ControlFlow::Break(va);
+            }
+            left -= 1;
+            ControlFlow::Continue(())
+        };
+        let limit = end.0.min(USER_END);
+        match walk(self.root, LEVELS, 0, start.0, limit, &mut visit) {
+            ControlFlow::Break(next) => UserVa(next),
+            ControlFlow::Continue(()) => end,
+        }
     }
 
     /// Makes every CPU that is in ring 3 in this address space enter the kernel once; one that is in the kernel serialises
@@ -524,15 +555,15 @@ impl PageTable {
     }
 }
 
-/// Visits entries that own frames below `at`, a table of `level` whose first entry covers `base`.
-fn walk(
+/// Visits entries that own frames below `at`, a table of `level` whose first entry covers `base`, until `f` breaks off.
+fn walk<B>(
     at: PhysAddr,
     level: u32,
     base: u64,
     start: u64,
     end: u64,
-    f: &mut impl FnMut(u64, &AtomicU64),
-) {
+    f: &mut impl FnMut(u64, &AtomicU64) -> ControlFlow<B>,
+) -> ControlFlow<B> {
     let first = start.max(base);
     let mut va = first & !(span(level) - 1);
     while va < end && va < base.saturating_add(span(level) * ENTRIES) {
@@ -540,13 +571,14 @@ fn walk(
         let entry = slot.load(Ordering::Relaxed);
         if level == 1 {
             if owns_frame(entry) {
-                f(va, slot);
+                f(va, slot)?;
             }
         } else if entry & PRESENT != 0 {
-            walk(PhysAddr(entry & ADDRESS), level - 1, va, start, end, f);
+            walk(PhysAddr(entry & ADDRESS), level - 1, va, start, end, f)?;
         }
         va += span(level);
     }
+    ControlFlow::Continue(())
 }
 
 /// What [`clear`] removes.

@@ -49,9 +49,11 @@ impl Mm {
     pub fn unmap(&self, start: u64, len: u64, mut pause: impl FnMut()) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
         let (mut at, end) = inner.space.check_unmap(start, len)?;
-        let few = inner.table.resident() <= PIECE / PAGE;
         loop {
-            let stop = if few { end } else { piece_end(at, end) };
+            let stop = inner
+                .table
+                .piece_end(UserVa(at), UserVa(end), PIECE_PAGES)
+                .0;
             let removed = inner.unmap(at, stop - at)?;
             drop(inner);
             drop(removed);
@@ -120,23 +122,28 @@ impl Mm {
         result
     }
 
-    /// Takes advice (`madvise(2)`).
+    /// Takes advice (`madvise(2)`), for a long range in pieces; between them `pause` is called, which says whether to go on.
     ///
     /// # Errors
-    /// As [`tyn_vm::Space::advise`]; for `MADV_POPULATE_*` also `EFAULT`, `ENOMEM`.
+    /// As [`tyn_vm::Space::advise`]; for `MADV_POPULATE_*` also `EFAULT`, `ENOMEM`; `EINTR` when it is not to go on.
     pub fn advise(
         &self,
         start: u64,
         len: u64,
         advice: Advice,
-        mut pause: impl FnMut(),
+        mut pause: impl FnMut() -> bool,
     ) -> Result<(), Errno> {
         let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
         let mut at = start;
         let mut result = Ok(());
         loop {
-            let stop = piece_end(at, end);
-            match self.advise_piece(at, stop - at, advice) {
+            let (stop, advised) = if advice == Advice::Populate {
+                let stop = end.min((at / PIECE + 1).saturating_mul(PIECE));
+                (stop, self.advise_populate(at, stop))
+            } else {
+                self.advise_piece(at, end, advice)
+            };
+            match advised {
                 // A hole: the rest takes the advice all the same.
                 Err(Errno::ENOMEM) if advice != Advice::Populate => result = Err(Errno::ENOMEM),
                 other => other?,
@@ -145,23 +152,32 @@ impl Mm {
                 return result;
             }
             at = stop;
-            pause();
+            if !pause() {
+                return Err(Errno::EINTR);
+            }
         }
     }
 
-    fn advise_piece(&self, start: u64, len: u64, advice: Advice) -> Result<(), Errno> {
+    fn advise_populate(&self, start: u64, end: u64) -> Result<(), Errno> {
         let mut inner = self.inner.lock();
-        let advised = inner.space.advise(start, len, advice);
+        let advised = inner.space.advise(start, end - start, Advice::Populate);
+        drop(inner);
+        advised.result?;
+        Ok(self.populate(UserVa(start), UserVa(end))?)
+    }
+
+    /// Takes advice for the first piece of `[start, end)`; returns where it ends.
+    fn advise_piece(&self, start: u64, end: u64, advice: Advice) -> (u64, Result<(), Errno>) {
+        let mut inner = self.inner.lock();
+        let stop = inner
+            .table
+            .piece_end(UserVa(start), UserVa(end), PIECE_PAGES)
+            .0;
+        let advised = inner.space.advise(start, stop - start, advice);
         for (start, end) in advised.discard {
             inner.table.unmap(UserVa(start), UserVa(end));
         }
-        drop(inner);
-        advised.result?;
-        if advice == Advice::Populate {
-            let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
-            self.populate(UserVa(start), UserVa(end))?;
-        }
-        Ok(())
+        (stop, advised.result)
     }
 
     /// Lists which pages of a range are present (`mincore(2)`).
@@ -234,10 +250,8 @@ impl Mm {
 /// Most bytes that are unmapped or discarded at a time while the lock is held.
 const PIECE: u64 = 16 << 20;
 
-/// Returns where the piece of `[at, end)` ends that begins at `at`.
-fn piece_end(at: u64, end: u64) -> u64 {
-    end.min((at / PIECE + 1) * PIECE)
-}
+/// Pages in a piece.
+const PIECE_PAGES: u64 = PIECE / PAGE;
 
 fn is_locked(vma: &Vma<MappedFile>) -> bool {
     vma.flags.contains(VmFlags::LOCKED)

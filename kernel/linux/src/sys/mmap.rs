@@ -251,9 +251,10 @@ pub(crate) fn sys_madvise(cx: &mut Cx<'_>, addr: u64, len: u64, advice: i32) -> 
         cx.trace_unsupported("madvise", u64::from(advice.cast_unsigned()));
         return Err(Errno::EINVAL);
     };
-    cx.process
-        .mm()
-        .advise(addr, len, advice, || sched::pause_point(cx.thread))?;
+    cx.process.mm().advise(addr, len, advice, || {
+        sched::pause_point(cx.thread);
+        !cx.thread.is_killed()
+    })?;
     Ok(0)
 }
 
