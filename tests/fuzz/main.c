@@ -430,17 +430,17 @@ static int drive(const struct options *o) {
     warm.calls = o->calls / 10;
     u64 total = run(&warm, &index);
     clean();
-    u64 before = free_kib();
+    u64 before = free_kib(), pages_before, files_before, pages, files;
+    files_in_use(&pages_before, &files_before);
     total += run(o, &index);
     clean();
     u64 after = free_kib();
+    files_in_use(&pages, &files);
     long lost = (long)before - (long)after;
     if (o->verbose)
         report_coverage();
-    say("fuzz: %d calls by %d workers; free before %d KiB, after %d KiB: lost %d KiB\n", total, index - 1, before, after, lost);
-    u64 pages, files;
-    files_in_use(&pages, &files);
-    say("fuzz: %d pages of %d files in use\n", pages, files);
+    say("fuzz: %d calls by %d workers; free before %d KiB, after %d KiB: lost %d KiB, %d pages, %d files\n", total, index - 1,
+        before, after, lost, (long)(pages - pages_before), (long)(files - files_before));
     if (SHARED->contained && lost > (long)o->slack_kib) {
         say("fuzz FAILED: memory is lost\n");
         return 1;
