@@ -117,9 +117,10 @@ mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o "size=$tmp_bytes,mode=1777" tmp "$root/tmp"
-chroot=$(command -v chroot)
+chroot=$(command -v chroot) env=$(command -v env)
 PATH=$own_path
-exec "$chroot" "$root" /bin/sh -c 'cd "$0" && exec "$@"' "$cwd" "$@" 2>&1
+# A guest's first process begins with no signal ignored; here some may be, by whoever started the tests.
+exec "$env" --default-signal "$chroot" "$root" /bin/sh -c 'cd "$0" && exec "$@"' "$cwd" "$@" 2>&1
 "#;
 
 fn release_with_nifs(lab: &Lab, release: &Path) -> Result<()> {
