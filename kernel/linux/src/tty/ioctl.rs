@@ -25,7 +25,14 @@ mod request {
     pub(super) const FIONREAD: u32 = 0x541b;
     pub(super) const TIOCNOTTY: u32 = 0x5422;
     pub(super) const TIOCGSID: u32 = 0x5429;
+    pub(super) const TCGETS2: u32 = 0x802c_542a;
+    pub(super) const TCSETS2: u32 = 0x402c_542b;
+    pub(super) const TCSETSW2: u32 = 0x402c_542c;
+    pub(super) const TCSETSF2: u32 = 0x402c_542d;
 }
+
+/// What `struct termios2` says of both directions: the speed that the console is set to, in bits a second.
+const SPEED: u32 = 115_200;
 
 impl Tty {
     fn set_termios(&self, termios: Termios, flush: bool) {
@@ -85,6 +92,22 @@ impl Tty {
             r::TCSETS | r::TCSETSW | r::TCSETSF => {
                 let termios = Termios::from_bytes(&user_io::read_bytes(arg)?);
                 self.set_termios(termios, number == r::TCSETSF);
+            }
+            // glibc since 2.42. The line's speed stays what it is.
+            r::TCGETS2 => {
+                let termios = self.state.lock().discipline.termios();
+                let mut bytes = [0; Termios::SIZE + 8];
+                let (settings, speeds) = bytes.split_at_mut(Termios::SIZE);
+                settings.copy_from_slice(&termios.to_bytes());
+                for speed in speeds.chunks_exact_mut(4) {
+                    speed.copy_from_slice(&SPEED.to_le_bytes());
+                }
+                user_io::write_bytes(arg, &bytes)?;
+            }
+            r::TCSETS2 | r::TCSETSW2 | r::TCSETSF2 => {
+                let bytes: [u8; Termios::SIZE + 8] = user_io::read_bytes(arg)?;
+                let settings = bytes.first_chunk().ok_or(Errno::EINVAL)?;
+                self.set_termios(Termios::from_bytes(settings), number == r::TCSETSF2);
             }
             // `tcdrain(3)`: what was written is in the driver's hands, in order.
             r::TCSBRK => {}
