@@ -1,13 +1,14 @@
 //! Makes an image of a release, and checks images before they are booted.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufWriter};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use tyn_bootfmt::{
-    BadStart, DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH, Init, RUN_PATH, Run,
+    BadStart, DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH, Init,
 };
 use tyn_fs::cpio::Entries;
 
@@ -168,47 +169,6 @@ pub fn build(
     })
 }
 
-/// What is handed over when a guest starts.
-#[derive(Clone, Debug, Default)]
-pub struct RunConfig {
-    /// Environment variables, `NAME=VALUE` each; they override the image's.
-    pub env: Vec<String>,
-    /// How to start instead of as the image says by itself.
-    pub interactive: Option<Interactive>,
-}
-
-impl RunConfig {
-    /// Returns whether there is nothing to hand over.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.env.is_empty() && self.interactive.is_none()
-    }
-}
-
-/// Returns the archives that give a guest what `config` says, to be put behind its image.
-///
-/// # Errors
-/// [`BadStart`] when a variable is not `NAME=VALUE`.
-pub fn run_archive(config: &RunConfig) -> Result<Vec<u8>, BadStart> {
-    let interactive = config.interactive.iter();
-    let run = Run {
-        env: config.env.iter().map(String::as_bytes).collect(),
-        args: interactive
-            .flat_map(|start| start.args.iter().map(Vec::as_slice))
-            .collect(),
-    };
-    let mut tree = Tree::default();
-    let node = Node::File(0o600, Source::Bytes(run.to_bytes()?));
-    // Two entries, a folder and a file in it, in memory: there is nothing to collide with, and no I/O to fail.
-    let _ = tree.insert(Path::new(RUN_PATH), node);
-    let mut bytes = config
-        .interactive
-        .as_ref()
-        .map_or_else(Vec::new, |start| start.files.clone());
-    let _ = tree.write(&mut bytes, 0, |_| {});
-    Ok(bytes)
-}
-
 /// Writes the image beside its place and moves it there when it is whole.
 fn write(
     tree: &Tree,
@@ -251,6 +211,10 @@ pub struct Checked {
     pub hostname: String,
     /// The program that is started.
     pub program: PathBuf,
+    /// What it is started with; the first is the program.
+    pub args: Vec<Vec<u8>>,
+    /// All paths in it, with type and permissions (`st_mode`).
+    pub entries: BTreeMap<PathBuf, u32>,
     /// How it is started interactively, if it has another way for that.
     pub interactive: Option<Interactive>,
 }
@@ -322,7 +286,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         return Err(damaged("it is empty".into()));
     }
     let (mut init, mut interactive, mut files) = (None, None, None);
-    let mut names = std::collections::BTreeSet::new();
+    let mut entries = BTreeMap::new();
     for entry in Entries::new(&bytes) {
         let entry = entry.map_err(|error| damaged(error.to_string()))?;
         if !entry.data.is_empty() && is_file(entry.mode) && entry.data_offset % DATA_ALIGN != 0 {
@@ -334,7 +298,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
             Some(INTERACTIVE_FILES_PATH) => files = Some(entry.data),
             _ => {}
         }
-        names.insert(absolute(entry.name));
+        entries.insert(absolute(entry.name), entry.mode);
     }
     let last = bytes.iter().rposition(|&b| b != 0).map_or(0, |at| at + 1);
     if !bytes[..last].ends_with(cpio::TRAILER) {
@@ -357,7 +321,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         files: files.unwrap_or_default(),
     });
     let program = absolute(init.args.first().copied().unwrap_or_default());
-    if !names.contains(&program) {
+    if !entries.contains_key(&program) {
         return Err(ImageError::NoProgram {
             path: path.to_path_buf(),
             program,
@@ -367,6 +331,8 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         bytes: bytes.len() as u64,
         hostname: String::from_utf8_lossy(init.hostname).into_owned(),
         program,
+        args: init.args.iter().map(|arg| arg.to_vec()).collect(),
+        entries,
         interactive,
     })
 }
@@ -378,18 +344,6 @@ fn is_file(mode: u32) -> bool {
 fn absolute(name: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     Path::new("/").join(std::ffi::OsStr::from_bytes(name))
-}
-
-/// Writes an image followed by the archive of [`run_archive`] to a new private file (only its owner may read it); it is
-/// removed when the returned handle is dropped.
-///
-/// # Errors
-/// When a file can't be read or written.
-pub fn with_run_archive(image: &Path, run: &[u8], dir: &Path) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().suffix(".img").tempfile_in(dir)?;
-    io::copy(&mut File::open(image)?, file.as_file_mut())?;
-    file.write_all(run)?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -5,9 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod cmd;
+mod env;
 mod escape;
 mod interactive;
 mod kernel;
+mod launch;
+mod project;
+mod settings;
 mod stopper;
 mod terminal;
 

@@ -43,6 +43,12 @@ impl Stopper {
         state.control = Some(control);
     }
 
+    /// Returns whether a stop has been asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.first.is_some()
+    }
+
     /// Returns whether the guest was killed.
     pub(crate) fn has_killed(&self) -> bool {
         self.was_killed.load(Ordering::SeqCst)

@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use tyn_trace::Line;
 
 use crate::config::{self, Accel, Config, kvm_problem};
@@ -119,8 +118,6 @@ pub struct Vm {
     size: Option<UnixStream>,
     ram_bytes: u64,
     started: Instant,
-    /// Holds the sockets; removed with the machine.
-    _dir: TempDir,
 }
 
 /// Stops a machine; may be used from any thread while another waits for it.
@@ -188,6 +185,8 @@ impl Vm {
         })?;
         let output = Arc::new(Mutex::new(Vec::new()));
         let (mut console_reader, mut console_pipe) = (None, None);
+        // Whatever happens to us from now on, no file is left behind.
+        drop(dir);
         match (console, child.stdin.take(), child.stdout.take()) {
             (Console::Pipe, Some(input), Some(output)) => {
                 console_pipe = Some(ConsolePipe { input, output });
@@ -221,7 +220,6 @@ impl Vm {
             size,
             ram_bytes: config.memory.0,
             started,
-            _dir: dir,
         })
     }
 
@@ -481,5 +479,7 @@ fn accept(listener: &UnixListener, slot: &mut Option<UnixStream>) -> Result<(), 
     }
 }
 
+#[cfg(test)]
+mod mini_kernel;
 #[cfg(test)]
 mod tests;

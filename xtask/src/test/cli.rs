@@ -15,6 +15,8 @@ use tyn_bootfmt::{INIT_PATH, Init};
 use tyn_release::cpio::Writer;
 use tyn_vm_host::http;
 
+mod configured;
+
 use super::Tally;
 use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, free_ports};
 
@@ -46,8 +48,8 @@ const TESTS: &[(&str, Test)] = &[
         second_signal,
     ),
     (
-        "environment_reaches_the_guest_and_no_command_line",
-        environment,
+        "configuration_reaches_the_guest_and_no_command_line",
+        configured::configuration,
     ),
     (
         "missing_truncated_and_foreign_images_are_refused",
@@ -247,48 +249,6 @@ fn second_signal(bench: &Bench<'_>) -> Result<()> {
     ensure!(
         signals == 2 && status.code() == Some(137),
         "{status} after {signals} signals"
-    );
-    Ok(())
-}
-
-fn environment(bench: &Bench<'_>) -> Result<()> {
-    let ports = free_ports(1)?;
-    let port = *ports.first().context("no free port")?;
-    let forward = format!("{port}:4000");
-    let mut tool = bench
-        .lab
-        .tyn()
-        .args([
-            "run",
-            "-e",
-            "PORT=4000",
-            "-e",
-            "TYN_TEST_SECRET=tr0ub4dor",
-            "-p",
-            &forward,
-        ])
-        .arg(&bench.lab.image)
-        .stdout(Stdio::null())
-        .spawn()?;
-    let answer = http::wait(port, "/", ANSWER_LIMIT, || {
-        tool.try_wait().is_ok_and(|status| status.is_some())
-    });
-    let pid = tool.id();
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let qemu = children.split_whitespace().next().unwrap_or("none");
-    let line = fs::read(format!("/proc/{qemu}/cmdline")).unwrap_or_default();
-    tool.kill()?;
-    tool.wait()?;
-    ensure!(
-        answer.is_some(),
-        "nobody answers on the port that PORT names"
-    );
-    let line = String::from_utf8_lossy(&line).into_owned();
-    ensure!(line.contains("-initrd"), "QEMU was not found: {line}");
-    ensure!(
-        !line.contains("tr0ub4dor"),
-        "the secret is on QEMU's command line"
     );
     Ok(())
 }

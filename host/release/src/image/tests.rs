@@ -6,10 +6,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Interactive, Request, RunConfig, build, check, run_archive, with_run_archive};
+use super::{Request, build, check};
 use crate::cpio;
 use crate::include::Include;
-use tyn_bootfmt::{DATA_ALIGN, Init, Run};
+use tyn_bootfmt::{DATA_ALIGN, Init};
 use tyn_fs::cpio::{Entries, Entry};
 
 struct Fixture {
@@ -263,34 +263,6 @@ fn cpio_lists_an_image() {
     let bytes = fs::read(&image).unwrap();
     let names: Vec<String> = entries(&bytes).into_iter().map(|(n, _)| n).collect();
     assert_eq!(listed.lines().collect::<Vec<_>>(), names);
-}
-
-#[test]
-fn run_archive_follows_the_image() {
-    let fixture = Fixture::new();
-    let image = fixture.build("app.img").unwrap();
-    let config = |variable: &str| RunConfig {
-        env: vec![variable.into()],
-        interactive: Some(Interactive {
-            args: vec![b"/x".to_vec(), b"y".to_vec()],
-            files: Vec::new(),
-        }),
-    };
-    let run = run_archive(&config("SECRET=a b")).unwrap();
-    let file = with_run_archive(&image, &run, fixture.dir.path()).unwrap();
-    assert_eq!(
-        file.path().metadata().unwrap().permissions().mode() & 0o777,
-        0o600
-    );
-    let bytes = fs::read(file.path()).unwrap();
-    let entries = entries(&bytes);
-    let (name, last) = entries.last().unwrap();
-    assert_eq!((name.as_str(), last.archive), (".tyn/run", 1));
-    assert_eq!(last.data_offset % DATA_ALIGN, 0);
-    let run = Run::parse(last.data).unwrap();
-    assert_eq!(run.env, [b"SECRET=a b"]);
-    assert_eq!(run.args, [&b"/x"[..], b"y"]);
-    assert!(run_archive(&config("NOVALUE")).is_err());
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! From settings to a running machine.
+//!
+//! A [`Launch`] holds all that a start takes, checked and read, so that it can be handed to another process ([`crate::background`])
+//! and means the same there. What is private in it (variables, files) is handed to the guest in an archive behind its image, in
+//! a file that only we may read and that is gone as soon as QEMU has it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use tyn_bootfmt::options::TtySize;
+use tyn_release::handover::{self, GuestFile, RunConfig};
+use tyn_release::image::{self, Checked};
+use tyn_trace::Line;
+use tyn_vm_host::{Accel, Config, Console, Forward, Machine, MemorySize, OnLine, Symbols, Vm};
+
+use crate::settings::{FileArg, Settings, Trace, absolute};
+use crate::{interactive, kernel, terminal};
+
+/// All that a start takes.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) image: PathBuf,
+    kernel: Option<PathBuf>,
+    machine: Machine,
+    accel: Accel,
+    cpus: u32,
+    memory: MemorySize,
+    pub(crate) ports: Vec<Forward>,
+    append: String,
+    trace: Option<Trace>,
+    /// With somebody at the console: the size of its terminal.
+    pub(crate) tty_size: Option<TtySize>,
+    /// What goes behind the image, or nothing.
+    archive: Vec<u8>,
+}
+
+impl Launch {
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// What is wrong with the image or the run-time configuration.
+    pub(crate) fn new(settings: &Settings) -> Result<Self> {
+        let checked = image::check(&settings.image)?;
+        let config = run_config(settings, &checked)?;
+        let archive = if config.is_empty() {
+            Vec::new()
+        } else {
+            config.to_archive(&checked)?
+        };
+        Ok(Self {
+            image: absolute(&settings.image),
+            kernel: settings.kernel.as_deref().map(absolute),
+            machine: settings.machine,
+            accel: settings.accel,
+            cpus: settings.cpus,
+            memory: settings.memory,
+            ports: settings.ports.clone(),
+            append: settings.append.clone(),
+            trace: settings.trace,
+            tty_size: settings.interactive.then(terminal::size),
+            archive,
+        })
+    }
+
+    /// Starts the machine; `see` is shown each line of the kernel's report before it is printed.
+    ///
+    /// # Errors
+    /// Why it can't be started.
+    pub(crate) fn boot(
+        &self,
+        console: Console,
+        mut see: impl FnMut(&Line<'_>) + Send + 'static,
+    ) -> Result<Vm> {
+        let dir = tempfile::Builder::new().prefix("tyn-").tempdir();
+        // Removed at the end: QEMU has read the files when the machine runs.
+        let dir = dir.context("a private folder can't be made")?;
+        let kernel = kernel::find(self.kernel.as_deref(), dir.path())?;
+        let copy = if self.archive.is_empty() {
+            None
+        } else {
+            let copy = handover::behind_image(&self.image, &self.archive, dir.path());
+            Some(copy.context(
+                "the image with its run-time configuration can't be written to a temporary file",
+            )?)
+        };
+        let config = Config {
+            machine: self.machine,
+            accel: self.accel,
+            cpus: self.cpus,
+            memory: self.memory,
+            append: self.append.clone(),
+            forwards: self.ports.clone(),
+            tty_size: self.tty_size,
+            ..Config::new(
+                &kernel.file,
+                copy.as_ref().map_or(&self.image, |file| file.path()),
+            )
+        };
+        let mut print = printer(kernel.symbols, self.trace);
+        let on_line = Box::new(move |line: &Line<'_>| {
+            see(line);
+            print(line);
+        });
+        Ok(Vm::start(&config, console, on_line)?)
+    }
+}
+
+/// Returns what is handed over to the guest.
+fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
+    let mut config = RunConfig::default();
+    if settings.interactive {
+        config.env = interactive::environment();
+        // An image of something else than a release has one way to start.
+        if let Some(start) = &image.interactive {
+            config.args.clone_from(&start.args);
+            config.archive.clone_from(&start.files);
+        }
+    }
+    let words = settings.words();
+    if !words.is_empty() {
+        let args = if config.args.is_empty() {
+            &image.args
+        } else {
+            &config.args
+        };
+        let read = |path: &std::path::Path| fs::read_to_string(path);
+        let more = handover::add_arguments(args, &words, &read, image)?;
+        if more.wants_epmd {
+            eprintln!(
+                "tyn: warning: the arguments name the node, but epmd is not part of an image: other nodes can't find it \
+                 (use -start_epmd false -erl_epmd_port PORT on both sides)"
+            );
+        }
+        config.args = more.args;
+        config.env.extend(more.env);
+    }
+    config.env.extend(settings.env.iter().cloned());
+    config.files = settings
+        .files
+        .iter()
+        .map(read_file)
+        .collect::<Result<_>>()?;
+    Ok(config)
+}
+
+fn read_file(file: &FileArg) -> Result<GuestFile> {
+    let shown = file.host.display();
+    let unreadable = || {
+        format!(
+            "{shown}, which is to be {} in the guest, can't be read",
+            file.guest.display()
+        )
+    };
+    let meta = fs::metadata(&file.host).with_context(unreadable)?;
+    if !meta.is_file() {
+        bail!(
+            "{shown}, which is to be {} in the guest, is no file; name files one by one",
+            file.guest.display()
+        );
+    }
+    Ok(GuestFile {
+        path: file.guest.clone(),
+        mode: meta.permissions().mode() & 0o777,
+        data: fs::read(&file.host).with_context(unreadable)?,
+    })
+}
+
+/// Returns what prints the kernel's report.
+fn printer(symbols: Symbols, trace: Option<Trace>) -> OnLine {
+    let mut has_panicked = false;
+    Box::new(move |line| match line {
+        Line::Panic(text) => {
+            has_panicked = true;
+            terminal::say(&format!("tyn: kernel panic: {}", symbols.annotate(text)));
+        }
+        Line::Trace(_) | Line::Log(_) | Line::Metric { .. } if has_panicked || trace.is_some() => {
+            terminal::say(&format!("tyn: {line}"));
+        }
+        // An error is what `run` returns.
+        Line::Trace(_) | Line::Log(_) | Line::Metric { .. } | Line::Exit(_) | Line::Error(_) => {}
+    })
+}

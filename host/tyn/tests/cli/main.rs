@@ -1,0 +1,10 @@
+//! The tool as its users see it: what each command prints and how it ends, without a guest or with one of a few bytes.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "../../../vm/src/vm/mini_kernel.rs"]
+mod mini_kernel;
+
+mod bench;
+#[cfg(test)]
+mod run;
