@@ -11,6 +11,7 @@ mod example;
 mod fuzz;
 mod kernel;
 mod lab;
+mod net;
 mod otp;
 mod paths;
 mod scenarios;
@@ -56,6 +57,8 @@ enum Task {
     Soak(soak::Options),
     /// Make random system calls in a guest: it must not panic, hang or lose memory
     Fuzz(fuzz::Options),
+    /// Load the guest's network over a TAP device: connections held, a burst, a flood (needs root)
+    Net(net::Options),
     /// Check format, lints, layers, unsafe code and generated docs
     Check,
     /// Write docs/abi/README.md from the system-call table
@@ -112,6 +115,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Demo(options) => demo::demo(options),
         Task::Soak(options) => soak::soak(options),
         Task::Fuzz(options) => fuzz::fuzz(options),
+        Task::Net(options) => net::net(&options),
         Task::Check => check::check(),
         Task::AbiDocs => abi_docs::write(),
         Task::Bench(command) => bench::run(&command),

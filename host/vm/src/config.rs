@@ -54,6 +54,24 @@ pub enum Ram {
     Memfd,
 }
 
+/// What the guest's network card is connected to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Network {
+    /// QEMU's user network, which forwards ports.
+    #[default]
+    User,
+    /// A TAP device of this machine.
+    Tap(String),
+    /// A hub with a TAP device of this machine and a pair of Unix datagram sockets: frames sent to the first come out of
+    /// the hub as if they came from the wire, the second one gets all that the hub carries.
+    Hub {
+        /// The device.
+        tap: String,
+        /// Where QEMU receives frames, and where it sends them.
+        sockets: [PathBuf; 2],
+    },
+}
+
 /// A word that is none of the values.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("'{text}' is not {expected}")]
@@ -81,7 +99,9 @@ pub struct Config {
     pub initrd: PathBuf,
     /// Kernel options.
     pub append: String,
-    /// Forwarded ports.
+    /// What the network card is connected to.
+    pub network: Network,
+    /// Forwarded ports; only the user network has them.
     pub forwards: Vec<Forward>,
     /// Size of the terminal that shows the console; with it the guest follows [`crate::Vm::resize`].
     pub tty_size: Option<TtySize>,
@@ -100,6 +120,7 @@ impl Config {
             kernel: kernel.to_path_buf(),
             initrd: initrd.to_path_buf(),
             append: String::new(),
+            network: Network::default(),
             forwards: Vec::new(),
             tty_size: None,
         }
@@ -147,11 +168,7 @@ impl Config {
         args.pair("-device", "isa-debug-exit,iobase=0x501,iosize=1");
         args.pair("-chardev", socket("qmp", &qmp_socket(dir)));
         args.pair("-mon", "chardev=qmp,mode=control");
-        let mut net = String::from("user,id=net");
-        for Forward { host, guest } in &self.forwards {
-            net += &format!(",hostfwd=tcp:{}:{host}-:{guest}", Ipv4Addr::LOCALHOST);
-        }
-        args.pair("-netdev", net);
+        self.add_network(&mut args);
         match self.machine {
             // Without its ROM the firmware does not look for a boot server.
             Machine::Q35 | Machine::Pc => args
@@ -165,6 +182,40 @@ impl Config {
         };
         args.0
     }
+
+    fn add_network(&self, args: &mut Args) {
+        match &self.network {
+            Network::User => {
+                let mut net = String::from("user,id=net");
+                for Forward { host, guest } in &self.forwards {
+                    net += &format!(",hostfwd=tcp:{}:{host}-:{guest}", Ipv4Addr::LOCALHOST);
+                }
+                args.pair("-netdev", net);
+            }
+            Network::Tap(name) => {
+                args.pair("-netdev", tap("net", name));
+            }
+            Network::Hub {
+                tap: name,
+                sockets: [to_us, from_us],
+            } => {
+                let frames = format!(
+                    "dgram,id=frames,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                    escaped(to_us),
+                    escaped(from_us),
+                );
+                args.pair("-netdev", tap("tap", name));
+                args.pair("-netdev", frames);
+                args.pair("-netdev", "hubport,id=net,hubid=0");
+                args.pair("-netdev", "hubport,id=hub1,hubid=0,netdev=tap");
+                args.pair("-netdev", "hubport,id=hub2,hubid=0,netdev=frames");
+            }
+        }
+    }
+}
+
+fn tap(id: &str, name: &str) -> String {
+    format!("tap,id={id},ifname={name},script=no,downscript=no")
 }
 
 /// Returns where the machine protocol's socket is.
@@ -417,6 +468,28 @@ mod tests {
             "socket,id=size,path=/run/a,,b/size -device isa-serial,index=1,chardev=size ",
         ] {
             assert!(line.contains(want), "{want} in {line}");
+        }
+    }
+
+    #[test]
+    fn networks_differ_in_what_the_card_is_connected_to() {
+        let mut config = config(Machine::Q35);
+        config.network = Network::Tap("tap7".into());
+        let text = line(&config);
+        assert!(
+            text.contains("-netdev tap,id=net,ifname=tap7,script=no") && !text.contains("user")
+        );
+        config.network = Network::Hub {
+            tap: "tap7".into(),
+            sockets: ["/in,1".into(), "/out".into()],
+        };
+        let text = line(&config);
+        for want in [
+            "-netdev tap,id=tap,ifname=tap7",
+            "local.path=/in,,1,remote.type=unix,remote.path=/out ",
+            "hubport,id=net,hubid=0 ",
+        ] {
+            assert!(text.contains(want), "{want} in {text}");
         }
     }
 

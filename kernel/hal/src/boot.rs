@@ -4,7 +4,6 @@ use alloc::string::String;
 
 use crate::mem::{Frame, PhysAddr, direct};
 use crate::sync::Once;
-use crate::time::Calibration;
 
 mod memory_map;
 #[cfg(feature = "entry")]
@@ -54,8 +53,6 @@ pub struct BootInfo {
     pub ram_bytes: u64,
     /// Number of CPUs found (started or starting).
     pub cpus: usize,
-    /// The clock's calibration, for [`Calibration::finish`] before the first use of a clock or timer.
-    pub calibration: Calibration,
 }
 
 /// The boot module: read-only bytes, page-aligned in physical memory, never freed.

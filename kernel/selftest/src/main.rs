@@ -21,9 +21,7 @@ tyn_hal::entry!(Entry {
     ap: cpus::serve
 });
 
-#[expect(clippy::needless_pass_by_value, reason = "the type of the entry")]
-fn main(boot: BootInfo) -> ! {
-    boot.calibration.finish();
+fn main(_boot: BootInfo) -> ! {
     cpus::init();
     space::init();
     boot::release_aps();

@@ -8,7 +8,6 @@ extern crate alloc;
 
 pub mod content;
 pub mod cpio;
-mod inodes;
 pub mod ldisc;
 pub mod load;
 pub mod locks;

@@ -22,6 +22,7 @@ use crate::types::Tuple;
 pub(crate) struct Secret {
     sequence: [u64; 2],
     ports: [u64; 2],
+    cookies: [u64; 2],
     /// Seeds what needs variety but no secrecy.
     pub(crate) seed: u64,
 }
@@ -41,6 +42,7 @@ impl Secret {
         Self {
             sequence: [a, b],
             ports: [c, d],
+            cookies: [a ^ d.rotate_left(17), b ^ c.rotate_left(31)],
             seed: seed.finish(),
         }
     }
@@ -51,6 +53,17 @@ impl Secret {
         write_address(&mut hash, tuple.local);
         write_address(&mut hash, tuple.remote);
         ((now.0 / 4000) as u32).wrapping_add(hash.finish() as u32)
+    }
+
+    /// Returns a hash that only we can make of a request that is not written down.
+    pub(crate) fn cookie(&self, tuple: &Tuple, of: [u32; 3]) -> u32 {
+        let mut hash = SipHasher::new_with_keys(self.cookies[0], self.cookies[1]);
+        write_address(&mut hash, tuple.local);
+        write_address(&mut hash, tuple.remote);
+        for word in of {
+            hash.write_u32(word);
+        }
+        hash.finish() as u32
     }
 
     /// Returns where to start looking for an ephemeral port for connections to `remote`.

@@ -204,18 +204,12 @@ fn follow(packet: &mut [u8], before: Option<LastSent>, has_checksum: bool) -> Op
 }
 
 /// Makes an interface of smoltcp's for one way. On the loopback path every address is ours.
-pub(crate) fn interface(
-    out: &mut Output,
-    path: Path,
-    address: Option<Cidr>,
-    seed: u64,
-) -> Interface {
+pub(crate) fn interface(out: &mut Output, path: Path, seed: u64) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
     let now = instant(out.now);
     let mut iface = Interface::new(config, &mut Shim::new(out, path, 0), now);
     iface.set_any_ip(path == Path::Loopback);
-    set_address(&mut iface, address);
     iface
 }
 
@@ -247,7 +241,7 @@ mod tests {
         };
         let mut segment = plain_segment(&tuple, seq, Some(7));
         segment.control = control;
-        let mut packet = alloc::vec![0; segment_len(&segment)];
+        let mut packet = alloc::vec![0; segment_len(&tuple, &segment)];
         let checksums = ChecksumCapabilities::default();
         write_segment(&mut packet, &tuple, 64, &segment, &checksums);
         let before = LastSent {

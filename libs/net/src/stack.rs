@@ -135,8 +135,8 @@ impl Stack {
         let secret = Secret::new(config.entropy);
         let mut out = Output::new(config.device);
         out.now = now;
-        let nic = interface(&mut out, Path::Nic, None, secret.seed);
-        let lo = interface(&mut out, Path::Loopback, None, secret.seed);
+        let nic = interface(&mut out, Path::Nic, secret.seed);
+        let lo = interface(&mut out, Path::Loopback, secret.seed);
         let dhcp = match config.ip {
             IpConfig::Dhcp if out.device().is_some() => Some(Dhcp::new(&mut out, secret.seed)),
             _ => None,
@@ -214,6 +214,7 @@ impl Stack {
             self.timers.deadline(),
             self.out.deadline(),
             self.tcp.time_waits.deadline(),
+            self.sleep_deadline(),
             dhcp,
         ];
         all.into_iter().flatten().min()
@@ -309,6 +310,7 @@ impl Stack {
         while let Some(tuple) = self.tcp.time_waits.expire(now) {
             self.ports_tcp.release(tuple.local.port());
         }
+        self.fall_asleep();
         for packet in self.out.expire() {
             self.on_undeliverable(&packet, Errno::EHOSTUNREACH, false);
         }

@@ -57,6 +57,7 @@ const SUITES: &[Suite] = &[
     ("tty", tty::run),
     ("fuzz", fuzz::run),
     ("vm", vm::run),
+    ("net", crate::net::suite),
     ("binaries", binaries::run),
     ("otp", otp::run),
     ("scenarios", scenarios::run),

@@ -149,11 +149,12 @@ impl Stack {
         let (path, source) = self.out.route(*to.ip())?;
         let tuple = self.choose_tuple(id, source, to)?;
         let buffers = self.tcp(id)?.options.buffers();
+        self.reclaim(buffers);
         if !self.has_memory(buffers) {
             return Err(Errno::ENOBUFS);
         }
         let ours = self.secret.sequence_number(&tuple, self.out.now);
-        let mut numbers = interface(&mut self.out, Path::Loopback, None, seed_for(ours));
+        let mut numbers = interface(&mut self.out, Path::Loopback, seed_for(ours));
         let mut connection = Connection::new(tuple, path, buffers, self.out.now);
         connection.connect(&mut numbers)?;
         self.tcp.buffered += connection.buffer_bytes();
@@ -260,6 +261,10 @@ impl Stack {
         if socket.is_write_shut {
             return Err(Errno::EPIPE);
         }
+        if src.remaining() > 0 {
+            self.wake_up(id);
+        }
+        let socket = self.tcp(id)?;
         let connection = match &mut socket.state {
             TcpState::Open(c) if c.is_connecting() => return Err(Errno::EAGAIN),
             TcpState::Open(c) => c,
@@ -347,6 +352,7 @@ impl Stack {
     /// # Errors
     /// `ENOTCONN`.
     pub fn tcp_shutdown(&mut self, id: SocketId, read: bool, write: bool) -> Result<(), Errno> {
+        self.wake_up(id);
         let socket = self.tcp(id)?;
         match &mut socket.state {
             TcpState::Idle | TcpState::Ended { .. } => return Err(Errno::ENOTCONN),
@@ -406,6 +412,7 @@ impl Stack {
 
     fn tcp_close(&mut self, id: SocketId) {
         self.stop_listening(id);
+        self.wake_up(id);
         let Ok(socket) = self.tcp(id) else {
             return;
         };
@@ -424,6 +431,7 @@ impl Stack {
 
     /// Closes a socket whose connection is not to be finished in order.
     fn reset(&mut self, id: SocketId) {
+        self.wake_up(id);
         let Ok(socket) = self.tcp(id) else {
             return;
         };
@@ -542,6 +550,10 @@ impl Stack {
         let socket = self.tcp(id)?;
         let was_corked = socket.options.is_corked;
         change(&mut socket.options);
+        if socket.options.keeps_alive {
+            self.wake_up(id);
+        }
+        let socket = self.tcp(id)?;
         if was_corked
             && !socket.options.is_corked
             && let TcpState::Open(connection) = &mut socket.state

@@ -4,10 +4,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::tcp::{self, CongestionControl, State};
+use smoltcp::wire::TcpControl;
 use tyn_abi::{Errno, Nanos, Sink, Source};
 
-use crate::shim::{LastSent, duration};
+use crate::output::Output;
+use crate::secret::seed_for;
+use crate::shim::{LastSent, Shim, duration, instant, interface};
+use crate::tcp::listen::{plain_segment, segment_len, write_segment};
+use crate::tcp::sleep::{Opening, Peer};
 use crate::tcp::{TcpOptions, TcpStatus};
 use crate::types::{Path, Tuple};
 
@@ -47,6 +53,12 @@ pub(crate) struct Connection {
     /// When an orphan stops waiting for the peer's FIN.
     pub(crate) abandoned_at: Option<Nanos>,
     pub(crate) handshake: Handshake,
+    pub(crate) peer: Peer,
+    /// Capacities of the queues when it is awake.
+    pub(crate) promised: (usize, usize),
+    /// Since when it could do without queues, and whether it is on the list of those that can.
+    pub(crate) quiet_since: Option<Nanos>,
+    pub(crate) is_listed_quiet: bool,
     /// Less than a segment that was sent but is held back (`TCP_CORK`, `MSG_MORE`). The send queue has room for it.
     held: Vec<u8>,
     /// When what is held goes out at the latest.
@@ -84,9 +96,52 @@ impl Connection {
             last_readable: 0,
             abandoned_at: None,
             handshake: Handshake::Unreported,
+            peer: Peer::default(),
+            promised: (receive, send),
+            quiet_since: None,
+            is_listed_quiet: false,
             held: Vec::new(),
             held_until: None,
         }
+    }
+
+    /// Leads a fresh smoltcp socket through a handshake up to SYN-RECEIVED, as it took place.
+    pub(crate) fn replayed(
+        out: &mut Output,
+        tuple: Tuple,
+        path: Path,
+        opening: &Opening,
+        buffers: (usize, usize),
+    ) -> Option<Self> {
+        let mut connection = Self::new(tuple, path, buffers, out.now);
+        connection.peer = Peer::from_opening(opening);
+        let local = (*tuple.local.ip(), tuple.local.port());
+        connection.socket_mut().listen(local).ok()?;
+        let mut syn = plain_segment(&tuple.mirrored(), opening.theirs, None);
+        syn.control = TcpControl::Syn;
+        syn.window_len = opening.window;
+        syn.window_scale = opening.scale;
+        syn.max_seg_size = opening.mss;
+        syn.sack_permitted = opening.has_sack;
+        let mut packet = vec![0; segment_len(&tuple, &syn)];
+        let checksums = ChecksumCapabilities::ignored();
+        write_segment(&mut packet, &tuple.mirrored(), 64, &syn, &checksums);
+        let now = instant(out.now);
+        let mut numbers = interface(out, Path::Loopback, seed_for(opening.ours));
+        let mut shim = Shim::new(out, path, 0).receiving(&packet).mute();
+        numbers.poll_ingress_single(now, &mut shim, &mut connection.set);
+        numbers.poll_egress(now, &mut shim, &mut connection.set);
+        connection.last_sent = Some(LastSent {
+            next: opening.ours.wrapping_add(1),
+            acked: opening.theirs.wrapping_add(1),
+        });
+        (connection.socket().state() == State::SynReceived).then_some(connection)
+    }
+
+    /// Goes on with another connection's socket.
+    pub(crate) fn take_socket_of(&mut self, other: Self) {
+        self.set = other.set;
+        self.handle = other.handle;
     }
 
     /// Returns how many bytes wait to be sent or acknowledged.

@@ -12,7 +12,7 @@ use crate::tcp::TcpState;
 use crate::tcp::listen::plain_segment;
 use crate::tcp::settle::After;
 use crate::tcp::time_wait::Answer;
-use crate::types::{Path, Tuple};
+use crate::types::{Path, SocketId, Tuple};
 
 impl Stack {
     /// Takes in a segment; `packet` includes the IPv4 header, which is sound, as is the TCP checksum.
@@ -24,7 +24,7 @@ impl Stack {
             return;
         }
         if let Some(&id) = self.tcp.connections.get(&tuple) {
-            self.on_connection(id, packet);
+            self.on_connection(id, &segment, packet);
         } else if self.tcp.half_open.contains_key(&tuple) {
             self.on_half_open(tuple, &segment, packet);
         } else {
@@ -32,7 +32,8 @@ impl Stack {
         }
     }
 
-    fn on_connection(&mut self, id: crate::types::SocketId, packet: &[u8]) {
+    fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
+        self.wake_up(id);
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return;
         };
@@ -40,6 +41,7 @@ impl Stack {
             return;
         };
         connection.last_received = self.out.now;
+        connection.hear(segment);
         connection.tune(&socket.options, socket.is_orphan, self.out.now);
         let iface = match connection.path {
             Path::Nic => &mut self.nic,
@@ -76,9 +78,15 @@ impl Stack {
         }
         let is_request = segment.syn() && !segment.ack() && !segment.rst() && !segment.fin();
         let listener = self.tcp.listener(tuple.local);
-        let (true, Some(listener)) = (is_request, listener) else {
+        let Some(listener) = listener else {
             return self.refuse(path, packet);
         };
+        if !is_request {
+            if !self.on_cookie(tuple, path, listener, segment, packet) {
+                self.refuse(path, packet);
+            }
+            return;
+        }
         let (remote, local) = ((*tuple.remote.ip()).into(), (*tuple.local.ip()).into());
         let ignored = ChecksumCapabilities::ignored();
         let segment = TcpPacket::new_unchecked(segment.as_ref());

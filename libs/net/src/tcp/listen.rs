@@ -7,20 +7,20 @@
 //! resets anybody.
 
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::socket::tcp::State;
 use smoltcp::wire::{
     IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
 };
 use tyn_abi::Nanos;
 
 use crate::output::IP_HEADER;
-use crate::secret::seed_for;
-use crate::shim::{LastSent, Shim, instant, interface};
+use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::connection::{Connection, Handshake};
-use crate::tcp::{PortUse, TcpSocket, TcpState};
+use crate::tcp::sleep::{LEAST, Opening};
+use crate::tcp::{PortUse, TcpOptions, TcpSocket, TcpState};
 use crate::timer::TimerKey;
 use crate::types::{Path, SocketId, Tuple};
+use smoltcp::socket::tcp::State;
 
 /// SYN|ACKs that are sent before a request is forgotten (`tcp_synack_retries` = 5, and the first).
 const SYN_ACKS: u8 = 6;
@@ -32,14 +32,7 @@ const FIRST_RETRY: Nanos = Nanos(Nanos::PER_SEC);
 pub(crate) struct HalfOpen {
     listener: SocketId,
     path: Path,
-    /// Our initial sequence number.
-    ours: u32,
-    /// The peer's.
-    theirs: u32,
-    window: u16,
-    scale: Option<u8>,
-    mss: Option<u16>,
-    has_sack: bool,
+    opening: Opening,
     /// Capacities that were promised.
     buffers: (usize, usize),
     tos: u8,
@@ -50,8 +43,31 @@ pub(crate) struct HalfOpen {
     is_waiting: bool,
 }
 
+impl HalfOpen {
+    /// Makes the record of a request that was not answered yet.
+    pub(crate) fn new(
+        listener: SocketId,
+        path: Path,
+        opening: Opening,
+        buffers: (usize, usize),
+        options: &TcpOptions,
+    ) -> Self {
+        Self {
+            listener,
+            path,
+            opening,
+            buffers,
+            tos: options.tos,
+            ttl: options.ttl,
+            sent: 0,
+            due: None,
+            is_waiting: false,
+        }
+    }
+}
+
 /// A TCP segment with its IPv4 header.
-pub(crate) fn segment_len(repr: &TcpRepr<'_>) -> usize {
+pub(crate) fn segment_len(_: &Tuple, repr: &TcpRepr<'_>) -> usize {
     IP_HEADER + repr.buffer_len()
 }
 
@@ -95,6 +111,12 @@ pub(crate) fn plain_segment(tuple: &Tuple, seq: u32, ack: Option<u32>) -> TcpRep
     }
 }
 
+/// Returns the segment in a sound packet.
+pub(crate) fn segment_of(packet: &[u8]) -> Option<TcpPacket<&[u8]>> {
+    let ip = Ipv4Packet::new_checked(packet).ok()?;
+    TcpPacket::new_checked(ip.payload()).ok()
+}
+
 /// Returns the window scale that smoltcp uses for a receive queue.
 fn scale_of(capacity: usize) -> u8 {
     let bits = usize::BITS - capacity.leading_zeros();
@@ -110,9 +132,6 @@ impl Stack {
         listener: SocketId,
         syn: &TcpRepr<'_>,
     ) {
-        if self.tcp.half_open.len() >= self.limits.half_open {
-            return;
-        }
         let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
             return;
         };
@@ -122,22 +141,19 @@ impl Stack {
         if queue.is_full() {
             return;
         }
-        let half = HalfOpen {
-            listener,
-            path,
+        if self.tcp.half_open.len() >= self.limits.half_open {
+            return self.send_cookie(&tuple, path, listener, syn);
+        }
+        let opening = Opening {
             ours: self.secret.sequence_number(&tuple, self.out.now),
             theirs: syn.seq_number.0.cast_unsigned(),
             window: syn.window_len,
             scale: syn.window_scale,
             mss: syn.max_seg_size,
             has_sack: syn.sack_permitted,
-            buffers: socket.options.buffers(),
-            tos: socket.options.tos,
-            ttl: socket.options.ttl,
-            sent: 0,
-            due: None,
-            is_waiting: false,
         };
+        let buffers = socket.options.buffers();
+        let half = HalfOpen::new(listener, path, opening, buffers, &socket.options);
         self.tcp.half_open.insert(tuple, half);
         self.send_syn_ack(tuple);
     }
@@ -147,19 +163,28 @@ impl Stack {
         let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
             return;
         };
-        let mut repr = plain_segment(&tuple, half.ours, Some(half.theirs.wrapping_add(1)));
+        let mut repr = plain_segment(
+            &tuple,
+            half.opening.ours,
+            Some(half.opening.theirs.wrapping_add(1)),
+        );
         repr.control = TcpControl::Syn;
         repr.window_len = u16::try_from(half.buffers.0).unwrap_or(u16::MAX);
-        repr.window_scale = half.scale.map(|_| scale_of(half.buffers.0));
-        repr.max_seg_size = u16::try_from(self.out.mtu(half.path) - IP_HEADER - 20).ok();
-        repr.sack_permitted = half.has_sack;
+        repr.window_scale = half.opening.scale.map(|_| scale_of(half.buffers.0));
+        repr.sack_permitted = half.opening.has_sack;
         let wait = Nanos(FIRST_RETRY.0 << half.sent.min(6));
         half.sent = half.sent.saturating_add(1);
         let due = Some(self.out.now + wait);
         self.timers
             .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
         let (path, tos, ttl) = (half.path, half.tos, half.ttl);
+        repr.max_seg_size = self.segment_size(&tuple, path);
         self.send_segment(&tuple, path, tos, ttl, &repr);
+    }
+
+    /// Returns the size of the segments that we take in.
+    pub(crate) fn segment_size(&self, _: &Tuple, path: Path) -> Option<u16> {
+        u16::try_from(self.out.mtu(path) - IP_HEADER - 20).ok()
     }
 
     /// Sends a segment that belongs to no socket.
@@ -176,7 +201,7 @@ impl Stack {
             write_segment(packet, tuple, ttl, repr, &checksums);
             Ok::<(), core::convert::Infallible>(())
         };
-        let Ok(()) = self.out.emit(path, segment_len(repr), tos, fill);
+        let Ok(()) = self.out.emit(path, segment_len(tuple, repr), tos, fill);
     }
 
     /// Repeats the SYN|ACK of a request, or forgets it.
@@ -206,13 +231,13 @@ impl Stack {
         };
         let path = half.path;
         let start = segment.seq_number().0.cast_unsigned();
-        let expected = half.theirs.wrapping_add(1);
+        let expected = half.opening.theirs.wrapping_add(1);
         if segment.rst() {
             if start == expected {
                 self.forget_half_open(&tuple);
             }
         } else if segment.syn() {
-            if start == half.theirs {
+            if start == half.opening.theirs {
                 self.send_syn_ack(tuple);
             } else if !segment.ack() {
                 // The peer has started anew.
@@ -221,7 +246,7 @@ impl Stack {
             }
         } else if segment.ack() {
             let acknowledged = segment.ack_number().0.cast_unsigned();
-            if acknowledged == half.ours.wrapping_add(1) {
+            if acknowledged == half.opening.ours.wrapping_add(1) {
                 self.establish(tuple, packet);
             } else {
                 self.refuse(path, packet);
@@ -230,7 +255,7 @@ impl Stack {
     }
 
     /// Makes the connection whose handshake `packet` completes, if its listener has room.
-    fn establish(&mut self, tuple: Tuple, packet: &[u8]) {
+    pub(crate) fn establish(&mut self, tuple: Tuple, packet: &[u8]) {
         let Some(half) = self.tcp.half_open.get(&tuple).cloned() else {
             return;
         };
@@ -242,13 +267,28 @@ impl Stack {
             },
             _ => return self.refuse_half_open(&tuple, packet),
         };
-        if !self.has_memory(half.buffers) {
-            return;
-        }
-        let mut child = TcpSocket::new(options);
-        let Some(mut connection) = self.replay(&tuple, &half) else {
+        // Without data it needs no queues yet.
+        let Some(segment) = segment_of(packet) else {
             return;
         };
+        let buffers = if segment.payload().is_empty() && !segment.fin() && !options.keeps_alive {
+            (0, 0)
+        } else {
+            self.reclaim(half.buffers);
+            if self.has_memory(half.buffers) {
+                half.buffers
+            } else {
+                LEAST
+            }
+        };
+        let mut child = TcpSocket::new(options);
+        let (path, opening) = (half.path, &half.opening);
+        let replayed = Connection::replayed(&mut self.out, tuple, path, opening, buffers);
+        let Some(mut connection) = replayed else {
+            return;
+        };
+        connection.promised = half.buffers;
+        connection.hear(&segment);
         connection.tune(&child.options, false, self.out.now);
         let iface = match half.path {
             Path::Nic => &mut self.nic,
@@ -326,10 +366,13 @@ impl Stack {
                 continue;
             };
             // What the peer sent then, without its data: it will send these again.
-            let (seq, ack) = (half.theirs.wrapping_add(1), half.ours.wrapping_add(1));
+            let (seq, ack) = (
+                half.opening.theirs.wrapping_add(1),
+                half.opening.ours.wrapping_add(1),
+            );
             let mut segment = plain_segment(&tuple.mirrored(), seq, Some(ack));
-            segment.window_len = half.window >> half.scale.unwrap_or(0).min(14);
-            let mut packet = alloc::vec![0; segment_len(&segment)];
+            segment.window_len = half.opening.window >> half.opening.scale.unwrap_or(0).min(14);
+            let mut packet = alloc::vec![0; segment_len(&tuple, &segment)];
             let checksums = ChecksumCapabilities::ignored();
             write_segment(&mut packet, &tuple.mirrored(), 64, &segment, &checksums);
             self.establish(tuple, &packet);
@@ -340,34 +383,6 @@ impl Stack {
         if let Some(half) = self.forget_half_open(tuple) {
             self.refuse(half.path, packet);
         }
-    }
-
-    /// Leads a fresh smoltcp socket through the handshake up to SYN-RECEIVED, as it took place.
-    fn replay(&mut self, tuple: &Tuple, half: &HalfOpen) -> Option<Connection> {
-        let mut connection = Connection::new(*tuple, half.path, half.buffers, self.out.now);
-        let local = (*tuple.local.ip(), tuple.local.port());
-        connection.socket_mut().listen(local).ok()?;
-        let mut syn = plain_segment(&tuple.mirrored(), half.theirs, None);
-        syn.control = TcpControl::Syn;
-        syn.window_len = half.window;
-        syn.window_scale = half.scale;
-        syn.max_seg_size = half.mss;
-        syn.sack_permitted = half.has_sack;
-        let mut packet = alloc::vec![0; segment_len(&syn)];
-        let checksums = ChecksumCapabilities::ignored();
-        write_segment(&mut packet, &tuple.mirrored(), 64, &syn, &checksums);
-        let now = instant(self.out.now);
-        let mut numbers = interface(&mut self.out, Path::Loopback, None, seed_for(half.ours));
-        let mut shim = Shim::new(&mut self.out, half.path, 0)
-            .receiving(&packet)
-            .mute();
-        numbers.poll_ingress_single(now, &mut shim, &mut connection.set);
-        numbers.poll_egress(now, &mut shim, &mut connection.set);
-        connection.last_sent = Some(LastSent {
-            next: half.ours.wrapping_add(1),
-            acked: half.theirs.wrapping_add(1),
-        });
-        (connection.socket().state() == State::SynReceived).then_some(connection)
     }
 }
 

@@ -1,13 +1,16 @@
 //! TCP sockets: what a program sees of a connection, over smoltcp's state machine.
 //!
 //! A connection owns a smoltcp `SocketSet` that holds its one socket, so that nothing ever walks over all sockets.
-//! Half-open and TIME-WAIT connections are small records without buffers ([`listen`], [`time_wait`]).
+//! Half-open and TIME-WAIT connections are small records without buffers ([`listen`], [`time_wait`]); idle ones have no
+//! queues ([`sleep`]).
 
 pub(crate) mod calls;
 pub(crate) mod connection;
+pub(crate) mod cookie;
 pub(crate) mod input;
 pub(crate) mod listen;
 pub(crate) mod settle;
+pub(crate) mod sleep;
 pub(crate) mod time_wait;
 
 use alloc::boxed::Box;
@@ -214,7 +217,8 @@ impl TcpSocket {
                 if no_more {
                     e |= READABLE | Events::RDHUP;
                 }
-                if c.receive_queue() >= self.options.low_water.clamp(1, c.receive_capacity()) {
+                if c.receive_queue() >= self.options.low_water.clamp(1, c.receive_capacity().max(1))
+                {
                     e |= READABLE;
                 }
                 if self.is_write_shut || c.is_closed() || c.is_writable() {
@@ -242,6 +246,10 @@ pub(crate) struct TcpTables {
     pub(crate) listeners: BTreeMap<u16, Vec<(Ipv4Addr, SocketId)>>,
     /// Bytes of all queues.
     pub(crate) buffered: usize,
+    /// Connections that became quiet, and when; in that order.
+    pub(crate) quiet: VecDeque<(Nanos, SocketId)>,
+    /// The slot of time in which the latest SYN cookie was sent.
+    pub(crate) last_cookie: Option<u32>,
     /// Varies the search for ephemeral ports.
     pub(crate) port_counter: u32,
 }

@@ -61,6 +61,9 @@ impl Stack {
             return 0;
         };
         connection.is_queued = false;
+        if connection.is_asleep() {
+            return 0;
+        }
         connection.release_due(self.out.now);
         connection.tune(&socket.options, socket.is_orphan, self.out.now);
         let path = connection.path;
@@ -135,6 +138,7 @@ impl Stack {
             Events::empty()
         };
         self.report(id, news);
+        self.note_quiet(id);
     }
 
     /// Tells of events that have become true, or of which there is more.

@@ -6,6 +6,7 @@ mod cork;
 mod dhcp;
 mod hostile;
 mod scale;
+mod sleep;
 mod tcp_calls;
 mod tcp_ends;
 mod tcp_handshake;

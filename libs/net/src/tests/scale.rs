@@ -59,10 +59,10 @@ fn thousands_of_idle_connections_add_nothing_to_the_work_for_one() {
     assert!(w.b.ports_tcp.is_free(80));
 }
 
-#[test]
-fn flood_of_requests_is_bounded_and_service_goes_on_after_it() {
+/// A stack under a flood: as many requests as it keeps, none of which is ever acknowledged.
+fn flooded(limit: usize) -> (World, SocketId) {
     let limits = Limits {
-        half_open: 100,
+        half_open: limit,
         ..Limits::default()
     };
     let mut w = World::with_limits(limits);
@@ -74,18 +74,67 @@ fn flood_of_requests_is_bounded_and_service_goes_on_after_it() {
     });
     w.dial(80);
     w.settle();
-    for _ in 0..500 {
+    for _ in 0..limit + 400 {
         w.dial(80);
+        w.settle();
     }
-    w.settle();
-    assert_eq!(w.b.tcp.half_open.len(), 100);
-    assert_eq!(w.b.tcp.buffered, 0, "requests have no buffers");
+    assert_eq!(w.b.tcp.half_open.len(), limit);
     w.filter = Box::new(|_, _| Fault::Deliver);
+    (w, listener)
+}
+
+#[test]
+fn flood_of_requests_is_bounded_and_others_are_served_meanwhile() {
+    let (mut w, listener) = flooded(100);
+    assert_eq!(w.b.tcp.buffered, 0, "requests have no buffers");
+    let client = w.dial(80);
+    w.settle();
+    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+    let (server, peer) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(peer, w.a.tcp_local(client).unwrap());
+    transfer::exchange(&mut w, client, server, &transfer::pattern(100_000), 5000);
+    assert!(w.b.tcp.half_open.len() <= 100);
+    // These flooders answer in the end, when they are asked again.
     w.pass(seconds(130));
     while w.b.tcp_accept(listener).is_ok() {}
+    assert_eq!(w.b.tcp.half_open.len(), 0);
+}
+
+#[test]
+fn acknowledgements_that_bring_no_cookie_back_are_refused() {
+    let (mut w, listener) = flooded(4);
+    while w.b.tcp_accept(listener).is_ok() {}
     let client = w.dial(80);
-    w.pass(seconds(2));
-    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+    w.a.poll(w.now);
+    let syn = w.cards[0].with(|c| core::mem::take(&mut c.sent));
+    w.cards[1].with(|c| c.received.extend(syn));
+    w.b.on_interrupt(w.now);
+    let answer = w.cards[1].with(|c| core::mem::take(&mut c.sent));
+    w.cards[0].with(|c| c.received.extend(answer));
+    w.a.on_interrupt(w.now);
+    let ack = w.cards[0].with(|c| c.sent.pop_front()).unwrap();
+    let forge = |by: i32| {
+        let mut frame = ack.clone();
+        let mut tcp = TcpPacket::new_unchecked(&mut frame[34..]);
+        let number = tcp.ack_number().0.wrapping_add(by);
+        tcp.set_ack_number(smoltcp::wire::TcpSeqNumber(number));
+        tcp.fill_checksum(&A.into(), &B.into());
+        frame
+    };
+    let try_frame = |w: &mut World, frame: Vec<u8>| {
+        w.cards[1].with(|c| c.received.push_back(frame));
+        w.b.on_interrupt(w.now);
+        let refused = w.cards[1].with(|c| core::mem::take(&mut c.sent));
+        let is_reset = refused.iter().filter_map(|f| segment(f)).any(|s| s.rst());
+        (is_reset, w.b.tcp_accept(listener).is_ok())
+    };
+    for by in [1, -1, 1 << 24, 1 << 27, 12345] {
+        assert_eq!(try_frame(&mut w, forge(by)), (true, false), "{by}");
+    }
+    let start = w.now;
+    w.now = start + seconds(129);
+    assert_eq!(try_frame(&mut w, forge(0)), (true, false), "too late");
+    w.a.close(client);
 }
 
 #[test]

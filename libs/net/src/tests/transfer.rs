@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Sends `data` from A to B and back again, and checks that it arrives.
-fn exchange(w: &mut World, a: SocketId, b: SocketId, data: &[u8], chunk: usize) {
+pub(super) fn exchange(w: &mut World, a: SocketId, b: SocketId, data: &[u8], chunk: usize) {
     let (mut sent, mut echoed, mut received) = (0, Vec::new(), Vec::new());
     let mut to_echo: Vec<u8> = Vec::new();
     for round in 0.. {
@@ -43,7 +43,7 @@ fn exchange(w: &mut World, a: SocketId, b: SocketId, data: &[u8], chunk: usize) 
     assert!(received == data && echoed == data);
 }
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
 }
 

@@ -1,0 +1,125 @@
+//! SYN cookies (RFC 4987 §3.6): while there are as many requests as we keep, a further one is answered without being
+//! written down. What we must know of it later comes back in the acknowledgement, as our initial sequence number: when it
+//! was, the peer's segment size, and a keyed hash that nobody else can make. Scaled windows and SACK are not offered then.
+
+use smoltcp::wire::{TcpControl, TcpPacket, TcpRepr};
+use tyn_abi::Nanos;
+
+use crate::stack::{Socket, Stack};
+use crate::tcp::TcpState;
+use crate::tcp::listen::{HalfOpen, plain_segment};
+use crate::tcp::sleep::Opening;
+use crate::types::{Path, SocketId, Tuple};
+
+/// Length of a slot of time; a cookie is good in the slot it was made in and the next one.
+const SLOT: Nanos = Nanos(64 * Nanos::PER_SEC);
+/// Segment sizes that a cookie can tell, in order.
+const SIZES: [u16; 8] = [536, 1220, 1280, 1360, 1400, 1440, 1460, 8960];
+const HASH_MASK: u32 = 0x00ff_ffff;
+
+fn slot_of(now: Nanos) -> u32 {
+    (now.0 / SLOT.0) as u32
+}
+
+/// Returns the index of the greatest size that is not above the peer's.
+fn index_of(mss: Option<u16>) -> u32 {
+    let mss = mss.unwrap_or(0);
+    let fitting = SIZES.iter().rposition(|&size| size <= mss);
+    fitting.unwrap_or(0) as u32
+}
+
+impl Stack {
+    fn cookie(&self, tuple: &Tuple, theirs: u32, slot: u32, index: u32) -> u32 {
+        let hash = self.secret.cookie(tuple, [theirs, slot, index]);
+        slot << 27 | index << 24 | hash & HASH_MASK
+    }
+
+    /// Answers a request without taking note of it.
+    pub(crate) fn send_cookie(
+        &mut self,
+        tuple: &Tuple,
+        path: Path,
+        listener: SocketId,
+        syn: &TcpRepr<'_>,
+    ) {
+        let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
+            return;
+        };
+        let (receive, _) = socket.options.buffers();
+        let (tos, ttl) = (socket.options.tos, socket.options.ttl);
+        let theirs = syn.seq_number.0.cast_unsigned();
+        let slot = slot_of(self.out.now);
+        let ours = self.cookie(tuple, theirs, slot, index_of(syn.max_seg_size));
+        self.tcp.last_cookie = Some(slot);
+        let mut repr = plain_segment(tuple, ours, Some(theirs.wrapping_add(1)));
+        repr.control = TcpControl::Syn;
+        repr.window_len = u16::try_from(receive).unwrap_or(u16::MAX);
+        repr.max_seg_size = self.segment_size(tuple, path);
+        self.send_segment(tuple, path, tos, ttl, &repr);
+    }
+
+    /// Makes the connection whose request was answered by a cookie that `segment` brings back. Returns whether it does.
+    pub(crate) fn on_cookie(
+        &mut self,
+        tuple: Tuple,
+        path: Path,
+        listener: SocketId,
+        segment: &TcpPacket<&[u8]>,
+        packet: &[u8],
+    ) -> bool {
+        let now = slot_of(self.out.now);
+        let is_sent = |slot: u32| self.tcp.last_cookie.is_some_and(|last| slot <= last);
+        if !segment.ack() || segment.syn() || segment.rst() {
+            return false;
+        }
+        let ours = segment.ack_number().0.cast_unsigned().wrapping_sub(1);
+        let theirs = segment.seq_number().0.cast_unsigned().wrapping_sub(1);
+        let index = ours >> 24 & 7;
+        let slots = [now, now.wrapping_sub(1)].into_iter();
+        let mut good = slots.filter(|&slot| is_sent(slot));
+        if !good.any(|slot| self.cookie(&tuple, theirs, slot, index) == ours) {
+            return false;
+        }
+        let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
+            return false;
+        };
+        // While the queue is full the peer waits; it sends its segment again.
+        if matches!(&socket.state, TcpState::Listening(queue) if queue.is_full()) {
+            return true;
+        }
+        let (receive, send) = socket.options.buffers();
+        let opening = Opening {
+            ours,
+            theirs,
+            window: segment.window_len(),
+            scale: None,
+            mss: SIZES.get(index as usize).copied(),
+            has_sack: false,
+        };
+        let buffers = (receive.min(usize::from(u16::MAX)), send);
+        let half = HalfOpen::new(listener, path, opening, buffers, &socket.options);
+        self.tcp.half_open.insert(tuple, half);
+        self.establish(tuple, packet);
+        self.tcp.half_open.remove(&tuple);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_never_above_what_the_peer_said() {
+        for (mss, index) in [
+            (None, 0),
+            (Some(100), 0),
+            (Some(1219), 0),
+            (Some(1460), 6),
+            (Some(9000), 7),
+        ] {
+            assert_eq!(index_of(mss), index);
+        }
+        assert!(SIZES.is_sorted());
+    }
+}

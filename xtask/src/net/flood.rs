@@ -1,0 +1,132 @@
+//! A flood of connection requests whose senders do not exist, as Ethernet frames.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+
+use super::tap::GUEST;
+
+/// The address that QEMU gives to its first network card.
+const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+const OUR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0x66, 0x01];
+
+/// Returns the paths of the sockets in a folder: where QEMU receives, and where it sends.
+pub(crate) fn sockets(dir: &Path) -> [PathBuf; 2] {
+    [dir.join("to-guest"), dir.join("from-guest")]
+}
+
+/// The wire's other end. Must be there before QEMU is.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    to: UnixDatagram,
+    target: PathBuf,
+    /// Takes what QEMU sends, so that it never waits; ends when the socket is shut down.
+    from: UnixDatagram,
+    drain: Option<JoinHandle<()>>,
+}
+
+impl Wire {
+    /// Opens the wire in a folder.
+    ///
+    /// # Errors
+    /// When the sockets can't be made.
+    pub(crate) fn new(dir: &Path) -> Result<Self> {
+        let [target, from] = sockets(dir);
+        let from = UnixDatagram::bind(from).context("no socket for frames")?;
+        let reader = from.try_clone()?;
+        let drain = std::thread::spawn(move || {
+            let mut frame = [0; 2048];
+            while reader.recv(&mut frame).is_ok_and(|n| n > 0) {}
+        });
+        Ok(Self {
+            to: UnixDatagram::unbound()?,
+            target,
+            from,
+            drain: Some(drain),
+        })
+    }
+
+    /// Sends `count` requests to a port of the guest, each from another address.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub(crate) fn flood(&self, port: u16, count: u32) -> Result<()> {
+        for n in 0..count {
+            self.to
+                .send_to(&request(n, port), &self.target)
+                .context("QEMU takes no frames")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let _ = self.from.shutdown(std::net::Shutdown::Both);
+        if let Some(drain) = self.drain.take() {
+            let _ = drain.join();
+        }
+    }
+}
+
+/// Adds up 16-bit words (RFC 1071).
+fn sum(bytes: &[u8]) -> u32 {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    pairs
+        .iter()
+        .map(|&p| u32::from(u16::from_be_bytes(p)))
+        .sum()
+}
+
+fn checksum(sum: u32) -> [u8; 2] {
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    (!(sum as u16)).to_be_bytes()
+}
+
+/// Builds the `n`th request: source addresses are those set aside for benchmarks (RFC 2544), 198.18.0.0/15.
+fn request(n: u32, port: u16) -> Vec<u8> {
+    let spread = n.wrapping_mul(0x9e37_79b1);
+    let source = (0xc612_0000 | spread >> 15).to_be_bytes();
+    let [p0, p1] = (1024 + (spread % 60_000) as u16).to_be_bytes();
+    let [d0, d1] = port.to_be_bytes();
+    let [s0, s1, s2, s3] = spread.to_be_bytes();
+    let mut tcp = vec![
+        p0, p1, d0, d1, s0, s1, s2, s3, 0, 0, 0, 0, 0x60, 0x02, 0xff, 0xff,
+    ];
+    tcp.extend([0, 0, 0, 0, 2, 4, 0x05, 0xb4]);
+    let pseudo = sum(&source) + sum(&GUEST.octets()) + 6 + tcp.len() as u32;
+    let check = checksum(pseudo + sum(&tcp));
+    if let Some(place) = tcp.get_mut(16..18) {
+        place.copy_from_slice(&check);
+    }
+    let length = (20 + tcp.len() as u16).to_be_bytes();
+    let mut ip = vec![0x45, 0, length[0], length[1], 0, 0, 0x40, 0, 64, 6, 0, 0];
+    ip.extend(source);
+    ip.extend(GUEST.octets());
+    let check = checksum(sum(&ip));
+    if let Some(place) = ip.get_mut(10..12) {
+        place.copy_from_slice(&check);
+    }
+    [&GUEST_MAC[..], &OUR_MAC, &[0x08, 0x00], &ip, &tcp].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_sound_and_come_from_different_places() {
+        let frames: std::collections::HashSet<_> = (0..10_000)
+            .map(|n| {
+                let frame = request(n, 8080);
+                assert_eq!(checksum(sum(&frame[14..34])), [0, 0]);
+                assert_eq!(frame[26..28], [198, 18 + (frame[27] & 1)]);
+                frame[26..36].to_vec()
+            })
+            .collect();
+        assert_eq!(frames.len(), 10_000);
+    }
+}

@@ -1,0 +1,268 @@
+//! `cargo xtask net`: what the guest's network bears, measured over a TAP device with this Linux as the peer: connections
+//! held, a burst of connections, a flood of requests. The suite `net` runs the same at the size that CI has time for.
+
+mod clients;
+mod flood;
+mod tap;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tyn_vm_host::{Config, Console, Machine, MemorySize, Network, Ram, Vm};
+
+use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, last_words};
+use flood::Wire;
+use tap::Tap;
+
+/// Options of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Keep-alive connections to hold; 0 leaves this out
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// Connections of the burst; 0 leaves it out
+    #[arg(long, default_value_t = 5000)]
+    burst: usize,
+    /// Packets of the flood; 0 leaves it out
+    #[arg(long, default_value_t = 100_000)]
+    flood: u32,
+    /// Memory of the guest
+    #[arg(long, default_value = "1G")]
+    memory: MemorySize,
+    /// Virtual CPUs
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Kernel options, e.g. trace
+    #[arg(long, default_value = "")]
+    append: String,
+}
+
+/// How long one step may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Runs all three.
+///
+/// # Errors
+/// When one fails.
+pub(crate) fn net(options: &Options) -> Result<()> {
+    let lab = Lab::new()?;
+    if options.connections > 0 {
+        hold(&lab, options)?;
+    }
+    if options.burst > 0 {
+        burst(&lab, options)?;
+    }
+    if options.flood > 0 {
+        flood(&lab, options)?;
+    }
+    Ok(())
+}
+
+/// A guest at the end of a TAP device.
+struct Guest {
+    vm: Vm,
+    wire: Option<Wire>,
+    // Behind the machine: it must go first.
+    _tap: Tap,
+    _dir: tempfile::TempDir,
+}
+
+impl Guest {
+    /// Boots the example and waits for its first answer.
+    fn boot(lab: &Lab, options: &Options, has_wire: bool) -> Result<Self> {
+        let tap = Tap::new()?;
+        let dir = tempfile::Builder::new().prefix("tyn-net-").tempdir()?;
+        let (network, wire) = if has_wire {
+            let network = Network::Hub {
+                tap: tap.name.clone(),
+                sockets: flood::sockets(dir.path()),
+            };
+            (network, Some(Wire::new(dir.path())?))
+        } else {
+            (Network::Tap(tap.name.clone()), None)
+        };
+        let config = Config {
+            machine: Machine::Q35,
+            cpus: options.cpus,
+            memory: options.memory,
+            ram: Ram::Memfd,
+            append: format!("{} {}", Tap::option(), options.append),
+            network,
+            ..Config::new(&lab.kernel, &lab.image)
+        };
+        let vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
+        let guest = Self {
+            vm,
+            wire,
+            _tap: tap,
+            _dir: dir,
+        };
+        let start = Instant::now();
+        while clients::connect(1, Tap::guest(GUEST_PORT), Duration::from_secs(5))
+            .and_then(|one| clients::ask(&one))
+            .is_err()
+        {
+            ensure!(
+                start.elapsed() < ANSWER_LIMIT,
+                "the guest does not answer\n{}",
+                last_words(&guest.vm)
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(guest)
+    }
+
+    fn touched(&self) -> Result<u64> {
+        self.vm
+            .guest_ram_touched()
+            .context("the guest's memory can't be seen")
+    }
+
+    /// Adds what the guest said to an error.
+    fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        result.with_context(|| last_words(&self.vm))
+    }
+
+    fn shut_down(mut self) -> Result<()> {
+        self.vm.control().power_down()?;
+        let outcome = self.vm.wait_for(STOP_LIMIT)?;
+        ensure!(
+            outcome == Some(tyn_vm_host::Outcome::Exited(0)),
+            "after the power button: {outcome:?}\n{}",
+            last_words(&self.vm)
+        );
+        Ok(())
+    }
+}
+
+/// Connections that are made, asked, left alone and asked again.
+///
+/// # Errors
+/// When one is lost or not answered.
+pub(crate) fn hold(lab: &Lab, options: &Options) -> Result<()> {
+    let guest = Guest::boot(lab, options, false)?;
+    let before = guest.touched()?;
+    let count = options.connections;
+    let start = Instant::now();
+    let mut streams = Vec::new();
+    while streams.len() < count {
+        let more = (count - streams.len()).min(500);
+        let made = clients::connect(more, Tap::guest(GUEST_PORT), LIMIT);
+        streams.extend(guest.explain(made)?);
+    }
+    let connected = start.elapsed();
+    let bare = guest.touched()?;
+    let start = Instant::now();
+    guest.explain(clients::ask(&streams))?;
+    let first = start.elapsed();
+    std::thread::sleep(Duration::from_secs(3));
+    let start = Instant::now();
+    guest.explain(clients::ask(&streams))?;
+    let second = start.elapsed();
+    let start = Instant::now();
+    guest.explain(clients::ask(&streams))?;
+    let third = start.elapsed();
+    let after = guest.touched()?;
+    let each = |bytes: u64| bytes.saturating_sub(before) / count as u64;
+    eprintln!(
+        "          {count} connections made in {connected:.1?}, all answered in {first:.1?}, after a pause in {second:.1?}, \
+         once more in {third:.1?}; bytes of guest memory for each: {} connected, {} after two requests",
+        each(bare),
+        each(after),
+    );
+    drop(streams);
+    guest.shut_down()
+}
+
+/// Connections that are asked for at one and the same time.
+///
+/// # Errors
+/// When one is lost or not answered.
+pub(crate) fn burst(lab: &Lab, options: &Options) -> Result<()> {
+    let guest = Guest::boot(lab, options, false)?;
+    let start = Instant::now();
+    let streams = guest.explain(clients::connect(
+        options.burst,
+        Tap::guest(GUEST_PORT),
+        LIMIT,
+    ))?;
+    let connected = start.elapsed();
+    guest.explain(clients::ask(&streams))?;
+    eprintln!(
+        "          {} connections at once: made in {connected:.1?}, answered in {:.1?}",
+        options.burst,
+        start.elapsed(),
+    );
+    drop(streams);
+    guest.shut_down()
+}
+
+/// Requests of senders that do not exist, while connections that were there before go on.
+///
+/// # Errors
+/// When a connection is lost, a new one can't be made afterwards, or the memory grew out of proportion.
+pub(crate) fn flood(lab: &Lab, options: &Options) -> Result<()> {
+    /// Requests are records of a few hundred bytes, of which there are some thousands at most.
+    const MOST_MEMORY: u64 = 24 << 20;
+    /// Forged requests are remembered for a minute; a new connection does not wait for their end.
+    const SOON: Duration = Duration::from_secs(30);
+    let guest = Guest::boot(lab, options, true)?;
+    let streams = guest.explain(clients::connect(100, Tap::guest(GUEST_PORT), LIMIT))?;
+    guest.explain(clients::ask(&streams))?;
+    let before = guest.touched()?;
+    let wire = guest.wire.as_ref().context("the guest has a wire")?;
+    let start = Instant::now();
+    let mut rounds = 0;
+    std::thread::scope(|scope| -> Result<()> {
+        let sender = scope.spawn(|| wire.flood(GUEST_PORT, options.flood));
+        loop {
+            let is_over = sender.is_finished();
+            guest.explain(clients::ask(&streams))?;
+            rounds += 1;
+            if is_over {
+                break;
+            }
+        }
+        sender
+            .join()
+            .map_err(|_| anyhow::anyhow!("the flood panicked"))?
+    })?;
+    let took = start.elapsed();
+    let grown = guest.touched()?.saturating_sub(before);
+    let start = Instant::now();
+    let fresh = guest.explain(clients::connect(1, Tap::guest(GUEST_PORT), SOON))?;
+    guest.explain(clients::ask(&fresh))?;
+    eprintln!(
+        "          {} forged requests in {took:.1?}: {} connections answered {rounds} times meanwhile, guest memory grew by {} KiB, \
+         a new connection took {:.1?} afterwards",
+        options.flood,
+        streams.len(),
+        grown >> 10,
+        start.elapsed(),
+    );
+    ensure!(grown <= MOST_MEMORY, "the flood took {grown} bytes");
+    drop((streams, fresh));
+    guest.shut_down()
+}
+
+/// Runs the suite.
+///
+/// # Errors
+/// When it can't run at all.
+pub(crate) fn suite() -> Result<crate::test::Tally> {
+    let lab = Lab::new()?;
+    let options = Options {
+        connections: 2000,
+        burst: 1500,
+        flood: 30_000,
+        // Queues for a thousand connections.
+        memory: crate::lab::mib(256),
+        cpus: 2,
+        append: String::new(),
+    };
+    let mut tally = crate::test::Tally::default();
+    tally.count("connections_are_held_and_served", hold(&lab, &options));
+    tally.count("burst_beyond_the_backlog_loses_none", burst(&lab, &options));
+    tally.count("flood_of_requests_disturbs_nobody", flood(&lab, &options));
+    Ok(tally)
+}
