@@ -8,6 +8,8 @@ const ESCAPE: u8 = 0x1d;
 pub(crate) enum Request {
     /// Stop the guest.
     Stop,
+    /// Leave the guest running.
+    Detach,
     /// Say what there is.
     Help,
 }
@@ -29,6 +31,7 @@ impl Escape {
                 (false, ESCAPE) => self.is_escaped = true,
                 (false, byte) => guest.push(byte),
                 (true, b'x' | b'X') => requests.push(Request::Stop),
+                (true, b'd' | b'D') => requests.push(Request::Detach),
                 (true, b'?' | b'h') => requests.push(Request::Help),
                 (true, ESCAPE) => guest.push(ESCAPE),
                 // Not ours: as it was typed.
@@ -54,8 +57,8 @@ mod tests {
         assert_eq!(escape.feed(b"xc", &mut guest), [Request::Stop]);
         assert_eq!(guest, b"bc");
         guest.clear();
-        let requests = escape.feed(b"\x1d\x1dx\x1dq\x1d?", &mut guest);
-        assert_eq!(requests, [Request::Help]);
+        let requests = escape.feed(b"\x1d\x1dx\x1dq\x1d?\x1dd", &mut guest);
+        assert_eq!(requests, [Request::Help, Request::Detach]);
         assert_eq!(guest, b"\x1dx\x1dq");
     }
 }

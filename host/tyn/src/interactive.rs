@@ -24,6 +24,9 @@ const END_OF_INPUT: u8 = 4;
 /// Shown when asked for.
 const HELP: &str = "tyn: Ctrl-] x stops the guest (twice: kills it), Ctrl-] Ctrl-] sends Ctrl-]";
 
+/// Said when this guest is to be left running.
+const FOREGROUND: &str = "tyn: this guest ends with this tool; one of `tyn run -d -i` can be left";
+
 /// Pieces of input that wait until the guest takes them.
 const PIECES: usize = 16;
 
@@ -130,6 +133,7 @@ fn read_input(guest: &SyncSender<Vec<u8>>, stopper: &Stopper) {
                     match request {
                         Request::Stop => stopper.on_request(),
                         Request::Help => terminal::say(HELP),
+                        Request::Detach => terminal::say(FOREGROUND),
                     }
                 }
             }

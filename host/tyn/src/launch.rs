@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 use tyn_bootfmt::options::TtySize;
 use tyn_release::handover::{self, GuestFile, RunConfig};
 use tyn_release::image::{self, Checked};
@@ -19,21 +20,88 @@ use crate::settings::{FileArg, Settings, Trace, absolute};
 use crate::{interactive, kernel, terminal};
 
 /// All that a start takes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
     pub(crate) image: PathBuf,
     kernel: Option<PathBuf>,
+    #[serde(with = "text")]
     machine: Machine,
+    #[serde(with = "text")]
     accel: Accel,
-    cpus: u32,
-    memory: MemorySize,
+    pub(crate) cpus: u32,
+    #[serde(with = "text")]
+    pub(crate) memory: MemorySize,
+    #[serde(with = "text::list")]
     pub(crate) ports: Vec<Forward>,
     append: String,
     trace: Option<Trace>,
     /// With somebody at the console: the size of its terminal.
+    #[serde(with = "tty_size")]
     pub(crate) tty_size: Option<TtySize>,
     /// What goes behind the image, or nothing.
-    archive: Vec<u8>,
+    #[serde(skip)]
+    pub(crate) archive: Vec<u8>,
+}
+
+/// Values as the text that is typed for them.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+        from: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+
+    /// Several of them.
+    pub(super) mod list {
+        use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            values: &[impl Display],
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            to.collect_seq(values.iter().map(ToString::to_string))
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+            from: D,
+        ) -> Result<Vec<T>, D::Error> {
+            let texts = Vec::<String>::deserialize(from)?;
+            texts
+                .iter()
+                .map(|text| text.parse().map_err(D::Error::custom))
+                .collect()
+        }
+    }
+}
+
+/// A terminal's size as two numbers.
+mod tty_size {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use tyn_bootfmt::options::TtySize;
+
+    pub(super) fn serialize<S: Serializer>(
+        size: &Option<TtySize>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        size.map(|size| (size.rows, size.columns)).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<TtySize>, D::Error> {
+        let size = Option::<(u16, u16)>::deserialize(from)?;
+        Ok(size.map(|(rows, columns)| TtySize { rows, columns }))
+    }
 }
 
 impl Launch {

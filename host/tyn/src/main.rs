@@ -4,9 +4,12 @@
 //! standard error: what is wrong and what mends it.
 #![forbid(unsafe_code)]
 
+mod background;
 mod cmd;
+mod control;
 mod env;
 mod escape;
+mod guests;
 mod interactive;
 mod kernel;
 mod launch;
@@ -36,7 +39,20 @@ enum Command {
     /// Make an image of an OTP release
     Build(cmd::build::Args),
     /// Boot an image; its exit code becomes ours
-    Run(cmd::run::Args),
+    Run(Box<cmd::run::Args>),
+    /// List the guests in the background
+    Ps(cmd::ps::Args),
+    /// Show what a guest in the background wrote
+    Logs(cmd::logs::Args),
+    /// Go to the shell of a guest that `run -d -i` started
+    Shell(cmd::shell::Args),
+    /// Stop guests in the background
+    Stop(cmd::stop::Args),
+    /// Forget guests that have ended, with their logs
+    Rm(cmd::stop::RemoveArgs),
+    /// Look after a guest in the background (started by `run -d`)
+    #[command(hide = true)]
+    Supervise,
 }
 
 fn main() -> ExitCode {
@@ -70,5 +86,11 @@ fn perform(command: Command) -> Result<u8> {
     match command {
         Command::Build(args) => cmd::build::build(&args).map(|()| 0),
         Command::Run(args) => cmd::run::run(&args),
+        Command::Ps(args) => cmd::ps::ps(&args).map(|()| 0),
+        Command::Logs(args) => cmd::logs::logs(&args).map(|()| 0),
+        Command::Shell(args) => cmd::shell::shell(&args),
+        Command::Stop(args) => cmd::stop::stop(&args).map(|()| 0),
+        Command::Rm(args) => cmd::stop::remove(&args).map(|()| 0),
+        Command::Supervise => background::supervise().map(|()| 0),
     }
 }

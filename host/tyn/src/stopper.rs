@@ -24,6 +24,8 @@ pub(crate) struct Stopper {
 struct StopState {
     /// When the first signal came.
     first: Option<Instant>,
+    /// Nobody wants the machine any more, not even to see it stop.
+    is_doomed: bool,
     /// The machine, once it runs.
     control: Option<Control>,
 }
@@ -37,7 +39,9 @@ impl Stopper {
     /// Learns of the machine; a signal that came before counts now.
     pub(crate) fn start(&self, control: Control) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.first.is_some() {
+        if state.is_doomed {
+            self.kill(&control);
+        } else if state.first.is_some() {
             self.power_down(&control);
         }
         state.control = Some(control);
@@ -62,6 +66,24 @@ impl Stopper {
     /// Acts upon a signal.
     pub(crate) fn on_signal(&self) {
         self.act(ONE_REQUEST);
+    }
+
+    /// Presses the power button, unless somebody did.
+    pub(crate) fn stop_once(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(control)) = (state.first, &state.control) {
+            self.power_down(control);
+            state.first = Some(Instant::now());
+        }
+    }
+
+    /// Kills the guest, as soon as there is one.
+    pub(crate) fn kill_now(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_doomed = true;
+        if let Some(control) = &state.control {
+            self.kill(control);
+        }
     }
 
     fn act(&self, one_request: Duration) {

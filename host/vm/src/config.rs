@@ -318,6 +318,22 @@ pub fn kvm_problem() -> Option<&'static str> {
         .then_some("/dev/kvm can't be opened; add yourself to the group kvm")
 }
 
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.guest)
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -522,7 +538,11 @@ mod tests {
                 guest: 8080
             })
         );
-        assert_eq!("kvm".parse(), Ok(Accel::Kvm));
+        for accel in [Accel::Auto, Accel::Kvm, Accel::Tcg] {
+            assert_eq!(accel.to_string().parse(), Ok(accel));
+        }
+        let forward = Forward { host: 8, guest: 9 };
+        assert_eq!(forward.to_string().parse(), Ok(forward));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tyn_bootfmt::{INIT_PATH, Init};
 use tyn_release::cpio::Writer;
 use tyn_vm_host::http;
 
+mod background;
 mod configured;
 
 use super::Tally;
@@ -50,6 +51,14 @@ const TESTS: &[(&str, Test)] = &[
     (
         "configuration_reaches_the_guest_and_no_command_line",
         configured::configuration,
+    ),
+    (
+        "guest_in_the_background_serves_logs_and_stops",
+        background::background,
+    ),
+    (
+        "shell_of_a_guest_is_left_and_come_back_to",
+        background::shell,
     ),
     (
         "missing_truncated_and_foreign_images_are_refused",

@@ -11,13 +11,19 @@ use crate::interactive::{Session, Started};
 use crate::launch::Launch;
 use crate::settings::{Flags, Settings};
 use crate::stopper::Stopper;
-use crate::{env, project};
+use crate::{background, env, project};
 
 /// Arguments of `tyn run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     flags: Flags,
+    /// Start the guest in the background and print its name; see `tyn ps`, `logs`, `stop`
+    #[arg(short, long)]
+    detach: bool,
+    /// Name of a guest in the background [default: made of the image's]
+    #[arg(long, requires = "detach")]
+    name: Option<String>,
 }
 
 /// Boots the image and returns the exit code.
@@ -26,10 +32,16 @@ pub(crate) struct Args {
 /// Why it can't be booted, and what mends that.
 pub(crate) fn run(args: &Args) -> Result<u8> {
     let stopper = Stopper::default();
-    stopper.install()?;
+    if !args.detach {
+        stopper.install()?;
+    }
     let project = project::read(args.flags.config.as_deref())?;
     let settings = Settings::new(&args.flags, project, &env::own)?;
     let launch = Launch::new(&settings)?;
+    if args.detach {
+        // It holds no files, so a signal simply ends us; see there for what becomes of the guest.
+        return background::start(launch, args.name.as_deref()).map(|()| 0);
+    }
     let console = if settings.interactive {
         Console::Pipe
     } else {

@@ -5,6 +5,8 @@
 #[path = "../../../vm/src/vm/mini_kernel.rs"]
 mod mini_kernel;
 
+#[cfg(test)]
+mod background;
 mod bench;
 #[cfg(test)]
 mod run;
