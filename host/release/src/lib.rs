@@ -11,6 +11,7 @@ pub mod erl_args;
 pub mod handover;
 pub mod image;
 pub mod include;
+pub mod inspect;
 pub mod libraries;
 pub mod release;
 mod start;

@@ -51,6 +51,9 @@ enum Answer {
     Failed(String),
 }
 
+/// What the supervisor is started with.
+pub(crate) const COMMAND: &str = "supervise";
+
 /// What the order ends with once the answer has arrived.
 const GO: u8 = b'g';
 
@@ -66,7 +69,7 @@ pub(crate) fn start(launch: Launch, name: Option<&str>) -> Result<()> {
     };
     let mut supervisor = Command::new("/proc/self/exe")
         .arg0("tyn")
-        .arg("supervise")
+        .arg(COMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

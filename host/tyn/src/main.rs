@@ -7,27 +7,32 @@
 mod background;
 mod cmd;
 mod control;
+mod doctor;
 mod env;
 mod escape;
+mod examples;
 mod guests;
 mod interactive;
 mod kernel;
 mod launch;
+mod output;
 mod project;
 mod settings;
 mod stopper;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(
     name = "tyn",
     version,
-    about = "Runs Erlang/OTP releases on a kernel of their own"
+    about = "Runs Erlang/OTP releases on a kernel of their own",
+    after_help = examples::TYN
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,25 +42,48 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make an image of an OTP release
+    #[command(after_help = examples::BUILD)]
     Build(cmd::build::Args),
     /// Boot an image; its exit code becomes ours
+    #[command(after_help = examples::RUN)]
     Run(Box<cmd::run::Args>),
+    /// Show what is in an image, and why
+    #[command(after_help = examples::INSPECT)]
+    Inspect(cmd::inspect::Args),
     /// List the guests in the background
+    #[command(after_help = examples::PS)]
     Ps(cmd::ps::Args),
     /// Show what a guest in the background wrote
+    #[command(after_help = examples::LOGS)]
     Logs(cmd::logs::Args),
     /// Go to the shell of a guest that `run -d -i` started
+    #[command(after_help = examples::SHELL)]
     Shell(cmd::shell::Args),
     /// Stop guests in the background
+    #[command(after_help = examples::STOP)]
     Stop(cmd::stop::Args),
     /// Forget guests that have ended, with their logs
+    #[command(after_help = examples::RM)]
     Rm(cmd::stop::RemoveArgs),
-    /// Look after a guest in the background (started by `run -d`)
-    #[command(hide = true)]
-    Supervise,
+    /// Tell what this machine lacks for guests, and the remedy
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(cmd::doctor::Args),
+    /// Print a script that completes command lines in your shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(cmd::docs::CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = examples::MAN)]
+    Man(cmd::docs::ManArgs),
 }
 
 fn main() -> ExitCode {
+    // No command for people, so not among those of the help.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == background::COMMAND)
+    {
+        return ended(background::supervise().map(|()| 0));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -69,7 +97,11 @@ fn main() -> ExitCode {
             };
         }
     };
-    match perform(cli.command) {
+    ended(perform(cli.command))
+}
+
+fn ended(result: Result<u8>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("tyn: {error:#}");
@@ -86,11 +118,14 @@ fn perform(command: Command) -> Result<u8> {
     match command {
         Command::Build(args) => cmd::build::build(&args).map(|()| 0),
         Command::Run(args) => cmd::run::run(&args),
+        Command::Inspect(args) => cmd::inspect::show(&args).map(|()| 0),
         Command::Ps(args) => cmd::ps::ps(&args).map(|()| 0),
         Command::Logs(args) => cmd::logs::logs(&args).map(|()| 0),
         Command::Shell(args) => cmd::shell::shell(&args),
         Command::Stop(args) => cmd::stop::stop(&args).map(|()| 0),
         Command::Rm(args) => cmd::stop::remove(&args).map(|()| 0),
-        Command::Supervise => background::supervise().map(|()| 0),
+        Command::Doctor(args) => cmd::doctor::doctor(&args),
+        Command::Completions(args) => cmd::docs::completions(&args, Cli::command()).map(|()| 0),
+        Command::Man(args) => cmd::docs::man(&args, Cli::command()).map(|()| 0),
     }
 }

@@ -26,7 +26,7 @@ use crate::qmp::Qmp;
 use crate::report::{self, Outcome, Report};
 
 /// QEMU's program.
-const QEMU: &str = "qemu-system-x86_64";
+pub const QEMU: &str = "qemu-system-x86_64";
 /// The most CPUs that are offered: what the kernel is built for.
 pub const MAX_CPUS: u32 = 64;
 /// How long QEMU may take to open its sockets.
@@ -348,7 +348,8 @@ pub fn is_qemu_installed() -> bool {
 }
 
 /// Finds a program in the PATH.
-fn find_program(name: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|dir| dir.join(name))

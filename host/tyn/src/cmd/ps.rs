@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::guests::{Guest, Guests, Record, Status, now};
+use crate::output;
+use crate::table::Table;
 
 /// Arguments of `tyn ps`.
 #[derive(Debug, clap::Args)]
@@ -37,30 +39,13 @@ pub(crate) fn ps(args: &Args) -> Result<()> {
             record: guest.record.clone(),
         };
         let lines: Vec<_> = guests.iter().map(line).collect();
-        println!("{}", serde_json::to_string_pretty(&lines)?);
-        return Ok(());
+        return output::print(&(serde_json::to_string_pretty(&lines)? + "\n"));
     }
-    print!("{}", table(&guests, now()));
-    Ok(())
-}
-
-fn table(guests: &[Guest], now: u64) -> String {
-    let head = ["NAME", "STATUS", "STARTED", "PORTS", "IMAGE"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(head)
-        .chain(guests.iter().map(|guest| row(guest, now)))
-        .collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: [usize; 4] = [0, 1, 2, 3].map(width);
-    let line = |[name, status, started, ports, image]: &[String; 5]| {
-        let [a, b, c, d] = widths;
-        format!("{name:a$}  {status:b$}  {started:c$}  {ports:d$}  {image}\n")
-    };
-    rows.iter().map(line).collect()
+    let mut table = Table::new(["NAME", "STATUS", "STARTED", "PORTS", "IMAGE"]);
+    for guest in &guests {
+        table.row(row(guest, now()));
+    }
+    output::print(&table.to_string())
 }
 
 fn row(guest: &Guest, now: u64) -> [String; 5] {

@@ -9,4 +9,8 @@ mod mini_kernel;
 mod background;
 mod bench;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod inspect;
+#[cfg(test)]
 mod run;

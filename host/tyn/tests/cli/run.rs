@@ -124,6 +124,20 @@ fn project_file_is_used_and_its_mistakes_are_named() {
 }
 
 #[test]
+fn kernel_of_another_version_is_refused() {
+    let bench = bench();
+    bench.kernel("kernel", "#1 SMP Tyn 99.1.2\0", true);
+    let ours = env!("CARGO_PKG_VERSION");
+    bench.refused(
+        "run app.img --accel tcg --kernel kernel",
+        &format!("the kernel DIR/kernel is of version 99.1.2, this tyn of {ours}; leave --kernel out, or use a kernel of this version"),
+    );
+    bench.kernel("kernel", &format!("exit 3\n#1 SMP Tyn {ours}x"), false);
+    let ended = bench.tyn("run app.img --accel tcg --kernel kernel");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(3), ""));
+}
+
+#[test]
 fn guest_that_ends_leaves_no_file() {
     let bench = bench();
     bench.kernel("kernel", "metric boot_to_user_ns 1\nexit 7\n", false);
