@@ -86,7 +86,12 @@ pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
     start_first_process();
     milestone("first process is loaded");
     DEVICES.offer(move || {
-        net::init((probes.network)(boot), options.ip, boot.ram_bytes);
+        net::init(
+            (probes.network)(boot),
+            options.ip,
+            options.ip6,
+            boot.ram_bytes,
+        );
         power::on_power_button(on_power_button);
         milestone("devices are ready");
     });

@@ -4,6 +4,8 @@
 //! - `trace`: events (refused calls, processes' ends) go to the report channel as they happen; `trace=calls`: each system
 //!   call, too.
 //! - `ip=dhcp` (the default), `ip=off`, or `ip=ADDRESS/PREFIX[,GATEWAY[,DNS]]`: the IPv4 address of the network device.
+//! - `ip6=auto` (the default: from itself and from routers), `ip6=off`, or `ip6=ADDRESS/PREFIX[,GATEWAY[,DNS]]`: the IPv6
+//!   address of the network device. `ip=off` alone means both.
 //! - `tty.size=ROWSxCOLUMNS`: the size of the console's terminal; changes of it come over the second serial port (COM2), each
 //!   as a line of text, `size ROWS COLUMNS`.
 //! - `virtio_mmio.device=SIZE@BASE:IRQ`: a device; machine monitors add these.
@@ -28,6 +30,27 @@ pub enum Ip {
         gateway: Option<[u8; 4]>,
         /// Name server.
         dns: Option<[u8; 4]>,
+    },
+}
+
+/// How the network device gets its IPv6 address, beside the link-local one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ip6 {
+    /// As routers tell.
+    #[default]
+    Auto,
+    /// It has none.
+    Off,
+    /// As given.
+    Static {
+        /// Address.
+        address: [u8; 16],
+        /// Prefix length, 0 to 128.
+        prefix: u8,
+        /// Default gateway.
+        gateway: Option<[u8; 16]>,
+        /// Name server.
+        dns: Option<[u8; 16]>,
     },
 }
 
@@ -83,6 +106,8 @@ pub struct Options {
     pub trace: Trace,
     /// `ip`
     pub ip: Ip,
+    /// `ip6`
+    pub ip6: Ip6,
     /// `tty.size`
     pub tty_size: Option<TtySize>,
 }
@@ -125,6 +150,13 @@ impl Options {
                         "is not an address: use 'ip=dhcp', 'ip=off' or 'ip=ADDRESS/PREFIX[,GATEWAY[,DNS]]'",
                     ))?;
                 }
+                ("ip6", Some("auto")) => options.ip6 = Ip6::Auto,
+                ("ip6", Some("off")) => options.ip6 = Ip6::Off,
+                ("ip6", Some(v)) => {
+                    options.ip6 = parse_static6(v).ok_or(bad(
+                        "is not an address: use 'ip6=auto', 'ip6=off' or 'ip6=ADDRESS/PREFIX[,GATEWAY[,DNS]]'",
+                    ))?;
+                }
                 ("tty.size", Some(v)) => {
                     let size = TtySize::parse(v);
                     options.tty_size =
@@ -133,7 +165,7 @@ impl Options {
                 ("virtio_mmio.device", Some(_)) => {}
                 _ => {
                     return Err(bad(
-                        "is unknown: known are trace, trace=calls, ip=, tty.size=, virtio_mmio.device=",
+                        "is unknown: known are trace, trace=calls, ip=, ip6=, tty.size=, virtio_mmio.device=",
                     ));
                 }
             }
@@ -146,22 +178,41 @@ fn parse_address(text: &str) -> Option<[u8; 4]> {
     text.parse::<core::net::Ipv4Addr>().ok().map(|a| a.octets())
 }
 
-fn parse_static(text: &str) -> Option<Ip> {
+fn parse_address6(text: &str) -> Option<[u8; 16]> {
+    text.parse::<core::net::Ipv6Addr>().ok().map(|a| a.octets())
+}
+
+/// An address, the length of its prefix, a gateway, a name server.
+type Parts<A> = (A, u8, Option<A>, Option<A>);
+
+/// Parses `ADDRESS/PREFIX[,GATEWAY[,DNS]]`.
+fn parse_parts<A>(text: &str, longest: u8, address: fn(&str) -> Option<A>) -> Option<Parts<A>> {
     let mut parts = text.split(',');
-    let (address, prefix) = parts.next()?.split_once('/')?;
-    let gateway = parts
-        .next()
-        .map(|g| parse_address(g).ok_or(()))
-        .transpose()
-        .ok()?;
-    let dns = parts
-        .next()
-        .map(|d| parse_address(d).ok_or(()))
-        .transpose()
-        .ok()?;
-    let prefix = prefix.parse().ok().filter(|&p| p <= 32)?;
-    parts.next().is_none().then_some(Ip::Static {
-        address: parse_address(address)?,
+    let (own, prefix) = parts.next()?.split_once('/')?;
+    let mut further = || {
+        let part = parts.next().map(|text| address(text).ok_or(()));
+        part.transpose().ok()
+    };
+    let (gateway, dns) = (further()?, further()?);
+    let prefix = prefix.parse().ok().filter(|&p| p <= longest)?;
+    let is_all = parts.next().is_none();
+    is_all.then_some((address(own)?, prefix, gateway, dns))
+}
+
+fn parse_static(text: &str) -> Option<Ip> {
+    let (address, prefix, gateway, dns) = parse_parts(text, 32, parse_address)?;
+    Some(Ip::Static {
+        address,
+        prefix,
+        gateway,
+        dns,
+    })
+}
+
+fn parse_static6(text: &str) -> Option<Ip6> {
+    let (address, prefix, gateway, dns) = parse_parts(text, 128, parse_address6)?;
+    Some(Ip6::Static {
+        address,
         prefix,
         gateway,
         dns,
@@ -179,6 +230,7 @@ mod tests {
             Options {
                 trace: Trace::Off,
                 ip: Ip::Dhcp,
+                ip6: Ip6::Auto,
                 tty_size: None
             }
         );
@@ -187,7 +239,7 @@ mod tests {
     #[test]
     fn all_known_options_are_accepted() {
         let o = Options::parse(
-            "trace=calls tty.size=50x132 ip=10.0.2.15/24,10.0.2.2 virtio_mmio.device=512@0xfeb00e00:12",
+            "trace=calls tty.size=50x132 ip=10.0.2.15/24,10.0.2.2 ip6=fd00::2/64,fd00::1,fd00::3 virtio_mmio.device=512@0xfeb00e00:12",
         )
         .unwrap();
         assert_eq!(o.trace, Trace::Calls);
@@ -210,6 +262,21 @@ mod tests {
                 dns: None
             }
         );
+        let address = |last| {
+            let mut address = [0; 16];
+            (address[0], address[15]) = (0xfd, last);
+            address
+        };
+        assert_eq!(
+            o.ip6,
+            Ip6::Static {
+                address: address(2),
+                prefix: 64,
+                gateway: Some(address(1)),
+                dns: Some(address(3)),
+            }
+        );
+        assert_eq!(Options::parse("ip6=off").unwrap().ip6, Ip6::Off);
     }
 
     #[test]
@@ -218,6 +285,10 @@ mod tests {
             "quiet",
             "trace=x",
             "ip=10.0.2.15",
+            "ip6=fe80::1",
+            "ip6=fd00::1/129",
+            "ip6=10.0.2.15/24",
+            "ip6=fd00::1/64,fd00::2,fd00::3,",
             "ip=10.0.2.15/33",
             "ip=1.2.3.4/8,x",
             "ip",

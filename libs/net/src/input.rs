@@ -1,8 +1,10 @@
 //! Frames and packets on their way in: what is not ours or not sound stops here.
 
+use core::net::IpAddr;
+
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, IpAddress,
-    IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
+    EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, Icmpv6Message,
+    Icmpv6Packet, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
 };
 use tyn_abi::Errno;
 
@@ -10,6 +12,7 @@ use crate::device::RxChecksum;
 use crate::stack::Stack;
 use crate::tcp::input::tuple_of;
 use crate::types::{Path, is_unicast};
+use crate::wire::{IPV6_HEADER, Ip};
 
 /// Ports of DHCP servers and clients.
 const DHCP_SERVER: u16 = 67;
@@ -33,6 +36,7 @@ impl Stack {
                 }
             }
             EthernetProtocol::Ipv4 => self.on_nic_packet(bytes, frame.payload(), checksum),
+            EthernetProtocol::Ipv6 => self.on_nic_packet6(frame.payload(), checksum),
             _ => {}
         }
     }
@@ -59,20 +63,49 @@ impl Stack {
         // Martians (RFC 1812 §5.3.7): addresses that never come from a wire, ours among them.
         let is_forged = !is_unicast(source)
             || source.is_loopback()
-            || self.out.is_broadcast(source)
-            || self.out.own_address() == Some(source);
-        let is_for_us = self.out.own_address() == Some(destination)
-            || self.out.is_broadcast(destination)
-            || (destination.is_multicast() && self.out.own_address().is_some());
+            || self.out.routes.is_broadcast(source.into())
+            || self.out.routes.own_v4() == Some(source);
+        let is_for_us = self.out.routes.own_v4() == Some(destination)
+            || self.out.routes.is_broadcast(destination.into())
+            || (destination.is_multicast() && self.out.routes.own_v4().is_some());
         if is_forged || !is_for_us {
             return;
         }
         let whole = packet
             .get(..usize::from(ip.total_len()))
             .unwrap_or_default();
-        let sound = checksum == RxChecksum::Valid || has_valid_checksum(&ip);
-        if sound || !matches!(ip.next_header(), IpProtocol::Tcp | IpProtocol::Udp) {
-            self.on_packet(Path::Nic, whole);
+        self.on_sound(whole, checksum);
+    }
+
+    fn on_nic_packet6(&mut self, packet: &[u8], checksum: RxChecksum) {
+        let Some(ip) = Ip::parse(packet) else {
+            return;
+        };
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
+            return;
+        };
+        let routes = &self.out.routes;
+        let is_forged = source.is_multicast()
+            || source.is_loopback()
+            || source.to_ipv4_mapped().is_some()
+            || routes.v6.is_own(source)
+            || (source.is_unspecified() && ip.protocol != IpProtocol::Icmpv6);
+        let is_for_us =
+            routes.v6.is_own(destination) || (destination.is_multicast() && routes.has_v6);
+        if is_forged || !is_for_us {
+            return;
+        }
+        let len = IPV6_HEADER + ip.payload.len();
+        self.on_sound(packet.get(..len).unwrap_or_default(), checksum);
+    }
+
+    /// Takes in a packet from the card that is for us, if its transport checksum is right.
+    fn on_sound(&mut self, packet: &[u8], checksum: RxChecksum) {
+        let Some(ip) = Ip::parse(packet) else {
+            return;
+        };
+        if checksum == RxChecksum::Valid || ip.has_valid_checksum() {
+            self.on_packet(Path::Nic, packet);
         }
     }
 
@@ -83,29 +116,31 @@ impl Stack {
 
     /// Takes in a packet that is for us; transport checksums are right.
     fn on_packet(&mut self, path: Path, packet: &[u8]) {
-        let Ok(ip) = Ipv4Packet::new_checked(packet) else {
+        let Some(ip) = Ip::parse(packet) else {
             return;
         };
-        let (source, destination) = (ip.src_addr(), ip.dst_addr());
-        let is_unicast = self.out.is_own(destination);
-        match ip.next_header() {
+        let is_unicast = self.out.routes.is_own(ip.destination);
+        match ip.protocol {
             IpProtocol::Tcp if is_unicast => {
-                let Ok(tcp) = TcpPacket::new_checked(ip.payload()) else {
+                let Ok(tcp) = TcpPacket::new_checked(ip.payload) else {
                     return;
                 };
-                let tuple = tuple_of(destination, tcp.dst_port(), source, tcp.src_port());
-                self.on_tcp(path, tuple, ip.payload(), packet);
+                let tuple = tuple_of(ip.destination, tcp.dst_port(), ip.source, tcp.src_port());
+                self.on_tcp(path, tuple, ip.payload, packet);
             }
             IpProtocol::Tcp => {}
             IpProtocol::Udp => self.on_udp(path, &ip, packet),
-            IpProtocol::Icmp => self.on_icmp(path, &ip, packet),
+            IpProtocol::Icmp if ip.source.is_ipv4() => self.on_icmp(path, &ip, packet),
+            IpProtocol::Icmpv6 if ip.source.is_ipv6() => self.on_icmp6(path, &ip, packet),
+            // Messages of multicast routing, and fragments, which are not put together.
+            IpProtocol::HopByHop | IpProtocol::Ipv6Frag => {}
             _ if is_unicast => self.refuse(path, packet),
             _ => {}
         }
     }
 
-    fn on_icmp(&mut self, path: Path, ip: &Ipv4Packet<&[u8]>, packet: &[u8]) {
-        let Ok(icmp) = Icmpv4Packet::new_checked(ip.payload()) else {
+    fn on_icmp(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {
+        let Ok(icmp) = Icmpv4Packet::new_checked(ip.payload) else {
             return;
         };
         if path == Path::Nic && !icmp.verify_checksum() {
@@ -123,28 +158,58 @@ impl Stack {
         }
     }
 
-    /// Tells the sender of `packet` (or of its first 28 bytes) that it did not arrive.
-    pub(crate) fn on_undeliverable(&mut self, packet: &[u8], error: Errno, is_hard: bool) {
-        let ip = Ipv4Packet::new_unchecked(packet);
-        let Some(first) = packet.first().filter(|_| packet.len() >= 20) else {
+    fn on_icmp6(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
             return;
         };
-        if first >> 4 != 4 {
+        let Ok(icmp) = Icmpv6Packet::new_checked(ip.payload) else {
+            return;
+        };
+        if path == Path::Nic && !icmp.verify_checksum(&source, &destination) {
             return;
         }
-        let transport = packet.get(usize::from(ip.header_len())..);
-        let Some(&[s0, s1, d0, d1, q0, q1, q2, q3]) = transport.and_then(|t| t.first_chunk())
-        else {
+        let routes = &self.out.routes;
+        let is_listening = routes.is_own(ip.destination) || routes.v6.is_in_group(destination);
+        if !is_listening {
+            return;
+        }
+        match icmp.msg_type() {
+            Icmpv6Message::EchoRequest if !source.is_unspecified() => {
+                if destination.is_multicast() {
+                    return;
+                }
+                self.refuse(path, packet);
+            }
+            Icmpv6Message::DstUnreachable => {
+                // Type, code, checksum and four unused bytes come before the packet.
+                let original = ip.payload.get(8..).unwrap_or_default();
+                if let Some((error, is_hard)) = unreachable6(icmp.msg_code()) {
+                    self.on_undeliverable(original, error, is_hard);
+                }
+            }
+            kind if kind.is_ndisc() && path == Path::Nic && self.out.on_ndisc(ip, &icmp) => {
+                self.changed6();
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the sender of `packet` (or of its header and eight more bytes) that it did not arrive.
+    pub(crate) fn on_undeliverable(&mut self, packet: &[u8], error: Errno, is_hard: bool) {
+        let Some((source, destination, protocol, transport)) = ends_of(packet) else {
+            return;
+        };
+        let Some(&[s0, s1, d0, d1, q0, q1, q2, q3]) = transport.first_chunk() else {
             return;
         };
         // The packet is ours: its source is our end.
         let tuple = tuple_of(
-            ip.src_addr(),
+            source,
             u16::from_be_bytes([s0, s1]),
-            ip.dst_addr(),
+            destination,
             u16::from_be_bytes([d0, d1]),
         );
-        match ip.next_header() {
+        match protocol {
             IpProtocol::Tcp => {
                 self.on_tcp_error(tuple, u32::from_be_bytes([q0, q1, q2, q3]), error);
             }
@@ -154,17 +219,23 @@ impl Stack {
     }
 }
 
-fn has_valid_checksum(ip: &Ipv4Packet<&[u8]>) -> bool {
-    let (source, destination) = (
-        IpAddress::Ipv4(ip.src_addr()),
-        IpAddress::Ipv4(ip.dst_addr()),
-    );
-    match ip.next_header() {
-        IpProtocol::Tcp => TcpPacket::new_checked(ip.payload())
-            .is_ok_and(|p| p.verify_checksum(&source, &destination)),
-        IpProtocol::Udp => UdpPacket::new_checked(ip.payload())
-            .is_ok_and(|p| p.verify_checksum(&source, &destination)),
-        _ => true,
+/// Returns source, destination, protocol and payload of a packet that may be cut off.
+fn ends_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, IpProtocol, &[u8])> {
+    use smoltcp::wire::Ipv6Packet;
+    match packet.first()? >> 4 {
+        4 if packet.len() >= 20 => {
+            let ip = Ipv4Packet::new_unchecked(packet);
+            let transport = packet.get(usize::from(ip.header_len())..)?;
+            let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+            Some((source, destination, ip.next_header(), transport))
+        }
+        6 if packet.len() >= IPV6_HEADER => {
+            let ip = Ipv6Packet::new_unchecked(packet);
+            let transport = packet.get(IPV6_HEADER..)?;
+            let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
+            Some((source, destination, ip.next_header(), transport))
+        }
+        _ => None,
     }
 }
 
@@ -179,6 +250,17 @@ fn unreachable(code: u8) -> Option<(Errno, bool)> {
         3 => (Errno::ECONNREFUSED, true),
         6 | 9 => (Errno::ENETUNREACH, true),
         7 | 8 | 10 | 13..=15 => (Errno::EHOSTUNREACH, true),
+        _ => return None,
+    })
+}
+
+/// The same for ICMPv6 (`icmpv6_err_convert`).
+fn unreachable6(code: u8) -> Option<(Errno, bool)> {
+    Some(match code {
+        0 => (Errno::ENETUNREACH, false),
+        1 | 5 | 6 => (Errno::EACCES, true),
+        2 | 3 => (Errno::EHOSTUNREACH, false),
+        4 => (Errno::ECONNREFUSED, true),
         _ => return None,
     })
 }

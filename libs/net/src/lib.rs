@@ -1,4 +1,5 @@
-//! The network stack as pure state: Ethernet and loopback, ARP, IPv4, TCP, UDP and DHCP over smoltcp, sockets by 4-tuple.
+//! The network stack as pure state: Ethernet and loopback, ARP, IPv4, IPv6 with neighbour
+//! discovery and autoconfiguration, TCP, UDP and DHCP over smoltcp, sockets by 4-tuple.
 //!
 //! Time, entropy and the network card come as arguments; what happened comes back as values ([`Wake`], [`ConfigEvent`]).
 //! smoltcp does the protocols of TCP, ICMP and DHCP, unmodified; finding the socket for a packet, listening, waiting for
@@ -11,10 +12,12 @@ extern crate alloc;
 pub mod device;
 mod dhcp;
 mod input;
+mod ndisc;
 mod neighbor;
 pub mod netlink;
 mod output;
 mod ports;
+mod routes;
 mod secret;
 mod shim;
 mod slab;
@@ -25,10 +28,13 @@ mod tests;
 mod timer;
 pub mod types;
 mod udp;
+mod wire;
 
 pub use device::NetDevice;
 pub use stack::{Limits, Stack, StackConfig};
 pub use tcp::calls::Take;
 pub use tcp::{TcpOptions, TcpStatus};
-pub use types::{Cidr, ConfigEvent, IpConfig, Lease, Path, SocketId, Tuple, Wake};
+pub use types::{
+    Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake,
+};
 pub use udp::{UdpOptions, UdpReceived};

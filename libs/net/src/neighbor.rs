@@ -1,4 +1,4 @@
-//! The hardware addresses of hosts on our network, found by ARP (RFC 826), and packets that wait for them.
+//! The hardware addresses of hosts on our network, found by ARP (RFC 826) and neighbour solicitations (RFC 4861), and packets that wait for them.
 //!
 //! An address that was confirmed is used for a minute; after that the next packet asks again while still being sent to
 //! the old one. A host that leaves three requests unanswered is unreachable: what waited for it is handed back, so that
@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use tyn_abi::Nanos;
 
@@ -46,7 +46,7 @@ pub(crate) struct Resolution {
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Retry {
     /// Send a request for this host.
-    Ask(Ipv4Addr),
+    Ask(IpAddr),
     /// The host is unreachable; these packets waited for it.
     Unreachable(Vec<Vec<u8>>),
 }
@@ -54,13 +54,13 @@ pub(crate) enum Retry {
 /// The neighbours we know or ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Neighbors {
-    entries: BTreeMap<Ipv4Addr, Entry>,
-    due: BTreeSet<(Nanos, Ipv4Addr)>,
+    entries: BTreeMap<IpAddr, Entry>,
+    due: BTreeSet<(Nanos, IpAddr)>,
 }
 
 impl Neighbors {
     /// Looks up where to send `packet`, and keeps a copy if that is not known yet.
-    pub(crate) fn resolve(&mut self, host: Ipv4Addr, packet: &[u8], now: Nanos) -> Resolution {
+    pub(crate) fn resolve(&mut self, host: IpAddr, packet: &[u8], now: Nanos) -> Resolution {
         if !self.entries.contains_key(&host) && !self.make_room(now) {
             return Resolution {
                 mac: None,
@@ -93,7 +93,7 @@ impl Neighbors {
 
     /// Takes note of a host's address and returns the packets that waited for it. Hosts that we have nothing for are
     /// learnt as well: they are about to talk to us.
-    pub(crate) fn learn(&mut self, host: Ipv4Addr, mac: Mac, now: Nanos) -> Vec<Vec<u8>> {
+    pub(crate) fn learn(&mut self, host: IpAddr, mac: Mac, now: Nanos) -> Vec<Vec<u8>> {
         if !self.entries.contains_key(&host) && !self.make_room(now) {
             return Vec::new();
         }
@@ -136,10 +136,15 @@ impl Neighbors {
         }
     }
 
-    /// Forgets everything (the card's address changed).
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.due.clear();
+    /// Forgets the hosts of IPv4 (the card's address changed).
+    pub(crate) fn clear_v4(&mut self) {
+        self.entries.retain(|host, _| host.is_ipv6());
+        self.due.retain(|(_, host)| host.is_ipv6());
+    }
+
+    /// Returns whether a host's address is known or asked for.
+    pub(crate) fn knows(&self, host: IpAddr) -> bool {
+        self.entries.contains_key(&host)
     }
 
     /// Makes sure that one more host can be remembered; only those that are stale and wanted by nobody give way.
@@ -157,7 +162,7 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const HOST: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1));
     const MAC: Mac = [2, 0, 0, 0, 0, 1];
     const SECOND: u64 = Nanos::PER_SEC;
 
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn table_is_bounded_and_stale_entries_give_way() {
         let mut n = Neighbors::default();
-        let host = |i: u32| Ipv4Addr::from(0x0a00_0000 + i);
+        let host = |i: u32| IpAddr::from(core::net::Ipv4Addr::from(0x0a00_0000 + i));
         for i in 0..5000 {
             n.learn(host(i), MAC, Nanos(0));
         }

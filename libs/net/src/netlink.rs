@@ -1,13 +1,13 @@
-//! Answers of `NETLINK_ROUTE` (`rtnetlink(7)`): dumps of links and IPv4 addresses, which `getifaddrs(3)` and
+//! Answers of `NETLINK_ROUTE` (`rtnetlink(7)`): dumps of links and addresses, which `getifaddrs(3)` and
 //! `getaddrinfo(3)` ask for.
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use tyn_abi::Errno;
 
 use crate::stack::Stack;
-use crate::types::Cidr;
+use crate::types::{Cidr, Cidr6};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -25,11 +25,12 @@ const NLM_F_DUMP: u16 = 0x300;
 
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
 /// A network interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InterfaceInfo {
     /// Its number, from 1.
     pub index: u32,
@@ -41,6 +42,8 @@ pub struct InterfaceInfo {
     pub mtu: u32,
     /// Its IPv4 address.
     pub address: Option<Cidr>,
+    /// Its IPv6 addresses.
+    pub addresses6: Vec<Cidr6>,
     /// Whether it leads back to ourselves.
     pub is_loopback: bool,
 }
@@ -57,15 +60,21 @@ impl Stack {
                 address: Ipv4Addr::LOCALHOST,
                 prefix: 8,
             }),
+            addresses6: alloc::vec![Cidr6 {
+                address: Ipv6Addr::LOCALHOST,
+                prefix: 128,
+            }],
             is_loopback: true,
         };
         let address = self.lease().map(|l| l.address);
+        let addresses6 = self.out.routes.v6.with_prefixes();
         let card = self.card().map(|(mac, mtu)| InterfaceInfo {
             index: 2,
             name: "eth0",
             mac,
             mtu: mtu as u32,
             address,
+            addresses6,
             is_loopback: false,
         });
         [Some(lo), card].into_iter().flatten().collect()
@@ -118,11 +127,17 @@ impl Reply {
                 }
             }
             RTM_GETADDR if is_dump => {
-                for link in interfaces {
-                    if let (Some(cidr), AF_UNSPEC | AF_INET) = (link.address, family) {
-                        let body = address_body(link, cidr);
-                        dump.extend(self.message(RTM_NEWADDR, NLM_F_MULTI, &body));
-                    }
+                let mut add = |body: Vec<u8>| {
+                    dump.extend(self.message(RTM_NEWADDR, NLM_F_MULTI, &body));
+                };
+                if matches!(family, AF_UNSPEC | AF_INET) {
+                    let with = interfaces.iter().filter_map(|l| Some((l, l.address?)));
+                    with.for_each(|(link, cidr)| add(address_body(link, cidr)));
+                }
+                if matches!(family, AF_UNSPEC | AF_INET6) {
+                    let with = interfaces.iter();
+                    let with = with.flat_map(|l| l.addresses6.iter().map(move |c| (l, *c)));
+                    with.for_each(|(link, cidr)| add(address6_body(link, cidr)));
                 }
             }
             _ => return replies.push(self.error(Errno::EOPNOTSUPP, message)),
@@ -221,6 +236,30 @@ fn address_body(link: &InterfaceInfo, cidr: Cidr) -> Vec<u8> {
     body
 }
 
+/// The same for IPv6.
+fn address6_body(link: &InterfaceInfo, cidr: Cidr6) -> Vec<u8> {
+    const IFA_F_PERMANENT: u8 = 0x80;
+    const RT_SCOPE_UNIVERSE: u8 = 0;
+    const RT_SCOPE_LINK: u8 = 253;
+    const RT_SCOPE_HOST: u8 = 254;
+    const IFA_ADDRESS: u16 = 1;
+    const IFA_FLAGS: u16 = 8;
+    let scope = match cidr.address {
+        address if address.is_loopback() => RT_SCOPE_HOST,
+        address if address.is_unicast_link_local() => RT_SCOPE_LINK,
+        _ => RT_SCOPE_UNIVERSE,
+    };
+    let mut body = alloc::vec![AF_INET6, cidr.prefix, IFA_F_PERMANENT, scope];
+    body.extend(link.index.to_le_bytes());
+    attribute(&mut body, IFA_ADDRESS, &cidr.address.octets());
+    attribute(
+        &mut body,
+        IFA_FLAGS,
+        &u32::from(IFA_F_PERMANENT).to_le_bytes(),
+    );
+    body
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,14 +274,19 @@ mod tests {
                 address: Ipv4Addr::new(10, 0, 2, 15),
                 prefix: 24,
             }),
+            addresses6: alloc::vec![Cidr6 {
+                address: "fe80::2".parse().unwrap(),
+                prefix: 64,
+            }],
             is_loopback: false,
         };
         let lo = InterfaceInfo {
             index: 1,
             name: "lo",
             address: None,
+            addresses6: Vec::new(),
             is_loopback: true,
-            ..card
+            ..card.clone()
         };
         alloc::vec![lo, card]
     }
@@ -291,7 +335,17 @@ mod tests {
         );
         assert_eq!(body[8..16], [8, 0, 1, 0, 10, 0, 2, 15]);
         assert_eq!(body[24..32], [8, 0, 4, 0, 10, 0, 2, 255]);
-        let replies = answer(&request(RTM_GETADDR, 0x301, 10), 1, &interfaces());
+        let replies = answer(&request(RTM_GETADDR, 0x301, AF_INET6), 1, &interfaces());
+        let (kind, _, _, body) = messages(&replies[0]).remove(0);
+        assert_eq!(
+            (kind, &body[..8]),
+            (RTM_NEWADDR, &[10, 64, 0x80, 253, 2, 0, 0, 0][..])
+        );
+        assert_eq!(body[8..16], [20, 0, 1, 0, 0xfe, 0x80, 0, 0]);
+        let replies = answer(&request(RTM_GETADDR, 0x301, 0), 1, &interfaces());
+        let families: Vec<u8> = messages(&replies[0]).iter().map(|m| m.3[0]).collect();
+        assert_eq!(families, [AF_INET, AF_INET6]);
+        let replies = answer(&request(RTM_GETADDR, 0x301, 17), 1, &interfaces());
         assert_eq!(replies.len(), 1);
         assert_eq!(messages(&replies[0])[0].0, NLMSG_DONE);
     }

@@ -1,4 +1,4 @@
-//! The way out: routes, Ethernet framing and ARP for the card, a queue for packets to ourselves.
+//! The way out: Ethernet framing and ARP for the card, a queue for packets to ourselves.
 //!
 //! Packets are built in one buffer behind room for the Ethernet header and leave at once: to the card when the next
 //! hop's address is known, into the neighbour table when it is not, into the queue of the loopback path.
@@ -6,23 +6,24 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol,
     Ipv4Packet, TcpPacket, UdpPacket,
 };
-use tyn_abi::{Errno, Nanos};
+use tyn_abi::Nanos;
 
 use crate::device::{NetDevice, PartialChecksum, RxChecksum};
+use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
+use crate::routes::Routes;
 use crate::types::{Lease, Path};
+use crate::wire::{Ip, set_tos};
 
 /// Length of an Ethernet header.
 pub(crate) const ETHERNET_HEADER: usize = 14;
-/// Length of the IPv4 headers that we build.
-pub(crate) const IP_HEADER: usize = 20;
 /// Greatest packet on the loopback path: what an IPv4 header can say.
 const LOOPBACK_MTU: usize = 65535;
 /// Packets on the loopback path that nobody has looked at yet.
@@ -32,8 +33,9 @@ const BROADCAST: Mac = [0xff; 6];
 /// Everything that a packet meets on its way out.
 pub(crate) struct Output {
     device: Option<Box<dyn NetDevice>>,
-    lease: Option<Lease>,
-    neighbors: Neighbors,
+    pub(crate) routes: Routes,
+    pub(crate) neighbors: Neighbors,
+    pub(crate) autoconf: Autoconf,
     looped: VecDeque<Vec<u8>>,
     frame: Vec<u8>,
     /// The current time, set at the start of each turn.
@@ -44,8 +46,9 @@ impl Output {
     pub(crate) fn new(device: Option<Box<dyn NetDevice>>) -> Self {
         Self {
             device,
-            lease: None,
+            routes: Routes::default(),
             neighbors: Neighbors::default(),
+            autoconf: Autoconf::default(),
             looped: VecDeque::new(),
             frame: Vec::new(),
             now: Nanos::ZERO,
@@ -76,6 +79,7 @@ impl Output {
         if path == Path::Nic {
             caps.ipv4 = Checksum::Tx;
             caps.icmpv4 = Checksum::Tx;
+            caps.icmpv6 = Checksum::Tx;
             if !self.completes_checksums() {
                 caps.tcp = Checksum::Tx;
                 caps.udp = Checksum::Tx;
@@ -91,62 +95,12 @@ impl Output {
     }
 
     pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref()
+        self.routes.lease.as_ref()
     }
 
     pub(crate) fn configure(&mut self, lease: Option<Lease>) {
-        self.lease = lease;
-        self.neighbors.clear();
-    }
-
-    /// Returns whether packets to `address` are for us.
-    pub(crate) fn is_own(&self, address: Ipv4Addr) -> bool {
-        address.is_loopback() || self.own_address() == Some(address)
-    }
-
-    pub(crate) fn own_address(&self) -> Option<Ipv4Addr> {
-        self.lease.as_ref().map(|l| l.address.address)
-    }
-
-    /// Returns whether `address` means every host on the card's network.
-    pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast()
-            || self
-                .lease
-                .as_ref()
-                .is_some_and(|l| l.address.broadcast() == Some(address))
-    }
-
-    /// Returns which way leads to `destination`, and our address on that way.
-    ///
-    /// # Errors
-    /// `ENETUNREACH`.
-    pub(crate) fn route(&self, destination: Ipv4Addr) -> Result<(Path, Ipv4Addr), Errno> {
-        if destination.is_loopback() {
-            return Ok((Path::Loopback, Ipv4Addr::LOCALHOST));
-        }
-        let lease = self.lease.as_ref().ok_or(Errno::ENETUNREACH)?;
-        let own = lease.address.address;
-        if destination == own {
-            return Ok((Path::Loopback, own));
-        }
-        match self.next_hop(destination) {
-            Some(_) => Ok((Path::Nic, own)),
-            None => Err(Errno::ENETUNREACH),
-        }
-    }
-
-    /// Returns the host to hand a packet to: a broadcast or multicast address stands for itself.
-    fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
-        let lease = self.lease.as_ref()?;
-        let is_direct = destination.is_broadcast()
-            || destination.is_multicast()
-            || lease.address.contains(destination);
-        if is_direct {
-            Some(destination)
-        } else {
-            lease.gateway
-        }
+        self.routes.lease = lease;
+        self.neighbors.clear_v4();
     }
 
     /// Returns whether a packet can leave now. When it cannot, the card interrupts as soon as one can.
@@ -157,7 +111,7 @@ impl Output {
         }
     }
 
-    /// Builds a packet of `len` bytes (IPv4 header included) with `fill` and sends it; one that finds no room is lost,
+    /// Builds a packet of `len` bytes (IP header included) with `fill` and sends it; one that finds no room is lost,
     /// as on any network.
     ///
     /// # Errors
@@ -173,10 +127,7 @@ impl Output {
         let packet = self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default();
         let result = fill(packet)?;
         if tos != 0 {
-            let mut ip = Ipv4Packet::new_unchecked(packet);
-            ip.set_dscp(tos >> 2);
-            ip.set_ecn(tos & 3);
-            ip.fill_checksum();
+            set_tos(packet, tos);
         }
         match path {
             Path::Loopback if self.looped.len() < LOOPED_PACKETS => {
@@ -201,22 +152,25 @@ impl Output {
     /// Sends the packet in `frame` to its next hop, or lets it wait for the hop's address.
     fn send_packet(&mut self) {
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
-        let Ok(ip) = Ipv4Packet::new_checked(packet) else {
+        let Some(Ip { destination, .. }) = Ip::parse(packet) else {
             return;
         };
-        let destination = ip.dst_addr();
-        let Some(hop) = self.next_hop(destination) else {
+        let Some(hop) = self.routes.next_hop(destination) else {
             return;
         };
         if self.completes_checksums() {
             start_checksum(self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default());
         }
-        if self.is_broadcast(destination) {
+        if self.routes.is_broadcast(destination) {
             return self.transmit(BROADCAST);
         }
-        if destination.is_multicast() {
-            let [_, b, c, d] = destination.octets();
-            return self.transmit([0x01, 0x00, 0x5e, b & 0x7f, c, d]);
+        match destination {
+            IpAddr::V4(group) if group.is_multicast() => {
+                let [_, b, c, d] = group.octets();
+                return self.transmit([0x01, 0x00, 0x5e, b & 0x7f, c, d]);
+            }
+            IpAddr::V6(group) if group.is_multicast() => return self.transmit(group_mac(group)),
+            _ => {}
         }
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
         let resolution = self.neighbors.resolve(hop, packet, self.now);
@@ -224,7 +178,24 @@ impl Output {
             self.transmit(mac);
         }
         if resolution.asks {
-            self.send_arp(ArpOperation::Request, hop, BROADCAST);
+            self.ask(hop);
+        }
+    }
+
+    /// Asks for a host's hardware address.
+    fn ask(&mut self, host: IpAddr) {
+        match host {
+            IpAddr::V4(host) => self.send_arp(ArpOperation::Request, host, BROADCAST),
+            IpAddr::V6(host) => self.solicit(host),
+        }
+    }
+
+    /// Takes note of a host's hardware address, and sends what waited for it.
+    pub(crate) fn learn(&mut self, host: IpAddr, mac: Mac) {
+        for packet in self.neighbors.learn(host, mac, self.now) {
+            self.frame.resize(ETHERNET_HEADER, 0);
+            self.frame.extend_from_slice(&packet);
+            self.transmit(mac);
         }
     }
 
@@ -236,7 +207,12 @@ impl Output {
         let mut frame = EthernetFrame::new_unchecked(&mut self.frame[..]);
         frame.set_dst_addr(EthernetAddress(to));
         frame.set_src_addr(EthernetAddress(device.mac()));
-        frame.set_ethertype(EthernetProtocol::Ipv4);
+        let is_v6 = frame.payload_mut().first().is_some_and(|b| b >> 4 == 6);
+        frame.set_ethertype(if is_v6 {
+            EthernetProtocol::Ipv6
+        } else {
+            EthernetProtocol::Ipv4
+        });
         let checksum = device
             .offloads()
             .completes_checksums
@@ -254,7 +230,7 @@ impl Output {
     }
 
     fn send_arp(&mut self, operation: ArpOperation, host: Ipv4Addr, mac: Mac) {
-        let (Some(own), Some(device)) = (self.own_address(), self.device.as_mut()) else {
+        let (Some(own), Some(device)) = (self.routes.own_v4(), self.device.as_mut()) else {
             return;
         };
         let arp = ArpRepr::EthernetIpv4 {
@@ -276,7 +252,7 @@ impl Output {
     /// Takes in an ARP packet: learns its sender, answers a request for our address.
     pub(crate) fn on_arp(&mut self, packet: &[u8]) {
         let arp = ArpPacket::new_checked(packet).and_then(|p| ArpRepr::parse(&p));
-        let (Some(lease), Ok(arp)) = (self.lease.as_ref(), arp) else {
+        let (Some(lease), Ok(arp)) = (self.routes.lease.as_ref(), arp) else {
             return;
         };
         let ArpRepr::EthernetIpv4 {
@@ -297,11 +273,7 @@ impl Output {
             && own.contains(sender)
             && own.broadcast() != Some(sender);
         if is_neighbor {
-            for packet in self.neighbors.learn(sender, mac.0, self.now) {
-                self.frame.resize(ETHERNET_HEADER, 0);
-                self.frame.extend_from_slice(&packet);
-                self.transmit(mac.0);
-            }
+            self.learn(IpAddr::V4(sender), mac.0);
         }
         // A sender without an address probes for a conflict (RFC 5227) and gets an answer, too.
         if operation == ArpOperation::Request && (is_neighbor || sender.is_unspecified()) {
@@ -310,7 +282,11 @@ impl Output {
     }
 
     pub(crate) fn deadline(&self) -> Option<Nanos> {
-        self.neighbors.deadline()
+        self.neighbors
+            .deadline()
+            .into_iter()
+            .chain(self.deadline_v6())
+            .min()
     }
 
     /// Carries on with requests that got no answer; returns packets whose next hop is unreachable.
@@ -318,7 +294,7 @@ impl Output {
         let mut lost = Vec::new();
         while let Some(retry) = self.neighbors.expire(self.now) {
             match retry {
-                Retry::Ask(host) => self.send_arp(ArpOperation::Request, host, BROADCAST),
+                Retry::Ask(host) => self.ask(host),
                 Retry::Unreachable(packets) => lost.extend(packets),
             }
         }
@@ -348,41 +324,55 @@ fn start_checksum(packet: &mut [u8]) {
     let Some(partial) = partial_checksum(packet) else {
         return;
     };
-    let mut ip = Ipv4Packet::new_unchecked(packet);
-    let protocol = ip.next_header();
-    let sum = pseudo_header_sum(&ip);
+    let Some(ip) = Ip::parse(packet) else {
+        return;
+    };
+    let (sum, protocol, header) = (pseudo_header_sum(&ip), ip.protocol, ip.header);
+    let payload = packet.get_mut(header..).unwrap_or_default();
     match protocol {
-        IpProtocol::Tcp => TcpPacket::new_unchecked(ip.payload_mut()).set_checksum(sum),
-        _ if partial.offset == 6 => UdpPacket::new_unchecked(ip.payload_mut()).set_checksum(sum),
+        IpProtocol::Tcp => TcpPacket::new_unchecked(payload).set_checksum(sum),
+        _ if partial.offset == 6 => UdpPacket::new_unchecked(payload).set_checksum(sum),
         _ => {}
     }
 }
 
 /// Returns what the card is to complete; fragments and other protocols carry checksums of their own.
 fn partial_checksum(packet: &[u8]) -> Option<PartialChecksum> {
-    let ip = Ipv4Packet::new_checked(packet).ok()?;
-    if ip.more_frags() || ip.frag_offset() != 0 {
-        return None;
+    let ip = Ip::parse(packet)?;
+    if ip.source.is_ipv4() {
+        let v4 = Ipv4Packet::new_checked(packet).ok()?;
+        if v4.more_frags() || v4.frag_offset() != 0 {
+            return None;
+        }
     }
-    let offset = match ip.next_header() {
-        IpProtocol::Tcp if ip.payload().len() >= 20 => 16,
-        IpProtocol::Udp if ip.payload().len() >= 8 => 6,
+    let offset = match ip.protocol {
+        IpProtocol::Tcp if ip.payload.len() >= 20 => 16,
+        IpProtocol::Udp if ip.payload.len() >= 8 => 6,
         _ => return None,
     };
     Some(PartialChecksum {
-        start: ETHERNET_HEADER as u16 + u16::from(ip.header_len()),
+        start: (ETHERNET_HEADER + ip.header) as u16,
         offset,
     })
 }
 
-/// Sums the pseudo-header (RFC 9293 §3.1), folded, not complemented.
-fn pseudo_header_sum<T: AsRef<[u8]>>(ip: &Ipv4Packet<T>) -> u16 {
-    let halves = |a: Ipv4Addr| (u32::from(a) >> 16) + (u32::from(a) & 0xffff);
-    let length = u32::from(ip.total_len()).saturating_sub(u32::from(ip.header_len()));
-    let sum = halves(ip.src_addr())
-        + halves(ip.dst_addr())
-        + u32::from(u8::from(ip.next_header()))
-        + length;
+/// Sums the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), folded, not complemented.
+fn pseudo_header_sum(ip: &Ip<'_>) -> u16 {
+    let words = |bytes: &[u8]| -> u32 {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        pairs
+            .iter()
+            .map(|&pair| u32::from(u16::from_be_bytes(pair)))
+            .sum()
+    };
+    let address = |a: IpAddr| match a {
+        IpAddr::V4(a) => words(&a.octets()),
+        IpAddr::V6(a) => words(&a.octets()),
+    };
+    let length = ip.payload.len() as u32;
+    let length = (length >> 16) + (length & 0xffff);
+    let sum =
+        address(ip.source) + address(ip.destination) + u32::from(u8::from(ip.protocol)) + length;
     let sum = (sum >> 16) + (sum & 0xffff);
     ((sum >> 16) + (sum & 0xffff)) as u16
 }

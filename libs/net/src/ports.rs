@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::Errno;
 
@@ -25,7 +25,7 @@ pub(crate) const fn ephemeral(n: u32) -> u16 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Holder {
     socket: SocketId,
-    address: Ipv4Addr,
+    address: Bound,
     shares: bool,
     listens: bool,
 }
@@ -33,16 +33,53 @@ struct Holder {
 #[derive(Debug, Default)]
 struct Port {
     holders: Vec<Holder>,
-    /// Connections that use the port without a bound socket: accepted ones, those closed but not ended, TIME-WAIT.
-    connections: u32,
+    /// Connections of IPv4 and of IPv6 that use the port without a bound socket: accepted ones, those closed but not
+    /// ended, TIME-WAIT.
+    connections: [u32; 2],
+}
+
+impl Port {
+    fn count(&mut self, at: SocketAddr) -> &mut u32 {
+        let [v4, v6] = &mut self.connections;
+        if at.is_ipv4() { v4 } else { v6 }
+    }
 }
 
 /// The ports of one protocol.
 #[derive(Debug, Default)]
 pub(crate) struct Ports(BTreeMap<u16, Port>);
 
-fn overlap(a: Ipv4Addr, b: Ipv4Addr) -> bool {
-    a == b || a.is_unspecified() || b.is_unspecified()
+/// An address that a socket is bound to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Bound {
+    pub(crate) ip: IpAddr,
+    /// `::` does not stand for the addresses of IPv4 as well (`IPV6_V6ONLY`).
+    pub(crate) is_v6_only: bool,
+}
+
+impl Bound {
+    /// Returns how well the address fits one that a packet is for: the very address, any of its family, any at all.
+    pub(crate) fn fit(self, address: IpAddr) -> Option<u8> {
+        match self.ip {
+            ip if ip == address => Some(2),
+            ip if !ip.is_unspecified() => None,
+            ip if ip.is_ipv4() == address.is_ipv4() => Some(1),
+            IpAddr::V6(_) if !self.is_v6_only => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it is in the way of connections that exist on a port.
+    fn meets(self, [v4, v6]: [u32; 2]) -> bool {
+        match self.ip {
+            IpAddr::V4(_) => v4 > 0,
+            IpAddr::V6(ip) => v6 > 0 || (v4 > 0 && ip.is_unspecified() && !self.is_v6_only),
+        }
+    }
+
+    fn overlaps(self, other: Self) -> bool {
+        self.fit(other.ip).is_some() || other.fit(self.ip).is_some()
+    }
 }
 
 impl Ports {
@@ -53,18 +90,18 @@ impl Ports {
     pub(crate) fn bind(
         &mut self,
         socket: SocketId,
-        at: SocketAddrV4,
+        at: Bound,
+        port: u16,
         shares: bool,
     ) -> Result<(), Errno> {
-        let port = self.0.entry(at.port()).or_default();
-        let in_the_way =
-            |h: &Holder| overlap(h.address, *at.ip()) && !(shares && h.shares && !h.listens);
-        if port.holders.iter().any(in_the_way) || (port.connections > 0 && !shares) {
+        let port = self.0.entry(port).or_default();
+        let in_the_way = |h: &Holder| h.address.overlaps(at) && !(shares && h.shares && !h.listens);
+        if port.holders.iter().any(in_the_way) || (at.meets(port.connections) && !shares) {
             return Err(Errno::EADDRINUSE);
         }
         port.holders.push(Holder {
             socket,
-            address: *at.ip(),
+            address: at,
             shares,
             listens: false,
         });
@@ -75,11 +112,11 @@ impl Ports {
     ///
     /// # Errors
     /// `EADDRINUSE` when another one listens there already.
-    pub(crate) fn listen(&mut self, socket: SocketId, at: SocketAddrV4) -> Result<(), Errno> {
-        let Some(port) = self.0.get_mut(&at.port()) else {
+    pub(crate) fn listen(&mut self, socket: SocketId, at: Bound, port: u16) -> Result<(), Errno> {
+        let Some(port) = self.0.get_mut(&port) else {
             return Err(Errno::EINVAL);
         };
-        let other = |h: &Holder| h.socket != socket && h.listens && overlap(h.address, *at.ip());
+        let other = |h: &Holder| h.socket != socket && h.listens && h.address.overlaps(at);
         if port.holders.iter().any(other) {
             return Err(Errno::EADDRINUSE);
         }
@@ -133,21 +170,23 @@ impl Ports {
     }
 
     /// Counts a connection that uses a port.
-    pub(crate) fn hold(&mut self, port: u16) {
-        let port = self.0.entry(port).or_default();
-        port.connections = port.connections.saturating_add(1);
+    pub(crate) fn hold(&mut self, at: SocketAddr) {
+        let port = self.0.entry(at.port()).or_default();
+        let count = port.count(at);
+        *count = count.saturating_add(1);
     }
 
     /// Ends what [`Ports::hold`] began.
-    pub(crate) fn release(&mut self, port: u16) {
-        if let Some(p) = self.0.get_mut(&port) {
-            p.connections = p.connections.saturating_sub(1);
+    pub(crate) fn release(&mut self, at: SocketAddr) {
+        if let Some(port) = self.0.get_mut(&at.port()) {
+            let count = port.count(at);
+            *count = count.saturating_sub(1);
         }
-        self.forget_unused(port);
+        self.forget_unused(at.port());
     }
 
     fn forget_unused(&mut self, port: u16) {
-        let is_unused = |p: &Port| p.holders.is_empty() && p.connections == 0;
+        let is_unused = |p: &Port| p.holders.is_empty() && p.connections == [0, 0];
         if self.0.get(&port).is_some_and(is_unused) {
             self.0.remove(&port);
         }
@@ -165,23 +204,34 @@ mod tests {
         }
     }
 
-    fn any(port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)
+    fn bound(ip: &str) -> Bound {
+        Bound {
+            ip: ip.parse().unwrap(),
+            is_v6_only: false,
+        }
     }
 
-    fn local(port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::new(local().ip, port)
+    }
+
+    fn any() -> Bound {
+        bound("0.0.0.0")
+    }
+
+    fn local() -> Bound {
+        bound("127.0.0.1")
     }
 
     #[test]
     fn overlapping_addresses_conflict() {
         let mut p = Ports::default();
-        assert_eq!(p.bind(id(1), local(80), false), Ok(()));
-        assert_eq!(p.bind(id(2), local(80), false), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(2), any(80), true), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(2), any(81), false), Ok(()));
-        let other = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80);
-        assert_eq!(p.bind(id(3), other, false), Ok(()));
+        assert_eq!(p.bind(id(1), local(), 80, false), Ok(()));
+        assert_eq!(p.bind(id(2), local(), 80, false), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(2), any(), 80, true), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(2), any(), 81, false), Ok(()));
+        let other = bound("10.0.0.1");
+        assert_eq!(p.bind(id(3), other, 80, false), Ok(()));
         p.unbind(id(1), 80);
         p.unbind(id(3), 80);
         assert!(p.is_free(80));
@@ -190,26 +240,32 @@ mod tests {
     #[test]
     fn sharing_needs_both_and_no_listener() {
         let mut p = Ports::default();
-        assert_eq!(p.bind(id(1), any(80), true), Ok(()));
-        assert_eq!(p.bind(id(2), any(80), true), Ok(()));
-        assert_eq!(p.listen(id(1), any(80)), Ok(()));
-        assert_eq!(p.listen(id(2), any(80)), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(3), any(80), true), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(1), any(), 80, true), Ok(()));
+        assert_eq!(p.bind(id(2), any(), 80, true), Ok(()));
+        assert_eq!(p.listen(id(1), any(), 80), Ok(()));
+        assert_eq!(p.listen(id(2), any(), 80), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(3), any(), 80, true), Err(Errno::EADDRINUSE));
         p.stop_listening(id(1), 80);
-        assert_eq!(p.bind(id(3), any(80), true), Ok(()));
+        assert_eq!(p.bind(id(3), any(), 80, true), Ok(()));
         p.set_shares(id(3), 80, false);
-        assert_eq!(p.bind(id(4), any(80), true), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(4), any(), 80, true), Err(Errno::EADDRINUSE));
     }
 
     #[test]
     fn connections_keep_a_port_from_those_who_do_not_share() {
         let mut p = Ports::default();
-        p.hold(80);
-        assert_eq!(p.bind(id(1), any(80), false), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(1), any(80), true), Ok(()));
+        p.hold(at(80));
+        assert_eq!(p.bind(id(1), any(), 80, false), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(1), bound("::1"), 80, false), Ok(()));
+        p.unbind(id(1), 80);
+        assert_eq!(
+            p.bind(id(1), bound("::"), 80, false),
+            Err(Errno::EADDRINUSE)
+        );
+        assert_eq!(p.bind(id(1), any(), 80, true), Ok(()));
         p.unbind(id(1), 80);
         assert!(!p.is_free(80) && p.is_unbound(80));
-        p.release(80);
+        p.release(at(80));
         assert!(p.is_free(80));
     }
 
@@ -219,10 +275,41 @@ mod tests {
         assert_eq!(p.find_free(0), Some(32768));
         assert_eq!(p.find_free(u32::MAX), Some(ephemeral(u32::MAX)));
         for port in EPHEMERAL {
-            p.hold(port);
+            p.hold(at(port));
         }
         assert_eq!(p.find_free(7), None);
-        p.release(40000);
+        p.release(at(40000));
         assert_eq!(p.find_free(7), Some(40000));
+    }
+
+    #[test]
+    fn any_address_of_ipv6_stands_for_ipv4_unless_told() {
+        let only = Bound {
+            is_v6_only: true,
+            ..bound("::")
+        };
+        for (a, b, overlap) in [
+            (bound("::"), any(), true),
+            (bound("::"), local(), true),
+            (bound("::"), bound("::1"), true),
+            (only, any(), false),
+            (only, local(), false),
+            (only, bound("::1"), true),
+            (only, bound("::"), true),
+            (any(), bound("::1"), false),
+            (bound("::1"), bound("::2"), false),
+        ] {
+            assert_eq!(
+                (a.overlaps(b), b.overlaps(a)),
+                (overlap, overlap),
+                "{a:?} {b:?}"
+            );
+        }
+        let v4 = "10.0.0.1".parse().unwrap();
+        let fits = [bound("10.0.0.1"), any(), bound("::"), only].map(|b| b.fit(v4));
+        assert_eq!(fits, [Some(2), Some(1), Some(0), None]);
+        let v6 = "fe80::1".parse().unwrap();
+        let fits = [bound("fe80::1"), bound("::"), only, any()].map(|b| b.fit(v6));
+        assert_eq!(fits, [Some(2), Some(1), Some(1), None]);
     }
 }

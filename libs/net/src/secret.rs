@@ -11,7 +11,7 @@
 )]
 
 use core::hash::{Hasher, SipHasher};
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::Nanos;
 
@@ -67,7 +67,7 @@ impl Secret {
     }
 
     /// Returns where to start looking for an ephemeral port for connections to `remote`.
-    pub(crate) fn port_offset(&self, remote: SocketAddrV4, counter: u32) -> u32 {
+    pub(crate) fn port_offset(&self, remote: SocketAddr, counter: u32) -> u32 {
         let mut hash = SipHasher::new_with_keys(self.ports[0], self.ports[1]);
         write_address(&mut hash, remote);
         hash.write_u32(counter);
@@ -75,8 +75,11 @@ impl Secret {
     }
 }
 
-fn write_address(hash: &mut SipHasher, address: SocketAddrV4) {
-    hash.write_u32(u32::from(*address.ip()));
+fn write_address(hash: &mut SipHasher, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => hash.write_u32(u32::from(ip)),
+        IpAddr::V6(ip) => hash.write_u128(u128::from(ip)),
+    }
     hash.write_u16(address.port());
 }
 
@@ -141,7 +144,7 @@ mod tests {
     }
 
     fn tuple(port: u16) -> Tuple {
-        let at = |p| SocketAddrV4::new(core::net::Ipv4Addr::LOCALHOST, p);
+        let at = |p| SocketAddr::new(core::net::Ipv4Addr::LOCALHOST.into(), p);
         Tuple {
             local: at(80),
             remote: at(port),

@@ -5,13 +5,12 @@ use core::convert::Infallible;
 use smoltcp::iface::{Config, Interface};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
-use smoltcp::wire::{
-    HardwareAddress, IpCidr, IpProtocol, Ipv4Cidr, Ipv4Packet, TcpPacket, TcpSeqNumber,
-};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpProtocol, Ipv4Cidr, TcpPacket, TcpSeqNumber};
 use tyn_abi::Nanos;
 
-use crate::output::{IP_HEADER, Output};
+use crate::output::Output;
 use crate::types::{Cidr, Path};
+use crate::wire::Ip;
 
 /// Converts a point in time to smoltcp's.
 pub(crate) fn instant(at: Nanos) -> Instant {
@@ -180,12 +179,12 @@ impl TxToken for Transmit<'_> {
 /// acknowledgements and resets from there, too. The peer may be beyond that already; it then ignores them as out of its
 /// window (RFC 9293 §3.10.7.4), and two such peers ignore each other for ever. RFC 9293 asks for SND.NXT.
 fn follow(packet: &mut [u8], before: Option<LastSent>, has_checksum: bool) -> Option<LastSent> {
-    let ip = Ipv4Packet::new_checked(&*packet).ok()?;
-    if ip.next_header() != IpProtocol::Tcp {
+    let ip = Ip::parse(packet)?;
+    if ip.protocol != IpProtocol::Tcp {
         return None;
     }
-    let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
-    let mut tcp = TcpPacket::new_checked(packet.get_mut(IP_HEADER..)?).ok()?;
+    let (source, destination, header) = (ip.source.into(), ip.destination.into(), ip.header);
+    let mut tcp = TcpPacket::new_checked(packet.get_mut(header..)?).ok()?;
     let acked = tcp.ack_number().0.cast_unsigned();
     let start = tcp.seq_number().0.cast_unsigned();
     let end = start.wrapping_add(tcp.segment_len() as u32);
@@ -203,13 +202,13 @@ fn follow(packet: &mut [u8], before: Option<LastSent>, has_checksum: bool) -> Op
     Some(LastSent { next, acked })
 }
 
-/// Makes an interface of smoltcp's for one way. On the loopback path every address is ours.
+/// Makes an interface of smoltcp's for one way. What it is shown is ours: every address counts as its own.
 pub(crate) fn interface(out: &mut Output, path: Path, seed: u64) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
     let now = instant(out.now);
     let mut iface = Interface::new(config, &mut Shim::new(out, path, 0), now);
-    iface.set_any_ip(path == Path::Loopback);
+    iface.set_any_ip(true);
     iface
 }
 
@@ -229,12 +228,13 @@ mod tests {
     use super::*;
     use crate::tcp::listen::{plain_segment, segment_len, write_segment};
     use crate::types::Tuple;
-    use core::net::{Ipv4Addr, SocketAddrV4};
+    use crate::wire::IPV4_HEADER;
+    use core::net::{Ipv4Addr, SocketAddr};
     use smoltcp::phy::ChecksumCapabilities;
     use smoltcp::wire::TcpControl;
 
     fn sent(seq: u32, control: TcpControl, before: u32) -> (u32, u32, bool) {
-        let at = |d, p| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, d), p);
+        let at = |d, p| SocketAddr::new(Ipv4Addr::new(10, 0, 0, d).into(), p);
         let tuple = Tuple {
             local: at(1, 80),
             remote: at(2, 5000),
@@ -249,9 +249,9 @@ mod tests {
             acked: 0,
         };
         let after = follow(&mut packet, Some(before), true).unwrap();
-        let tcp = TcpPacket::new_checked(&packet[IP_HEADER..]).unwrap();
-        let (source, destination) = (*tuple.local.ip(), *tuple.remote.ip());
-        let is_sound = tcp.verify_checksum(&source.into(), &destination.into());
+        let tcp = TcpPacket::new_checked(&packet[IPV4_HEADER..]).unwrap();
+        let (source, destination) = tuple.addresses();
+        let is_sound = tcp.verify_checksum(&source, &destination);
         assert_eq!(after.acked, 7);
         (tcp.seq_number().0 as u32, after.next, is_sound)
     }

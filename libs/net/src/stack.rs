@@ -26,7 +26,7 @@ use crate::shim::{interface, set_address};
 use crate::slab::Slab;
 use crate::tcp::{TcpSocket, TcpTables};
 use crate::timer::{TimerKey, Timers};
-use crate::types::{ConfigEvent, IpConfig, Lease, Path, SocketId, Wake};
+use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wake};
 use crate::udp::{UdpSocket, UdpTable};
 
 /// Packets that one turn takes in or sends before the owner gets a chance to do something else.
@@ -59,6 +59,8 @@ pub struct StackConfig {
     pub device: Option<Box<dyn NetDevice>>,
     /// Where its address comes from.
     pub ip: IpConfig,
+    /// Where its IPv6 addresses come from.
+    pub ip6: Ip6Config,
     /// Random bytes that nobody else knows.
     pub entropy: [u8; 32],
     /// Bounds.
@@ -67,7 +69,11 @@ pub struct StackConfig {
 
 impl core::fmt::Debug for StackConfig {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "StackConfig({:?}, {:?})", self.ip, self.limits)
+        write!(
+            f,
+            "StackConfig({:?}, {:?}, {:?})",
+            self.ip, self.ip6, self.limits
+        )
     }
 }
 
@@ -141,6 +147,7 @@ impl Stack {
             IpConfig::Dhcp if out.device().is_some() => Some(Dhcp::new(&mut out, secret.seed)),
             _ => None,
         };
+        out.start_v6(config.ip6);
         let mut stack = Self {
             sockets: Slab::new(),
             nic,
@@ -162,6 +169,9 @@ impl Stack {
             frame: Vec::new(),
             is_behind: true,
         };
+        if stack.out.routes.has_v6 {
+            stack.changed6();
+        }
         if let IpConfig::Static(lease) = config.ip {
             stack.configure(Some(lease));
         }
@@ -180,6 +190,17 @@ impl Stack {
             None => ConfigEvent::Down,
         });
         self.out.configure(lease);
+    }
+
+    /// Takes note that the card's IPv6 configuration changed.
+    pub(crate) fn changed6(&mut self) {
+        self.events.push(ConfigEvent::Changed6);
+    }
+
+    /// Returns the name servers.
+    #[must_use]
+    pub fn resolvers(&self) -> Vec<core::net::IpAddr> {
+        self.out.routes.resolvers()
     }
 
     /// Takes what happened to the card's configuration since the last call.
@@ -308,9 +329,12 @@ impl Stack {
             }
         }
         while let Some(tuple) = self.tcp.time_waits.expire(now) {
-            self.ports_tcp.release(tuple.local.port());
+            self.ports_tcp.release(tuple.local);
         }
         self.fall_asleep();
+        if self.out.expire_v6() {
+            self.changed6();
+        }
         for packet in self.out.expire() {
             self.on_undeliverable(&packet, Errno::EHOSTUNREACH, false);
         }
@@ -351,7 +375,7 @@ impl Stack {
         match dhcp.poll(&mut self.out) {
             Some(ConfigEvent::Up(lease)) => self.configure(Some(lease)),
             Some(ConfigEvent::Down) => self.configure(None),
-            None => {}
+            Some(ConfigEvent::Changed6) | None => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The small types that the stack hands out and takes.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tyn_abi::Events;
 
@@ -22,19 +22,19 @@ pub struct Wake {
     pub events: Events,
 }
 
-/// Both ends of a TCP connection.
+/// Both ends of a TCP connection, of one family. IPv6 addresses have neither scope nor flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Tuple {
     /// Our end.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// The peer's.
-    pub remote: SocketAddrV4,
+    pub remote: SocketAddr,
 }
 
 impl Tuple {
     /// Returns the addresses of both ends, ours first, as smoltcp has them.
     pub(crate) fn addresses(&self) -> (smoltcp::wire::IpAddress, smoltcp::wire::IpAddress) {
-        ((*self.local.ip()).into(), (*self.remote.ip()).into())
+        (self.local.ip().into(), self.remote.ip().into())
     }
 
     /// Returns the tuple as the peer sees it.
@@ -127,6 +127,53 @@ impl Lease {
     }
 }
 
+/// An IPv6 address with the length of its network's prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cidr6 {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Prefix length in bits, at most 128.
+    pub prefix: u8,
+}
+
+impl Cidr6 {
+    /// Returns whether `address` lies in the network.
+    #[must_use]
+    pub fn contains(self, address: Ipv6Addr) -> bool {
+        let mask = u128::MAX
+            .checked_shl(128 - u32::from(self.prefix.min(128)))
+            .unwrap_or(0);
+        u128::from(self.address) & mask == u128::from(address) & mask
+    }
+}
+
+/// Where the card's IPv6 addresses come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ip6Config {
+    /// It has none.
+    Off,
+    /// From itself and from routers (RFC 4862).
+    Auto,
+    /// From whoever started us, beside the link-local one.
+    Static {
+        /// Its address.
+        address: Cidr6,
+        /// The router for everything outside its network.
+        gateway: Option<Ipv6Addr>,
+        /// Name servers.
+        dns: alloc::vec::Vec<Ipv6Addr>,
+    },
+}
+
+/// Returns whether an address can name one host.
+#[must_use]
+pub const fn is_unicast_ip(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_unicast(address),
+        IpAddr::V6(address) => !address.is_multicast() && !address.is_unspecified(),
+    }
+}
+
 /// Returns whether an address can name one host (class E is left to the network to refuse).
 #[must_use]
 pub const fn is_unicast(address: Ipv4Addr) -> bool {
@@ -140,6 +187,8 @@ pub enum ConfigEvent {
     Up(Lease),
     /// It has lost it.
     Down,
+    /// Its IPv6 addresses, routers or name servers have changed.
+    Changed6,
 }
 
 #[cfg(test)]

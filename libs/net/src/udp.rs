@@ -3,18 +3,19 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr};
+use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
 use tyn_abi::{Errno, Events, Sink, Source};
 
-use crate::output::IP_HEADER;
+use crate::ports::Bound;
 use crate::stack::{Socket, Stack};
-use crate::types::{Path, SocketId, Tuple};
+use crate::types::{Path, SocketId, Tuple, is_unicast_ip};
+use crate::wire::{Ip, header_len, with_ip, write_header};
 
 const UDP_HEADER: usize = 8;
-/// Greatest payload of a datagram.
-const MAX_PAYLOAD: usize = 65535 - IP_HEADER - UDP_HEADER;
+/// Greatest datagram with its header: what IPv4 has room for beside its header, and IPv6 beside that.
+const MAX_DATAGRAM: usize = 65535;
 /// What a queued datagram costs beside its bytes.
 const OVERHEAD: usize = 256;
 
@@ -25,11 +26,13 @@ pub struct UdpOptions {
     pub reuses_address: bool,
     /// `SO_BROADCAST`.
     pub broadcasts: bool,
-    /// `IP_TOS`.
+    /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
+    pub is_v6_only: bool,
+    /// `IP_TOS`, `IPV6_TCLASS`.
     pub tos: u8,
-    /// `IP_TTL`, never 0.
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
     pub ttl: u8,
-    /// `IP_MULTICAST_TTL`.
+    /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`.
     pub multicast_ttl: u8,
     /// Bytes that may be queued, with an allowance for each datagram.
     pub receive_buffer: usize,
@@ -40,6 +43,7 @@ impl Default for UdpOptions {
         Self {
             reuses_address: false,
             broadcasts: false,
+            is_v6_only: false,
             tos: 0,
             ttl: 64,
             multicast_ttl: 1,
@@ -50,8 +54,8 @@ impl Default for UdpOptions {
 
 #[derive(Debug)]
 struct Datagram {
-    source: SocketAddrV4,
-    destination: Ipv4Addr,
+    source: SocketAddr,
+    destination: IpAddr,
     path: Path,
     tos: u8,
     ttl: u8,
@@ -62,9 +66,9 @@ struct Datagram {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UdpReceived {
     /// The sender.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// The address it was sent to.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Where it came in.
     pub path: Path,
     /// The IP header's type of service.
@@ -81,9 +85,11 @@ pub struct UdpReceived {
 #[derive(Debug)]
 pub(crate) struct UdpSocket {
     options: UdpOptions,
-    local: SocketAddrV4,
+    local: SocketAddr,
+    /// The address of its family that stands for any one.
+    any: IpAddr,
     is_bound: bool,
-    remote: Option<SocketAddrV4>,
+    remote: Option<SocketAddr>,
     queue: VecDeque<Datagram>,
     queued_bytes: usize,
     error: Option<Errno>,
@@ -115,15 +121,22 @@ impl UdpSocket {
         events
     }
 
-    fn accepts(&self, destination: Ipv4Addr, source: SocketAddrV4, is_unicast: bool) -> Option<u8> {
-        let own = *self.local.ip();
-        let is_bound_here = own == destination;
-        if !own.is_unspecified() && !is_bound_here && is_unicast {
-            return None;
-        }
+    /// Returns how well the socket fits a packet.
+    fn accepts(&self, destination: IpAddr, source: SocketAddr, is_unicast: bool) -> Option<u8> {
+        let bound = Bound {
+            ip: self.local.ip(),
+            is_v6_only: self.options.is_v6_only,
+        };
+        let same_family = bound.ip.is_ipv4() == destination.is_ipv4();
+        let fit = match bound.fit(destination) {
+            Some(fit) => fit,
+            // Who is bound to an address of the network hears what is for all.
+            None if !is_unicast && same_family && is_unicast_ip(bound.ip) => 0,
+            None => return None,
+        };
         match self.remote {
             Some(remote) if remote != source => None,
-            remote => Some(u8::from(is_bound_here) + 2 * u8::from(remote.is_some())),
+            remote => Some(fit + 3 * u8::from(remote.is_some())),
         }
     }
 
@@ -146,14 +159,27 @@ pub(crate) struct UdpTable {
 }
 
 impl Stack {
-    /// Makes a UDP socket.
+    /// Makes a UDP socket of IPv4.
     ///
     /// # Errors
     /// `ENFILE` when there are 2^32 sockets.
     pub fn udp_socket(&mut self) -> Result<SocketId, Errno> {
+        self.insert_udp(Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// Makes a UDP socket of IPv6, which takes addresses of IPv4, too.
+    ///
+    /// # Errors
+    /// `ENFILE` when there are 2^32 sockets.
+    pub fn udp_socket_v6(&mut self) -> Result<SocketId, Errno> {
+        self.insert_udp(Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    fn insert_udp(&mut self, any: IpAddr) -> Result<SocketId, Errno> {
         let socket = UdpSocket {
             options: UdpOptions::default(),
-            local: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            local: SocketAddr::new(any, 0),
+            any,
             is_bound: false,
             remote: None,
             queue: VecDeque::new(),
@@ -180,12 +206,12 @@ impl Stack {
     ///
     /// # Errors
     /// `EINVAL` when it is bound already, `EADDRNOTAVAIL`, `EADDRINUSE`.
-    pub fn udp_bind(&mut self, id: SocketId, at: SocketAddrV4) -> Result<(), Errno> {
-        let address = *at.ip();
+    pub fn udp_bind(&mut self, id: SocketId, at: SocketAddr) -> Result<(), Errno> {
+        let address = at.ip();
         let is_ours = address.is_unspecified()
             || address.is_multicast()
-            || self.out.is_own(address)
-            || self.out.is_broadcast(address);
+            || self.out.routes.is_own(address)
+            || self.out.routes.is_broadcast(address);
         let socket = self.udp(id)?;
         let shares = socket.options.reuses_address;
         if socket.is_bound {
@@ -200,7 +226,11 @@ impl Stack {
             let offset = self.secret.port_offset(at, self.udp.port_counter);
             at.set_port(self.ports_udp.find_free(offset).ok_or(Errno::EADDRINUSE)?);
         }
-        self.ports_udp.bind(id, at, shares)?;
+        let bound = Bound {
+            ip: address,
+            is_v6_only: self.udp(id)?.options.is_v6_only,
+        };
+        self.ports_udp.bind(id, bound, at.port(), shares)?;
         self.udp.by_port.entry(at.port()).or_default().push(id);
         let socket = self.udp(id)?;
         socket.local = at;
@@ -212,7 +242,7 @@ impl Stack {
         if self.udp(id)?.is_bound {
             return Ok(());
         }
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let any = SocketAddr::new(self.udp(id)?.any, 0);
         self.udp_bind(id, any).map_err(|_| Errno::EAGAIN)
     }
 
@@ -220,21 +250,21 @@ impl Stack {
     ///
     /// # Errors
     /// `ENETUNREACH`, `EACCES` for a broadcast address without `SO_BROADCAST`, `EAGAIN` when no port is free.
-    pub fn udp_connect(&mut self, id: SocketId, to: Option<SocketAddrV4>) -> Result<(), Errno> {
+    pub fn udp_connect(&mut self, id: SocketId, to: Option<SocketAddr>) -> Result<(), Errno> {
         let Some(to) = to else {
             self.udp(id)?.remote = None;
             return Ok(());
         };
         let to = to_self_if_unspecified(to);
-        let (_, source) = self.out.route(*to.ip())?;
-        let is_broadcast = self.out.is_broadcast(*to.ip());
+        let (_, source) = self.out.routes.route(to.ip())?;
+        let is_broadcast = self.out.routes.is_broadcast(to.ip());
         if is_broadcast && !self.udp(id)?.options.broadcasts {
             return Err(Errno::EACCES);
         }
         self.udp_autobind(id)?;
         let socket = self.udp(id)?;
         if socket.local.ip().is_unspecified() {
-            socket.local.set_ip(source);
+            socket.local = with_ip(socket.local, source);
         }
         socket.remote = Some(to);
         Ok(())
@@ -248,7 +278,7 @@ impl Stack {
     pub fn udp_send(
         &mut self,
         id: SocketId,
-        to: Option<SocketAddrV4>,
+        to: Option<SocketAddr>,
         src: &mut dyn Source,
     ) -> Result<usize, Errno> {
         // Before anything else can fail, as in Linux (`inet_send_prepare`).
@@ -264,19 +294,24 @@ impl Stack {
         let to = to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
         let to = to_self_if_unspecified(to);
         let len = src.remaining();
-        if len > MAX_PAYLOAD {
+        let header = header_len(to.ip());
+        let room = match to.ip() {
+            IpAddr::V4(_) => MAX_DATAGRAM - header,
+            IpAddr::V6(_) => MAX_DATAGRAM,
+        };
+        if UDP_HEADER + len > room {
             return Err(Errno::EMSGSIZE);
         }
         if to.port() == 0 {
             return Err(Errno::EINVAL);
         }
         let may_broadcast = socket.options.broadcasts;
-        let (path, source) = self.out.route(*to.ip())?;
-        if self.out.is_broadcast(*to.ip()) && !may_broadcast {
+        let (path, source) = self.out.routes.route(to.ip())?;
+        if self.out.routes.is_broadcast(to.ip()) && !may_broadcast {
             return Err(Errno::EACCES);
         }
-        let total = IP_HEADER + UDP_HEADER + len;
-        if total > self.out.mtu(path) {
+        let total = header + UDP_HEADER + len;
+        if path == Path::Nic && total > self.out.mtu(path) {
             return Err(Errno::EMSGSIZE);
         }
         if !self.out.has_room(path) {
@@ -288,10 +323,13 @@ impl Stack {
             return Err(Errno::EAGAIN);
         }
         let socket = self.udp(id)?;
-        let bound = *socket.local.ip();
+        let bound = socket.local.ip();
         let source = match bound {
-            b if b.is_unspecified() || b.is_multicast() || b.is_broadcast() => source,
-            b if b.is_loopback() != source.is_loopback() => return Err(Errno::EINVAL),
+            b if !is_unicast_ip(b) => source,
+            b if b.is_ipv4() != source.is_ipv4() => return Err(Errno::ENETUNREACH),
+            b if b.is_loopback() != source.is_loopback() && b.is_ipv4() => {
+                return Err(Errno::EINVAL);
+            }
             b => b,
         };
         let (port, tos) = (socket.local.port(), socket.options.tos);
@@ -300,26 +338,19 @@ impl Stack {
         } else {
             socket.options.ttl
         };
-        let ip = Ipv4Repr {
-            src_addr: source,
-            dst_addr: *to.ip(),
-            next_header: IpProtocol::Udp,
-            payload_len: UDP_HEADER + len,
-            hop_limit: ttl.max(1),
-        };
         let udp = UdpRepr {
             src_port: port,
             dst_port: to.port(),
         };
         let checksums = self.out.checksums(path);
         self.out.emit(path, total, tos, |packet| {
-            let mut packet = Ipv4Packet::new_unchecked(packet);
-            ip.emit(&mut packet, &checksums);
+            let protocol = IpProtocol::Udp;
+            let payload = write_header(packet, source, to.ip(), protocol, ttl, &checksums);
             let mut result = Ok(());
             udp.emit(
-                &mut UdpPacket::new_unchecked(packet.payload_mut()),
+                &mut UdpPacket::new_unchecked(payload),
                 &source.into(),
-                &(*to.ip()).into(),
+                &to.ip().into(),
                 len,
                 |payload| result = src.read_exact(payload),
                 &checksums,
@@ -398,7 +429,7 @@ impl Stack {
     ///
     /// # Errors
     /// `EBADF` for an id of no UDP socket, here as everywhere.
-    pub fn udp_local(&mut self, id: SocketId) -> Result<SocketAddrV4, Errno> {
+    pub fn udp_local(&mut self, id: SocketId) -> Result<SocketAddr, Errno> {
         Ok(self.udp(id)?.local)
     }
 
@@ -406,7 +437,7 @@ impl Stack {
     ///
     /// # Errors
     /// `ENOTCONN`.
-    pub fn udp_remote(&mut self, id: SocketId) -> Result<SocketAddrV4, Errno> {
+    pub fn udp_remote(&mut self, id: SocketId) -> Result<SocketAddr, Errno> {
         self.udp(id)?.remote.ok_or(Errno::ENOTCONN)
     }
 
@@ -455,13 +486,13 @@ impl Stack {
     }
 
     /// Takes in a datagram, whose checksum is right.
-    pub(crate) fn on_udp(&mut self, path: Path, ip: &Ipv4Packet<&[u8]>, packet: &[u8]) {
-        let Ok(udp) = UdpPacket::new_checked(ip.payload()) else {
+    pub(crate) fn on_udp(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {
+        let Ok(udp) = UdpPacket::new_checked(ip.payload) else {
             return;
         };
-        let destination = ip.dst_addr();
-        let source = SocketAddrV4::new(ip.src_addr(), udp.src_port());
-        let is_unicast = self.out.is_own(destination);
+        let destination = ip.destination;
+        let source = SocketAddr::new(ip.source, udp.src_port());
+        let is_unicast = self.out.routes.is_own(destination);
         let Some(here) = self.udp.by_port.get(&udp.dst_port()) else {
             if is_unicast {
                 self.refuse(path, packet);
@@ -493,8 +524,8 @@ impl Stack {
                 source,
                 destination,
                 path,
-                tos: ip.dscp() << 2 | ip.ecn(),
-                ttl: ip.hop_limit(),
+                tos: ip.tos,
+                ttl: ip.ttl,
                 data: udp.payload().to_vec(),
             };
             if self.udp(id).is_ok_and(|s| s.push(datagram)) {
@@ -518,9 +549,10 @@ impl Stack {
 }
 
 /// A destination that says nothing means ourselves, as on Linux.
-pub(crate) fn to_self_if_unspecified(mut to: SocketAddrV4) -> SocketAddrV4 {
-    if to.ip().is_unspecified() {
-        to.set_ip(Ipv4Addr::LOCALHOST);
+pub(crate) fn to_self_if_unspecified(to: SocketAddr) -> SocketAddr {
+    match to.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => with_ip(to, Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => with_ip(to, Ipv6Addr::LOCALHOST.into()),
+        _ => to,
     }
-    to
 }

@@ -1,37 +1,42 @@
-//! IPv4 sockets (`ip(7)`, `tcp(7)`, `udp(7)`).
+//! Internet sockets (`ip(7)`, `ipv6(7)`, `tcp(7)`, `udp(7)`).
 
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use tyn_abi::socket::{AF_INET, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM};
+use tyn_abi::socket::{
+    AF_INET, AF_INET6, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM,
+};
 use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
 use tyn_hal::time;
 use tyn_net::{SocketId, Take, TcpOptions};
 
-use super::options::{self, IpSwitches};
+use super::address::{Family, Given, decode_v4, encode, is_unspecified};
+use super::ip_options::IpSwitches;
+use super::options;
 use super::{close, inspect, operate, register};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::pipe::FIONREAD;
-use crate::socket::{Accepted, Blocking, Control, Direction, Incoming, Outgoing, Socket};
+use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
 use crate::socket_options::Options;
 use crate::user_io;
 use crate::wait::{Interrupted, WaitQueue};
 
-/// Address family "none": dissolves an association (`connect(2)`).
-const AF_UNSPEC: u16 = 0;
 /// Protocol numbers (`/etc/protocols`).
 pub(super) const IPPROTO_IP: i32 = 0;
 pub(super) const IPPROTO_TCP: i32 = 6;
+pub(super) const IPPROTO_IPV6: i32 = 41;
 const IPPROTO_UDP: i32 = 17;
 /// `ioctl(2)`: bytes that were written but not acknowledged.
 const TIOCOUTQ: u32 = 0x5411;
+/// `AF_INET` as it begins a `struct sockaddr_in`.
+const V4: [u8; 2] = AF_INET.to_le_bytes();
 /// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
 const DEFAULT_BUFFER: u32 = 32 * 1024;
 
@@ -42,9 +47,10 @@ pub(super) enum Protocol {
     Udp,
 }
 
-/// An IPv4 socket.
+/// A socket of IPv4 or IPv6.
 pub(crate) struct InetSocket {
     pub(super) id: SocketId,
+    pub(super) family: Family,
     pub(super) protocol: Protocol,
     queue: Arc<WaitQueue>,
     pub(super) options: Options,
@@ -63,7 +69,17 @@ impl core::fmt::Debug for InetSocket {
 ///
 /// # Errors
 /// `ESOCKTNOSUPPORT`, `EPROTONOSUPPORT`; `EPERM` never: everybody is root.
-pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile>, Errno> {
+pub(crate) fn open(
+    family: u16,
+    kind: u32,
+    protocol: u32,
+    status: u32,
+) -> Result<Arc<OpenFile>, Errno> {
+    let family = match family {
+        AF_INET => Family::V4,
+        AF_INET6 => Family::V6,
+        _ => return Err(Errno::EAFNOSUPPORT),
+    };
     let protocol_number = i32::try_from(protocol).map_err(|_| Errno::EINVAL)?;
     let protocol = match (kind, protocol_number) {
         (SOCK_STREAM, IPPROTO_IP | IPPROTO_TCP) => Protocol::Tcp,
@@ -71,9 +87,12 @@ pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile
         (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
         _ => return Err(Errno::ESOCKTNOSUPPORT),
     };
-    let id = operate(|stack| match protocol {
-        Protocol::Tcp => stack.tcp_socket(TcpOptions::new(DEFAULT_BUFFER as usize)),
-        Protocol::Udp => stack.udp_socket(),
+    let tcp_options = TcpOptions::new(DEFAULT_BUFFER as usize);
+    let id = operate(|stack| match (protocol, family) {
+        (Protocol::Tcp, Family::V4) => stack.tcp_socket(tcp_options),
+        (Protocol::Tcp, Family::V6) => stack.tcp_socket_v6(tcp_options),
+        (Protocol::Udp, Family::V4) => stack.udp_socket(),
+        (Protocol::Udp, Family::V6) => stack.udp_socket_v6(),
     })?;
     let options = match protocol {
         Protocol::Tcp => Options::new(DEFAULT_BUFFER, DEFAULT_BUFFER),
@@ -81,6 +100,7 @@ pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile
     };
     let socket = Arc::new(InetSocket::new(
         id,
+        family,
         protocol,
         options,
         IpSwitches::default(),
@@ -89,44 +109,20 @@ pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile
     Ok(OpenFile::new(socket, flags::O_RDWR | status, name))
 }
 
-/// Decodes a `struct sockaddr_in`.
-fn decode(address: &[u8]) -> Result<SocketAddrV4, Errno> {
-    let [f0, f1, p0, p1, a, b, c, d, ..] = *address else {
-        return Err(Errno::EINVAL);
-    };
-    if address.len() < 16 {
-        return Err(Errno::EINVAL);
-    }
-    if u16::from_le_bytes([f0, f1]) != AF_INET {
-        return Err(Errno::EAFNOSUPPORT);
-    }
-    Ok(SocketAddrV4::new(
-        Ipv4Addr::new(a, b, c, d),
-        u16::from_be_bytes([p0, p1]),
-    ))
-}
-
-/// Encodes a `struct sockaddr_in`.
-fn encode(address: SocketAddrV4) -> Vec<u8> {
-    let mut bytes = AF_INET.to_le_bytes().to_vec();
-    bytes.extend(address.port().to_be_bytes());
-    bytes.extend(address.ip().octets());
-    bytes.extend([0; 8]);
-    bytes
-}
-
-/// Returns whether an address says `AF_UNSPEC`.
-fn is_unspecified(address: &[u8]) -> bool {
-    matches!(*address, [f0, f1, ..] if u16::from_le_bytes([f0, f1]) == AF_UNSPEC)
-}
-
 impl InetSocket {
-    fn new(id: SocketId, protocol: Protocol, options: Options, switches: IpSwitches) -> Self {
+    fn new(
+        id: SocketId,
+        family: Family,
+        protocol: Protocol,
+        options: Options,
+        switches: IpSwitches,
+    ) -> Self {
         let queue = Arc::new(WaitQueue::new());
         register(id, &queue);
         let is_listening = AtomicBool::new(false);
         Self {
             id,
+            family,
             protocol,
             queue,
             options,
@@ -138,6 +134,51 @@ impl InetSocket {
 
     fn name(&self) -> String {
         format!("socket:[{}]", self.inode)
+    }
+
+    pub(super) fn is_v6_only(&self) -> bool {
+        inspect(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_options(self.id).map(|o| o.is_v6_only),
+            Protocol::Udp => stack.udp_options(self.id).map(|o| o.is_v6_only),
+        })
+        .unwrap_or(false)
+    }
+
+    /// Decodes an address to bind to.
+    fn decode_own(&self, address: &[u8]) -> Result<SocketAddr, Errno> {
+        if self.family == Family::V4 {
+            return decode_v4(address);
+        }
+        let at = Given::decode(address)?.scoped()?.at;
+        if at.is_ipv4() && self.is_v6_only() {
+            return Err(Errno::EINVAL);
+        }
+        Ok(at)
+    }
+
+    /// Decodes a peer's address. Datagram sockets of IPv6 take `struct sockaddr_in`, too.
+    fn decode_peer(&self, address: &[u8], connects: bool) -> Result<SocketAddr, Errno> {
+        if self.family == Family::V4 {
+            return decode_v4(address);
+        }
+        let given_as_v4 = self.protocol == Protocol::Udp && address.first_chunk() == Some(&V4);
+        let at = if given_as_v4 {
+            if connects && self.is_v6_only() {
+                return Err(Errno::EAFNOSUPPORT);
+            }
+            decode_v4(address)?
+        } else {
+            let given = Given::decode(address)?;
+            if connects {
+                given.scoped()?.at
+            } else {
+                given.at
+            }
+        };
+        if at.is_ipv4() && self.is_v6_only() {
+            return Err(Errno::ENETUNREACH);
+        }
+        Ok(at)
     }
 
     fn receive_stream(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
@@ -162,33 +203,14 @@ impl InetSocket {
             received => received?,
         };
         let is_cut = received.copied < received.len;
-        let mut control = Vec::new();
-        let mut push = |kind: i32, value: u8| {
-            let data = i32::from(value).to_le_bytes().to_vec();
-            control.push(Control {
-                level: IPPROTO_IP,
-                kind,
-                data,
-            });
-        };
-        if self.switches.receives_ttl.load(Ordering::Relaxed) {
-            push(options::IP_TTL, received.ttl);
-        }
-        if self.switches.receives_tos.load(Ordering::Relaxed) {
-            let data = alloc::vec![received.tos];
-            control.push(Control {
-                level: IPPROTO_IP,
-                kind: options::IP_TOS,
-                data,
-            });
-        }
+        let control = self.switches.control(self.family, &received);
         Ok(Incoming {
             count: if flags.contains(MsgFlags::TRUNC) {
                 received.len
             } else {
                 received.copied
             },
-            address: Some(encode(received.source)),
+            address: Some(encode(self.family, received.source)),
             control,
             flags: if is_cut {
                 MsgFlags::TRUNC
@@ -277,7 +299,7 @@ impl Socket for InetSocket {
     }
 
     fn bind(&self, _: &mut Cx<'_>, address: &[u8]) -> Result<(), Errno> {
-        let at = decode(address)?;
+        let at = self.decode_own(address)?;
         operate(|stack| match self.protocol {
             Protocol::Tcp => stack.tcp_bind(self.id, at),
             Protocol::Udp => stack.udp_bind(self.id, at),
@@ -291,7 +313,7 @@ impl Socket for InetSocket {
                 Protocol::Udp => stack.udp_connect(self.id, None),
             });
         }
-        let to = decode(address)?;
+        let to = self.decode_peer(address, true)?;
         if self.protocol == Protocol::Udp {
             return operate(|stack| stack.udp_connect(self.id, Some(to)));
         }
@@ -326,12 +348,13 @@ impl Socket for InetSocket {
         }
         let (id, peer) = operate(|stack| stack.tcp_accept(self.id))?;
         let options = options::inherit(&self.options);
-        let socket = Self::new(id, Protocol::Tcp, options, self.switches.duplicate());
+        let switches = self.switches.duplicate();
+        let socket = Self::new(id, self.family, Protocol::Tcp, options, switches);
         let name = socket.name();
         Ok(Accepted {
             file: Arc::new(socket),
             name,
-            peer: encode(peer),
+            peer: encode(self.family, peer),
         })
     }
 
@@ -340,7 +363,7 @@ impl Socket for InetSocket {
             Protocol::Tcp => stack.tcp_local(self.id),
             Protocol::Udp => stack.udp_local(self.id),
         })
-        .map(encode)
+        .map(|at| encode(self.family, at))
     }
 
     fn peer_address(&self) -> Result<Vec<u8>, Errno> {
@@ -348,7 +371,7 @@ impl Socket for InetSocket {
             Protocol::Tcp => stack.tcp_remote(self.id),
             Protocol::Udp => stack.udp_remote(self.id),
         })
-        .map(encode)
+        .map(|at| encode(self.family, at))
     }
 
     fn send(
@@ -378,7 +401,8 @@ impl Socket for InetSocket {
                 operate(|stack| stack.tcp_send(self.id, src, more))
             }
             Protocol::Udp => {
-                let to = message.address.as_deref().map(decode).transpose()?;
+                let to = message.address.as_deref();
+                let to = to.map(|a| self.decode_peer(a, false)).transpose()?;
                 operate(|stack| stack.udp_send(self.id, to, src))
             }
         }

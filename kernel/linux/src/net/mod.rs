@@ -1,4 +1,4 @@
-//! The network: the one stack, its lock, its interrupts and timers, and the IPv4 sockets over it.
+//! The network: the one stack, its lock, its interrupts and timers, and the internet sockets over it.
 //!
 //! Everything that changes the stack goes through [`operate`]: take the lock, do the work, let the stack take a turn (so that
 //! what was queued goes out), take what happened; then, without the lock, wake those concerned, arm the timer for the stack's
@@ -10,7 +10,9 @@
 //! | card's interrupt | ring 3 or idle was interrupted | `operate(on_interrupt)` |
 //! | timer | the stack's deadline passed | `operate(nothing)` |
 
+mod address;
 mod inet;
+mod ip_options;
 pub(crate) mod netlink;
 mod options;
 
@@ -21,14 +23,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use tyn_abi::Nanos;
-use tyn_bootfmt::options::Ip;
+use tyn_bootfmt::options::{Ip, Ip6};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_hal::{random, time};
 use tyn_net::device::NetDevice;
-use tyn_net::{Cidr, ConfigEvent, IpConfig, Lease, Limits, SocketId, Stack, StackConfig};
+use tyn_net::{
+    Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig,
+};
 
 use crate::boot;
 use crate::file::flags;
@@ -61,9 +65,27 @@ impl TimerTarget for Turn {
 }
 
 /// Makes the stack over the card, if there is one, and starts to configure it.
-pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ram_bytes: u64) {
+pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ip6: Ip6, ram_bytes: u64) {
     let mut entropy = [0; 32];
     random::seed(&mut entropy);
+    let ip6 = match ip6 {
+        // Without the card's IPv4 there is no card, unless an address says otherwise.
+        Ip6::Auto if ip != Ip::Off => Ip6Config::Auto,
+        Ip6::Auto | Ip6::Off => Ip6Config::Off,
+        Ip6::Static {
+            address,
+            prefix,
+            gateway,
+            dns,
+        } => Ip6Config::Static {
+            address: Cidr6 {
+                address: Ipv6Addr::from(address),
+                prefix,
+            },
+            gateway: gateway.map(Ipv6Addr::from),
+            dns: dns.map(Ipv6Addr::from).into_iter().collect(),
+        },
+    };
     let ip = match ip {
         Ip::Dhcp => IpConfig::Dhcp,
         Ip::Off => IpConfig::Off,
@@ -91,6 +113,7 @@ pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ram_bytes: u64) {
         StackConfig {
             device,
             ip,
+            ip6,
             entropy,
             limits,
         },
@@ -176,11 +199,11 @@ fn arm(network: &Network, deadline: Nanos) {
 
 /// Writes `/etc/resolv.conf` when the card got its configuration.
 fn configured(event: &ConfigEvent) {
-    let ConfigEvent::Up(lease) = event else {
+    let servers = inspect(|stack| stack.resolvers());
+    if *event == ConfigEvent::Down || servers.is_empty() && *event == ConfigEvent::Changed6 {
         return;
-    };
-    let text: String = lease
-        .dns
+    }
+    let text: String = servers
         .iter()
         .map(|server| format!("nameserver {server}\n"))
         .collect();

@@ -1,24 +1,21 @@
-//! Options of IPv4 sockets: `SOL_SOCKET` (`socket(7)`), `IPPROTO_IP` (`ip(7)`), `IPPROTO_TCP` (`tcp(7)`).
+//! Options of internet sockets: `SOL_SOCKET` (`socket(7)`), `IPPROTO_TCP` (`tcp(7)`). Those of `IPPROTO_IP` and `IPPROTO_IPV6`
+//! are in [`super::ip_options`].
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 
-use tyn_abi::socket::{AF_INET, SOL_SOCKET, so};
+use tyn_abi::socket::{SOL_SOCKET, so};
 use tyn_abi::{Errno, Nanos};
 use tyn_net::{TcpOptions, TcpStatus, UdpOptions};
 
-use super::inet::{IPPROTO_IP, IPPROTO_TCP, InetSocket, Protocol, take_error};
+use super::address::Family;
+use super::inet::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, InetSocket, Protocol, take_error};
+use super::ip_options::{get_ip, get_ipv6, set_ip, set_ipv6};
 use super::{inspect, operate};
 use crate::cx::Cx;
 use crate::socket::Socket;
 use crate::socket_options::{Options, int};
 
-/// `ip(7)` options.
-pub(super) const IP_TOS: i32 = 1;
-pub(super) const IP_TTL: i32 = 2;
-const IP_RECVTTL: i32 = 12;
-const IP_RECVTOS: i32 = 13;
-const IP_MULTICAST_TTL: i32 = 33;
 /// `tcp(7)` options.
 const TCP_NODELAY: i32 = 1;
 const TCP_MAXSEG: i32 = 2;
@@ -28,28 +25,6 @@ const TCP_KEEPINTVL: i32 = 5;
 const TCP_KEEPCNT: i32 = 6;
 const TCP_INFO: i32 = 11;
 const TCP_USER_TIMEOUT: i32 = 18;
-/// Time to live unless set.
-const DEFAULT_TTL: u8 = 64;
-
-/// Which control messages the receiver wants.
-#[derive(Debug, Default)]
-pub(crate) struct IpSwitches {
-    /// `IP_RECVTTL`.
-    pub(super) receives_ttl: AtomicBool,
-    /// `IP_RECVTOS`.
-    pub(super) receives_tos: AtomicBool,
-}
-
-impl IpSwitches {
-    pub(super) fn duplicate(&self) -> Self {
-        let copy = |switch: &AtomicBool| AtomicBool::new(switch.load(Ordering::Relaxed));
-        Self {
-            receives_ttl: copy(&self.receives_ttl),
-            receives_tos: copy(&self.receives_tos),
-        }
-    }
-}
-
 /// Copies what an accepted connection has from its listener.
 pub(super) fn inherit(from: &Options) -> Options {
     let buffer = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -74,7 +49,7 @@ pub(super) fn inherit(from: &Options) -> Options {
     to
 }
 
-fn word(value: u32) -> Vec<u8> {
+pub(super) fn word(value: u32) -> Vec<u8> {
     value.to_le_bytes().to_vec()
 }
 
@@ -82,10 +57,11 @@ fn seconds(time: Nanos) -> u32 {
     u32::try_from(time.split().0).unwrap_or(u32::MAX)
 }
 
-fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
+pub(super) fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
     let what = match level {
         SOL_SOCKET => "SOL_SOCKET option",
         IPPROTO_IP => "IPPROTO_IP option",
+        IPPROTO_IPV6 => "IPPROTO_IPV6 option",
         IPPROTO_TCP => "IPPROTO_TCP option",
         _ => "socket option of another level",
     };
@@ -103,7 +79,7 @@ pub(super) fn get(
     match level {
         SOL_SOCKET => match name {
             so::TYPE => Ok(word(socket.kind())),
-            so::DOMAIN => Ok(word(u32::from(AF_INET))),
+            so::DOMAIN => Ok(word(socket.family.number().into())),
             so::PROTOCOL => Ok(word(if socket.protocol == Protocol::Tcp {
                 6
             } else {
@@ -117,6 +93,9 @@ pub(super) fn get(
                 .ok_or_else(|| unknown(cx, level, name)),
         },
         IPPROTO_IP => get_ip(socket, name).ok_or_else(|| unknown(cx, level, name)),
+        IPPROTO_IPV6 if socket.family == Family::V6 => {
+            get_ipv6(socket, name).ok_or_else(|| unknown(cx, level, name))
+        }
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))
         }
@@ -126,25 +105,6 @@ pub(super) fn get(
         }
         _ => Err(unknown(cx, level, name)),
     }
-}
-
-fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
-    let (tos, ttl, multicast_ttl) = inspect(|stack| match socket.protocol {
-        Protocol::Tcp => stack.tcp_options(socket.id).map(|o| (o.tos, o.ttl, 1)),
-        Protocol::Udp => stack
-            .udp_options(socket.id)
-            .map(|o| (o.tos, o.ttl, o.multicast_ttl)),
-    })
-    .ok()?;
-    let value = match name {
-        IP_TOS => tos.into(),
-        IP_TTL => ttl.into(),
-        IP_MULTICAST_TTL => multicast_ttl.into(),
-        IP_RECVTTL => socket.switches.receives_ttl.load(Ordering::Relaxed).into(),
-        IP_RECVTOS => socket.switches.receives_tos.load(Ordering::Relaxed).into(),
-        _ => return None,
-    };
-    Some(word(value))
 }
 
 fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
@@ -197,6 +157,7 @@ pub(super) fn set(
             apply(socket)
         }
         IPPROTO_IP => set_ip(socket, cx, name, value),
+        IPPROTO_IPV6 if socket.family == Family::V6 => set_ipv6(socket, cx, name, value),
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => set_tcp(socket, cx, name, value),
         _ => Err(unknown(cx, level, name)),
     }
@@ -226,65 +187,6 @@ fn apply(socket: &InetSocket) -> Result<(), Errno> {
             o.receive_buffer = options.receive_buffer();
         }),
     })
-}
-
-/// Reads the int or the byte that options of `ip(7)` may be given as.
-fn int_or_byte(value: &[u8]) -> Result<u32, Errno> {
-    match *value {
-        [byte] | [byte, _] | [byte, _, _] => Ok(byte.into()),
-        _ => int(value),
-    }
-}
-
-fn set_ip(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
-    let number = int_or_byte(value)?;
-    let ttl = |least: u8| match number.cast_signed() {
-        -1 => Ok(DEFAULT_TTL),
-        _ => u8::try_from(number)
-            .ok()
-            .filter(|t| *t >= least)
-            .ok_or(Errno::EINVAL),
-    };
-    match name {
-        // ECN bits belong to TCP itself.
-        IP_TOS => {
-            let tos = number as u8;
-            operate(|stack| match socket.protocol {
-                Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.tos = tos & !3),
-                Protocol::Udp => stack.udp_change_options(socket.id, |o| o.tos = tos),
-            })
-        }
-        IP_TTL => {
-            let ttl = ttl(1)?;
-            operate(|stack| match socket.protocol {
-                Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.ttl = ttl),
-                Protocol::Udp => stack.udp_change_options(socket.id, |o| o.ttl = ttl),
-            })
-        }
-        IP_MULTICAST_TTL if socket.protocol == Protocol::Udp => {
-            let ttl = if number.cast_signed() == -1 {
-                1
-            } else {
-                ttl(0)?
-            };
-            operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
-        }
-        IP_RECVTTL => {
-            socket
-                .switches
-                .receives_ttl
-                .store(number != 0, Ordering::Relaxed);
-            Ok(())
-        }
-        IP_RECVTOS => {
-            socket
-                .switches
-                .receives_tos
-                .store(number != 0, Ordering::Relaxed);
-            Ok(())
-        }
-        _ => Err(unknown(cx, IPPROTO_IP, name)),
-    }
 }
 
 fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tyn_abi::socket::{
-    AF_INET, AF_NETLINK, AF_UNIX, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_MAX_OPTION,
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_MAX_OPTION,
     SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOMAXCONN,
 };
 use tyn_abi::{Errno, Events, Fd, UserVa};
@@ -104,7 +104,7 @@ fn split_type(kind: u32) -> Result<(u32, u32, OnExec), Errno> {
     Ok((kind & SOCK_TYPE_MASK, status, OnExec::from_flags(bits)))
 }
 
-/// `socket(2)`: families `AF_UNIX`, `AF_INET` (TCP and UDP), `AF_NETLINK` (`NETLINK_ROUTE`). Flags `SOCK_CLOEXEC`, `SOCK_NONBLOCK`.
+/// `socket(2)`: families `AF_UNIX`, `AF_INET` and `AF_INET6` (TCP and UDP), `AF_NETLINK` (`NETLINK_ROUTE`). Flags `SOCK_CLOEXEC`, `SOCK_NONBLOCK`.
 pub(crate) fn sys_socket(cx: &mut Cx<'_>, family: u32, kind: u32, protocol: u32) -> SysResult {
     let (kind, status, on_exec) = split_type(kind)?;
     if kind >= SOCK_MAX {
@@ -112,7 +112,7 @@ pub(crate) fn sys_socket(cx: &mut Cx<'_>, family: u32, kind: u32, protocol: u32)
     }
     let open = match u16::try_from(family) {
         Ok(AF_UNIX) => unix::open(kind, protocol, status)?,
-        Ok(AF_INET) => net::open(kind, protocol, status)?,
+        Ok(family @ (AF_INET | AF_INET6)) => net::open(family, kind, protocol, status)?,
         Ok(AF_NETLINK) => net::netlink::open(cx, kind, protocol, status)?,
         _ => {
             cx.trace_unsupported("socket family", u64::from(family));

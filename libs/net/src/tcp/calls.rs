@@ -2,12 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smoltcp::socket::tcp::State;
 use tyn_abi::{Errno, Events, Nanos, Sink, Source};
 
-use crate::ports::{ephemeral, ephemeral_count};
+use crate::ports::{Bound, ephemeral, ephemeral_count};
 use crate::secret::seed_for;
 use crate::shim::interface;
 use crate::stack::{Socket, Stack};
@@ -15,6 +15,7 @@ use crate::tcp::connection::{Connection, Handshake};
 use crate::tcp::{Listener, PortUse, TcpOptions, TcpSocket, TcpState, TcpStatus};
 use crate::types::{Path, SocketId, Tuple};
 use crate::udp::to_self_if_unspecified;
+use crate::wire::with_ip;
 
 /// How bytes are received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +29,24 @@ pub enum Take {
 }
 
 impl Stack {
-    /// Makes a TCP socket.
+    /// Makes a TCP socket of IPv4.
     ///
     /// # Errors
     /// `ENFILE` when there are 2^32 sockets.
     pub fn tcp_socket(&mut self, options: TcpOptions) -> Result<SocketId, Errno> {
-        let socket = Socket::Tcp(Box::new(TcpSocket::new(options)));
+        self.insert_tcp(options, Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// Makes a TCP socket of IPv6, which takes addresses of IPv4, too.
+    ///
+    /// # Errors
+    /// `ENFILE` when there are 2^32 sockets.
+    pub fn tcp_socket_v6(&mut self, options: TcpOptions) -> Result<SocketId, Errno> {
+        self.insert_tcp(options, Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    fn insert_tcp(&mut self, options: TcpOptions, any: IpAddr) -> Result<SocketId, Errno> {
+        let socket = Socket::Tcp(Box::new(TcpSocket::new(options, any)));
         self.sockets.insert(socket).ok_or(Errno::ENFILE)
     }
 
@@ -48,8 +61,8 @@ impl Stack {
     ///
     /// # Errors
     /// `EINVAL` when it is bound already, `EADDRNOTAVAIL`, `EADDRINUSE`.
-    pub fn tcp_bind(&mut self, id: SocketId, at: SocketAddrV4) -> Result<(), Errno> {
-        let is_ours = at.ip().is_unspecified() || self.out.is_own(*at.ip());
+    pub fn tcp_bind(&mut self, id: SocketId, at: SocketAddr) -> Result<(), Errno> {
+        let is_ours = at.ip().is_unspecified() || self.out.routes.is_own(at.ip());
         let socket = self.tcp(id)?;
         let shares = socket.options.reuses_address;
         if socket.port_use != PortUse::None || !matches!(socket.state, TcpState::Idle) {
@@ -63,14 +76,18 @@ impl Stack {
             let offset = self.next_port_offset(at);
             at.set_port(self.ports_tcp.find_free(offset).ok_or(Errno::EADDRINUSE)?);
         }
-        self.ports_tcp.bind(id, at, shares)?;
+        let bound = Bound {
+            ip: at.ip(),
+            is_v6_only: self.tcp(id)?.options.is_v6_only,
+        };
+        self.ports_tcp.bind(id, bound, at.port(), shares)?;
         let socket = self.tcp(id)?;
         socket.local = at;
         socket.port_use = PortUse::Bound;
         Ok(())
     }
 
-    fn next_port_offset(&mut self, peer: SocketAddrV4) -> u32 {
+    fn next_port_offset(&mut self, peer: SocketAddr) -> u32 {
         self.tcp.port_counter = self.tcp.port_counter.wrapping_add(1);
         self.secret.port_offset(peer, self.tcp.port_counter)
     }
@@ -90,12 +107,16 @@ impl Stack {
             TcpState::Open(_) | TcpState::Ended { .. } => return Err(Errno::EINVAL),
         }
         if self.tcp(id)?.port_use == PortUse::None {
-            self.tcp_bind(id, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+            let any = self.tcp(id)?.any;
+            self.tcp_bind(id, SocketAddr::new(any, 0))?;
         }
-        let local = self.tcp(id)?.local;
-        self.ports_tcp.listen(id, local)?;
-        let here = self.tcp.listeners.entry(local.port()).or_default();
-        here.push((*local.ip(), id));
+        let (port, bound) = {
+            let socket = self.tcp(id)?;
+            (socket.local.port(), socket.bound())
+        };
+        self.ports_tcp.listen(id, bound, port)?;
+        let here = self.tcp.listeners.entry(port).or_default();
+        here.push((bound, id));
         self.tcp(id)?.state = TcpState::Listening(Listener {
             backlog,
             queue: VecDeque::new(),
@@ -109,7 +130,7 @@ impl Stack {
     ///
     /// # Errors
     /// `EAGAIN` when there is none; `EINVAL` when the socket does not listen.
-    pub fn tcp_accept(&mut self, id: SocketId) -> Result<(SocketId, SocketAddrV4), Errno> {
+    pub fn tcp_accept(&mut self, id: SocketId) -> Result<(SocketId, SocketAddr), Errno> {
         let TcpState::Listening(listener) = &mut self.tcp(id)?.state else {
             return Err(Errno::EINVAL);
         };
@@ -120,7 +141,7 @@ impl Stack {
         let peer = match &child_socket.state {
             TcpState::Open(connection) => connection.tuple.remote,
             // It is over already; its reader finds out.
-            _ => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            _ => SocketAddr::new(child_socket.any, 0),
         };
         Ok((child, peer))
     }
@@ -129,7 +150,7 @@ impl Stack {
     ///
     /// # Errors
     /// `EISCONN`, `EALREADY`, `ENETUNREACH`, `EADDRNOTAVAIL`, `ENOBUFS`; the error of an attempt that failed before.
-    pub fn tcp_connect(&mut self, id: SocketId, to: SocketAddrV4, now: Nanos) -> Result<(), Errno> {
+    pub fn tcp_connect(&mut self, id: SocketId, to: SocketAddr, now: Nanos) -> Result<(), Errno> {
         self.out.now = self.out.now.max(now);
         let socket = self.tcp(id)?;
         match &mut socket.state {
@@ -143,10 +164,10 @@ impl Stack {
             return Err(error);
         }
         let to = to_self_if_unspecified(to);
-        if to.ip().is_broadcast() || to.ip().is_multicast() || self.out.is_broadcast(*to.ip()) {
+        if to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip()) {
             return Err(Errno::ENETUNREACH);
         }
-        let (path, source) = self.out.route(*to.ip())?;
+        let (path, source) = self.out.routes.route(to.ip())?;
         let tuple = self.choose_tuple(id, source, to)?;
         let buffers = self.tcp(id)?.options.buffers();
         self.reclaim(buffers);
@@ -171,14 +192,16 @@ impl Stack {
     fn choose_tuple(
         &mut self,
         id: SocketId,
-        source: Ipv4Addr,
-        remote: SocketAddrV4,
+        source: IpAddr,
+        remote: SocketAddr,
     ) -> Result<Tuple, Errno> {
         let socket = self.tcp(id)?;
         let mut local = socket.local;
         if local.ip().is_unspecified() {
-            local.set_ip(source);
-        } else if local.ip().is_loopback() != source.is_loopback() {
+            local = with_ip(local, source);
+        } else if local.is_ipv4() != source.is_ipv4() {
+            return Err(Errno::ENETUNREACH);
+        } else if local.ip().is_loopback() != source.is_loopback() && source.is_ipv4() {
             return Err(Errno::EINVAL);
         }
         if socket.port_use != PortUse::None {
@@ -195,7 +218,7 @@ impl Stack {
             let tuple = Tuple { local, remote };
             let is_free = self.ports_tcp.is_unbound(local.port());
             if is_free && !self.tcp.is_in_use(&tuple) && local != remote {
-                self.ports_tcp.hold(local.port());
+                self.ports_tcp.hold(local);
                 self.tcp(id)?.port_use = PortUse::Held;
                 return Ok(tuple);
             }
@@ -235,9 +258,9 @@ impl Stack {
         };
         if socket.port_use == PortUse::Held && matches!(socket.state, TcpState::Idle) {
             socket.port_use = PortUse::None;
-            let port = socket.local.port();
-            socket.local = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-            self.ports_tcp.release(port);
+            let local = socket.local;
+            socket.local = SocketAddr::new(socket.any, 0);
+            self.ports_tcp.release(local);
         }
     }
 
@@ -456,12 +479,12 @@ impl Stack {
         self.stop_listening(id);
         let socket = self.tcp(id)?;
         let options = socket.options.clone();
-        let local = socket.local;
+        let (local, any) = (socket.local, socket.any);
         let state = core::mem::replace(&mut socket.state, TcpState::Idle);
         (socket.error, socket.is_read_shut, socket.is_write_shut) = (None, false, false);
         if matches!(state, TcpState::Open(_)) {
             // The connection moves to a socket of its own, which resets it and holds the port meanwhile.
-            let mut heir = TcpSocket::new(options);
+            let mut heir = TcpSocket::new(options, any);
             (heir.local, heir.state, heir.is_orphan) = (local, state, true);
             self.hand_over(id, heir);
         }
@@ -478,7 +501,7 @@ impl Stack {
         let key = crate::timer::TimerKey::Socket(id);
         self.timers.set(key, &mut due, None);
         heir.port_use = PortUse::Held;
-        self.ports_tcp.hold(tuple.local.port());
+        self.ports_tcp.hold(tuple.local);
         if let Some(new) = self.sockets.insert(Socket::Tcp(Box::new(heir))) {
             self.tcp.connections.insert(tuple, new);
             self.reset(new);
@@ -490,7 +513,7 @@ impl Stack {
     ///
     /// # Errors
     /// `EBADF` for an id of no TCP socket, here as everywhere.
-    pub fn tcp_local(&mut self, id: SocketId) -> Result<SocketAddrV4, Errno> {
+    pub fn tcp_local(&mut self, id: SocketId) -> Result<SocketAddr, Errno> {
         Ok(self.tcp(id)?.local)
     }
 
@@ -498,7 +521,7 @@ impl Stack {
     ///
     /// # Errors
     /// `ENOTCONN`.
-    pub fn tcp_remote(&mut self, id: SocketId) -> Result<SocketAddrV4, Errno> {
+    pub fn tcp_remote(&mut self, id: SocketId) -> Result<SocketAddr, Errno> {
         match &self.tcp(id)?.state {
             TcpState::Open(c) if !c.is_connecting() && !c.is_closed() => Ok(c.tuple.remote),
             _ => Err(Errno::ENOTCONN),

@@ -115,7 +115,7 @@ impl Connection {
     ) -> Option<Self> {
         let mut connection = Self::new(tuple, path, buffers, out.now);
         connection.peer = Peer::from_opening(opening);
-        let local = (*tuple.local.ip(), tuple.local.port());
+        let local = (tuple.local.ip(), tuple.local.port());
         connection.socket_mut().listen(local).ok()?;
         let mut syn = plain_segment(&tuple.mirrored(), opening.theirs, None);
         syn.control = TcpControl::Syn;
@@ -254,7 +254,7 @@ impl Connection {
     /// Opens the connection actively; `numbers` is the interface that yields the sequence number.
     pub(crate) fn connect(&mut self, numbers: &mut Interface) -> Result<(), Errno> {
         let Tuple { local, remote } = self.tuple;
-        let to = |a: core::net::SocketAddrV4| (*a.ip(), a.port());
+        let to = |a: core::net::SocketAddr| (a.ip(), a.port());
         self.socket_mut()
             .connect(numbers.context(), to(remote), to(local))
             .map_err(|_| Errno::EADDRNOTAVAIL)?;

@@ -1,6 +1,6 @@
 //! TCP segments on their way in: which connection, request or listener they belong to.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{TcpPacket, TcpRepr};
@@ -15,7 +15,7 @@ use crate::tcp::time_wait::Answer;
 use crate::types::{Path, SocketId, Tuple};
 
 impl Stack {
-    /// Takes in a segment; `packet` includes the IPv4 header, which is sound, as is the TCP checksum.
+    /// Takes in a segment; `packet` includes the IP header, which is sound, as is the TCP checksum.
     pub(crate) fn on_tcp(&mut self, path: Path, tuple: Tuple, segment: &[u8], packet: &[u8]) {
         let Ok(segment) = TcpPacket::new_checked(segment) else {
             return;
@@ -72,8 +72,8 @@ impl Stack {
                 let ack = plain_segment(&tuple, sent.next, Some(sent.acked));
                 return self.send_segment(&tuple, record.path, 0, 64, &ack);
             }
-            Some(Answer::Forget) => return self.ports_tcp.release(tuple.local.port()),
-            Some(Answer::Reopen) => self.ports_tcp.release(tuple.local.port()),
+            Some(Answer::Forget) => return self.ports_tcp.release(tuple.local),
+            Some(Answer::Reopen) => self.ports_tcp.release(tuple.local),
             None => {}
         }
         let is_request = segment.syn() && !segment.ack() && !segment.rst() && !segment.fin();
@@ -87,7 +87,7 @@ impl Stack {
             }
             return;
         }
-        let (remote, local) = ((*tuple.remote.ip()).into(), (*tuple.local.ip()).into());
+        let (local, remote) = tuple.addresses();
         let ignored = ChecksumCapabilities::ignored();
         let segment = TcpPacket::new_unchecked(segment.as_ref());
         if let Ok(syn) = TcpRepr::parse(&segment, &remote, &local, &ignored) {
@@ -128,13 +128,13 @@ impl Stack {
 
 /// Puts a tuple together from the addresses of a received packet.
 pub(crate) fn tuple_of(
-    destination: Ipv4Addr,
+    destination: IpAddr,
     destination_port: u16,
-    source: Ipv4Addr,
+    source: IpAddr,
     source_port: u16,
 ) -> Tuple {
     Tuple {
-        local: SocketAddrV4::new(destination, destination_port),
-        remote: SocketAddrV4::new(source, source_port),
+        local: SocketAddr::new(destination, destination_port),
+        remote: SocketAddr::new(source, source_port),
     }
 }

@@ -7,12 +7,9 @@
 //! resets anybody.
 
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
-};
+use smoltcp::wire::{IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 use tyn_abi::Nanos;
 
-use crate::output::IP_HEADER;
 use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::connection::{Connection, Handshake};
@@ -20,6 +17,7 @@ use crate::tcp::sleep::{LEAST, Opening};
 use crate::tcp::{PortUse, TcpOptions, TcpSocket, TcpState};
 use crate::timer::TimerKey;
 use crate::types::{Path, SocketId, Tuple};
+use crate::wire::{Ip, header_len, write_header};
 use smoltcp::socket::tcp::State;
 
 /// SYN|ACKs that are sent before a request is forgotten (`tcp_synack_retries` = 5, and the first).
@@ -66,12 +64,12 @@ impl HalfOpen {
     }
 }
 
-/// A TCP segment with its IPv4 header.
-pub(crate) fn segment_len(_: &Tuple, repr: &TcpRepr<'_>) -> usize {
-    IP_HEADER + repr.buffer_len()
+/// A TCP segment with its IP header.
+pub(crate) fn segment_len(tuple: &Tuple, repr: &TcpRepr<'_>) -> usize {
+    header_len(tuple.remote.ip()) + repr.buffer_len()
 }
 
-/// Writes a TCP segment with its IPv4 header to `packet` of [`segment_len`] bytes.
+/// Writes a TCP segment with its IP header to `packet` of [`segment_len`] bytes.
 pub(crate) fn write_segment(
     packet: &mut [u8],
     tuple: &Tuple,
@@ -79,17 +77,10 @@ pub(crate) fn write_segment(
     repr: &TcpRepr<'_>,
     checksums: &ChecksumCapabilities,
 ) {
-    let (source, destination) = (*tuple.local.ip(), *tuple.remote.ip());
-    let ip = Ipv4Repr {
-        src_addr: source,
-        dst_addr: destination,
-        next_header: IpProtocol::Tcp,
-        payload_len: repr.buffer_len(),
-        hop_limit: ttl.max(1),
-    };
-    let mut ip_packet = Ipv4Packet::new_unchecked(packet);
-    ip.emit(&mut ip_packet, checksums);
-    let mut tcp = TcpPacket::new_unchecked(ip_packet.payload_mut());
+    let (source, destination) = (tuple.local.ip(), tuple.remote.ip());
+    let protocol = IpProtocol::Tcp;
+    let payload = write_header(packet, source, destination, protocol, ttl, checksums);
+    let mut tcp = TcpPacket::new_unchecked(payload);
     repr.emit(&mut tcp, &source.into(), &destination.into(), checksums);
 }
 
@@ -113,8 +104,7 @@ pub(crate) fn plain_segment(tuple: &Tuple, seq: u32, ack: Option<u32>) -> TcpRep
 
 /// Returns the segment in a sound packet.
 pub(crate) fn segment_of(packet: &[u8]) -> Option<TcpPacket<&[u8]>> {
-    let ip = Ipv4Packet::new_checked(packet).ok()?;
-    TcpPacket::new_checked(ip.payload()).ok()
+    TcpPacket::new_checked(Ip::parse(packet)?.payload).ok()
 }
 
 /// Returns the window scale that smoltcp uses for a receive queue.
@@ -183,8 +173,8 @@ impl Stack {
     }
 
     /// Returns the size of the segments that we take in.
-    pub(crate) fn segment_size(&self, _: &Tuple, path: Path) -> Option<u16> {
-        u16::try_from(self.out.mtu(path) - IP_HEADER - 20).ok()
+    pub(crate) fn segment_size(&self, tuple: &Tuple, path: Path) -> Option<u16> {
+        u16::try_from(self.out.mtu(path) - header_len(tuple.remote.ip()) - 20).ok()
     }
 
     /// Sends a segment that belongs to no socket.
@@ -259,10 +249,10 @@ impl Stack {
         let Some(half) = self.tcp.half_open.get(&tuple).cloned() else {
             return;
         };
-        let options = match self.sockets.get(half.listener) {
+        let (options, any) = match self.sockets.get(half.listener) {
             Some(Socket::Tcp(l)) => match &l.state {
                 TcpState::Listening(queue) if queue.is_full() => return self.wait(tuple),
-                TcpState::Listening(_) => l.options.clone(),
+                TcpState::Listening(_) => (l.options.clone(), l.any),
                 _ => return self.refuse_half_open(&tuple, packet),
             },
             _ => return self.refuse_half_open(&tuple, packet),
@@ -281,7 +271,7 @@ impl Stack {
                 LEAST
             }
         };
-        let mut child = TcpSocket::new(options);
+        let mut child = TcpSocket::new(options, any);
         let (path, opening) = (half.path, &half.opening);
         let replayed = Connection::replayed(&mut self.out, tuple, path, opening, buffers);
         let Some(mut connection) = replayed else {
@@ -319,7 +309,7 @@ impl Stack {
         self.forget_half_open(&tuple);
         self.tcp.buffered += bytes;
         self.tcp.connections.insert(tuple, id);
-        self.ports_tcp.hold(tuple.local.port());
+        self.ports_tcp.hold(tuple.local);
         if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
             && let TcpState::Listening(listener) = &mut l.state
         {

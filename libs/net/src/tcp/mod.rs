@@ -16,10 +16,11 @@ pub(crate) mod time_wait;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::{Errno, Events, Nanos};
 
+use crate::ports::Bound;
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
 use crate::tcp::time_wait::TimeWaits;
@@ -46,9 +47,11 @@ pub struct TcpOptions {
     pub user_timeout: Nanos,
     /// `SO_LINGER`; zero closes by a reset.
     pub linger: Option<Nanos>,
-    /// `IP_TOS`.
+    /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
+    pub is_v6_only: bool,
+    /// `IP_TOS`, `IPV6_TCLASS`.
     pub tos: u8,
-    /// `IP_TTL`, never 0.
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
     pub ttl: u8,
     /// Capacity of the receive queue in bytes; takes effect when a connection is made.
     pub receive_buffer: usize,
@@ -75,6 +78,7 @@ impl TcpOptions {
             no_delay: false,
             user_timeout: Nanos::ZERO,
             linger: None,
+            is_v6_only: false,
             tos: 0,
             ttl: 64,
             receive_buffer: buffer,
@@ -167,7 +171,9 @@ pub(crate) enum PortUse {
 /// A TCP socket.
 pub(crate) struct TcpSocket {
     pub(crate) options: TcpOptions,
-    pub(crate) local: SocketAddrV4,
+    pub(crate) local: SocketAddr,
+    /// The address of its family that stands for any one.
+    pub(crate) any: IpAddr,
     pub(crate) port_use: PortUse,
     pub(crate) state: TcpState,
     pub(crate) error: Option<Errno>,
@@ -181,10 +187,11 @@ pub(crate) struct TcpSocket {
 }
 
 impl TcpSocket {
-    pub(crate) fn new(options: TcpOptions) -> Self {
+    pub(crate) fn new(options: TcpOptions, any: IpAddr) -> Self {
         let mut socket = Self {
             options,
-            local: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            local: SocketAddr::new(any, 0),
+            any,
             port_use: PortUse::None,
             state: TcpState::Idle,
             error: None,
@@ -195,6 +202,14 @@ impl TcpSocket {
         };
         socket.reported = socket.readiness();
         socket
+    }
+
+    /// Returns what it is bound to.
+    pub(crate) fn bound(&self) -> Bound {
+        Bound {
+            ip: self.local.ip(),
+            is_v6_only: self.options.is_v6_only,
+        }
     }
 
     /// Returns which events are true (`tcp_poll` of Linux).
@@ -243,7 +258,7 @@ pub(crate) struct TcpTables {
     pub(crate) connections: BTreeMap<Tuple, SocketId>,
     pub(crate) half_open: BTreeMap<Tuple, HalfOpen>,
     pub(crate) time_waits: TimeWaits,
-    pub(crate) listeners: BTreeMap<u16, Vec<(Ipv4Addr, SocketId)>>,
+    pub(crate) listeners: BTreeMap<u16, Vec<(Bound, SocketId)>>,
     /// Bytes of all queues.
     pub(crate) buffered: usize,
     /// Connections that became quiet, and when; in that order.
@@ -255,13 +270,13 @@ pub(crate) struct TcpTables {
 }
 
 impl TcpTables {
-    /// Finds the listener for a segment; one bound to the very address goes before one bound to any.
-    pub(crate) fn listener(&self, local: SocketAddrV4) -> Option<SocketId> {
+    /// Finds the listener for a segment: the one whose address fits best.
+    pub(crate) fn listener(&self, local: SocketAddr) -> Option<SocketId> {
         let here = self.listeners.get(&local.port())?;
-        let at = |a: Ipv4Addr| here.iter().find(|(address, _)| *address == a);
-        at(*local.ip())
-            .or_else(|| at(Ipv4Addr::UNSPECIFIED))
-            .map(|&(_, id)| id)
+        let fitting = here
+            .iter()
+            .filter_map(|(at, id)| Some((at.fit(local.ip())?, id)));
+        fitting.max_by_key(|(fit, _)| *fit).map(|(_, id)| *id)
     }
 
     /// Returns whether a tuple is used by a connection in any state.

@@ -194,9 +194,9 @@ impl Stack {
                 .tcp
                 .time_waits
                 .insert(tuple, path, sent, self.out.now, limit);
-            self.ports_tcp.hold(tuple.local.port());
+            self.ports_tcp.hold(tuple.local);
             if let Some(evicted) = evicted {
-                self.ports_tcp.release(evicted.local.port());
+                self.ports_tcp.release(evicted.local);
             }
         }
         let unread = connection.take_unread();
@@ -215,11 +215,11 @@ impl Stack {
     /// Removes a socket for good and gives its port back.
     pub(crate) fn remove_tcp(&mut self, id: SocketId) {
         if let Some(Socket::Tcp(socket)) = self.sockets.remove(id) {
-            let port = socket.local.port();
+            let local = socket.local;
             match socket.port_use {
                 PortUse::None => {}
-                PortUse::Bound => self.ports_tcp.unbind(id, port),
-                PortUse::Held => self.ports_tcp.release(port),
+                PortUse::Bound => self.ports_tcp.unbind(id, local.port()),
+                PortUse::Held => self.ports_tcp.release(local),
             }
         }
     }

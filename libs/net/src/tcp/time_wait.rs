@@ -137,11 +137,11 @@ impl TimeWaits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::{Ipv4Addr, SocketAddrV4};
+    use core::net::{Ipv4Addr, SocketAddr};
     use smoltcp::wire::TcpSeqNumber;
 
     fn tuple(port: u16) -> Tuple {
-        let at = |p| SocketAddrV4::new(Ipv4Addr::LOCALHOST, p);
+        let at = |p| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), p);
         Tuple {
             local: at(80),
             remote: at(port),

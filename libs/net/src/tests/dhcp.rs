@@ -130,6 +130,7 @@ fn start() -> (Stack, Server) {
     let config = StackConfig {
         device: Some(Box::new(card.clone())),
         ip: IpConfig::Dhcp,
+        ip6: Ip6Config::Off,
         entropy: [3; 32],
         limits: Limits::default(),
     };

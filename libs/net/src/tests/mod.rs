@@ -5,6 +5,7 @@ extern crate std;
 mod cork;
 mod dhcp;
 mod hostile;
+mod ipv6;
 mod scale;
 mod sleep;
 mod tcp_calls;
@@ -16,22 +17,24 @@ mod udp;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, Ipv4Packet, TcpPacket};
 use tyn_abi::{Errno, Events, Nanos};
 
 use crate::device::{Full, NetDevice, Offloads, PartialChecksum, RxChecksum};
-use crate::{Cidr, IpConfig, Lease, Limits, SocketId, Stack, StackConfig, Take, TcpOptions};
+use crate::{
+    Cidr, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig, Take, TcpOptions,
+};
 
 pub(crate) const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(crate) const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(crate) const LO: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub(crate) const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
-pub(crate) const fn at(address: Ipv4Addr, port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(address, port)
+pub(crate) fn at(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(address.into(), port)
 }
 
 pub(crate) const fn ms(n: u64) -> Nanos {
@@ -152,9 +155,19 @@ pub(crate) fn lease(address: Ipv4Addr) -> Lease {
 }
 
 pub(crate) fn stack(card: &Handle, address: Ipv4Addr, limits: Limits) -> Stack {
+    stack_with(card, address, limits, Ip6Config::Off)
+}
+
+pub(crate) fn stack_with(
+    card: &Handle,
+    address: Ipv4Addr,
+    limits: Limits,
+    ip6: Ip6Config,
+) -> Stack {
     let config = StackConfig {
         device: Some(Box::new(card.clone())),
         ip: IpConfig::Static(lease(address)),
+        ip6,
         entropy: [address.octets()[3]; 32],
         limits,
     };

@@ -156,7 +156,7 @@ fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
     let mut w = World::new();
     let count = crate::ports::ephemeral_count();
     for n in 0..count {
-        w.a.ports_tcp.hold(crate::ports::ephemeral(n));
+        w.a.ports_tcp.hold(at(A, crate::ports::ephemeral(n)));
     }
     let s = w.a.tcp_socket(options()).unwrap();
     assert_eq!(w.a.tcp_bind(s, at(ANY, 0)), Err(Errno::EADDRINUSE));
@@ -168,7 +168,11 @@ fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
     let t = w.a.tcp_socket(options()).unwrap();
     for n in 0..count {
         let port = crate::ports::ephemeral(n);
-        let _ = w.a.ports_tcp.bind(t, at(ANY, port), true);
+        let any = crate::ports::Bound {
+            ip: ANY.into(),
+            is_v6_only: false,
+        };
+        let _ = w.a.ports_tcp.bind(t, any, port, true);
     }
     let u = w.a.tcp_socket(options()).unwrap();
     assert_eq!(

@@ -115,6 +115,7 @@ fn stack_without_a_card_has_only_loopback() {
     let config = StackConfig {
         device: None,
         ip: IpConfig::Dhcp,
+        ip6: Ip6Config::Off,
         entropy: [1; 32],
         limits: Limits::default(),
     };

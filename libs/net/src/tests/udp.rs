@@ -19,7 +19,7 @@ fn take(stack: &mut Stack, id: SocketId, max: usize) -> Result<(Vec<u8>, UdpRece
 fn put(
     stack: &mut Stack,
     id: SocketId,
-    to: Option<SocketAddrV4>,
+    to: Option<SocketAddr>,
     mut data: &[u8],
 ) -> Result<usize, Errno> {
     stack.udp_send(id, to, &mut data)
@@ -42,7 +42,7 @@ fn datagrams_keep_their_bounds_and_tell_their_sender() {
     assert_eq!(data, b"one");
     let expected = UdpReceived {
         source: at(A, 1000),
-        destination: B,
+        destination: B.into(),
         path: Path::Nic,
         tos: 0,
         ttl: 64,
@@ -61,7 +61,7 @@ fn connected_socket_hears_only_its_peer_and_its_refusals() {
     assert_eq!(put(&mut w.a, a, None, b"x"), Err(Errno::EDESTADDRREQ));
     assert_eq!(w.a.udp_remote(a), Err(Errno::ENOTCONN));
     w.a.udp_connect(a, Some(at(B, 9))).unwrap();
-    assert_eq!(*w.a.udp_local(a).unwrap().ip(), A);
+    assert_eq!(w.a.udp_local(a).unwrap().ip(), A);
     assert_eq!(w.a.udp_remote(a), Ok(at(B, 9)));
     put(&mut w.a, a, None, b"anyone?").unwrap();
     w.settle();
@@ -124,7 +124,7 @@ fn best_match_gets_what_is_for_one_and_all_get_what_is_for_all() {
     for to in [all, at(Ipv4Addr::BROADCAST, 7)] {
         put(&mut w.a, a, Some(to), b"all").unwrap();
         w.settle();
-        assert_eq!(take(&mut w.b, wide, 9).unwrap().1.destination, *to.ip());
+        assert_eq!(take(&mut w.b, wide, 9).unwrap().1.destination, to.ip());
         take(&mut w.b, narrow, 9).unwrap();
     }
 }

@@ -1,0 +1,256 @@
+//! Options of `IPPROTO_IP` (`ip(7)`) and `IPPROTO_IPV6` (`ipv6(7)`), and the control messages that they ask for.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use tyn_abi::Errno;
+use tyn_net::{Path, UdpReceived};
+
+use super::address::{CARD, Family, as_v6};
+use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
+use super::options::{unknown, word};
+use super::{inspect, operate};
+use crate::cx::Cx;
+use crate::socket::Control;
+use crate::socket_options::int;
+
+/// `ip(7)` options.
+const IP_TOS: i32 = 1;
+const IP_TTL: i32 = 2;
+const IP_PKTINFO: i32 = 8;
+const IP_RECVTTL: i32 = 12;
+const IP_RECVTOS: i32 = 13;
+const IP_MULTICAST_TTL: i32 = 33;
+/// `ipv6(7)` options.
+const IPV6_UNICAST_HOPS: i32 = 16;
+const IPV6_MULTICAST_HOPS: i32 = 18;
+const IPV6_V6ONLY: i32 = 26;
+const IPV6_RECVPKTINFO: i32 = 49;
+const IPV6_PKTINFO: i32 = 50;
+const IPV6_RECVHOPLIMIT: i32 = 51;
+const IPV6_HOPLIMIT: i32 = 52;
+const IPV6_RECVTCLASS: i32 = 66;
+const IPV6_TCLASS: i32 = 67;
+/// Time to live unless set.
+const DEFAULT_TTL: u8 = 64;
+/// Interface number of the loopback interface.
+const LOOPBACK: u32 = 1;
+
+/// Which control messages the receiver wants.
+#[derive(Debug, Default)]
+pub(crate) struct IpSwitches {
+    /// `IP_RECVTTL`.
+    receives_ttl: AtomicBool,
+    /// `IP_RECVTOS`.
+    receives_tos: AtomicBool,
+    /// `IP_PKTINFO`.
+    receives_info: AtomicBool,
+    /// `IPV6_RECVHOPLIMIT`.
+    receives_hop_limit: AtomicBool,
+    /// `IPV6_RECVTCLASS`.
+    receives_class: AtomicBool,
+    /// `IPV6_RECVPKTINFO`.
+    receives_info6: AtomicBool,
+}
+
+fn is_on(switch: &AtomicBool) -> bool {
+    switch.load(Ordering::Relaxed)
+}
+
+impl IpSwitches {
+    pub(super) fn duplicate(&self) -> Self {
+        let copy = |switch: &AtomicBool| AtomicBool::new(is_on(switch));
+        Self {
+            receives_ttl: copy(&self.receives_ttl),
+            receives_tos: copy(&self.receives_tos),
+            receives_info: copy(&self.receives_info),
+            receives_hop_limit: copy(&self.receives_hop_limit),
+            receives_class: copy(&self.receives_class),
+            receives_info6: copy(&self.receives_info6),
+        }
+    }
+
+    fn of_ip(&self, name: i32) -> Option<&AtomicBool> {
+        Some(match name {
+            IP_RECVTTL => &self.receives_ttl,
+            IP_RECVTOS => &self.receives_tos,
+            IP_PKTINFO => &self.receives_info,
+            _ => return None,
+        })
+    }
+
+    fn of_ipv6(&self, name: i32) -> Option<&AtomicBool> {
+        Some(match name {
+            IPV6_RECVHOPLIMIT => &self.receives_hop_limit,
+            IPV6_RECVTCLASS => &self.receives_class,
+            IPV6_RECVPKTINFO => &self.receives_info6,
+            _ => return None,
+        })
+    }
+
+    /// Returns the control messages of a datagram, in Linux's order.
+    pub(super) fn control(&self, family: Family, of: &UdpReceived) -> Vec<Control> {
+        let mut all = Vec::new();
+        let interface = match of.path {
+            Path::Nic => CARD,
+            Path::Loopback => LOOPBACK,
+        };
+        let mut push = |wanted: &AtomicBool, level, kind, data: Vec<u8>| {
+            if is_on(wanted) {
+                all.push(Control { level, kind, data });
+            }
+        };
+        if family == Family::V6 {
+            let mut info = as_v6(of.destination).octets().to_vec();
+            info.extend(interface.to_le_bytes());
+            push(&self.receives_info6, IPPROTO_IPV6, IPV6_PKTINFO, info);
+        }
+        let number = |value: u8| i32::from(value).to_le_bytes().to_vec();
+        match of.destination {
+            IpAddr::V4(ip) => {
+                let mut info = interface.to_le_bytes().to_vec();
+                info.extend(ip.octets());
+                info.extend(ip.octets());
+                push(&self.receives_info, IPPROTO_IP, IP_PKTINFO, info);
+                push(&self.receives_ttl, IPPROTO_IP, IP_TTL, number(of.ttl));
+                push(&self.receives_tos, IPPROTO_IP, IP_TOS, alloc::vec![of.tos]);
+            }
+            IpAddr::V6(_) => {
+                let (limit, class) = (number(of.ttl), number(of.tos));
+                push(&self.receives_hop_limit, IPPROTO_IPV6, IPV6_HOPLIMIT, limit);
+                push(&self.receives_class, IPPROTO_IPV6, IPV6_TCLASS, class);
+            }
+        }
+        all
+    }
+}
+
+/// Type of service, time to live, and the one of multicasts.
+fn header_fields(socket: &InetSocket) -> Option<(u8, u8, u8)> {
+    inspect(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_options(socket.id).map(|o| (o.tos, o.ttl, 1)),
+        Protocol::Udp => stack
+            .udp_options(socket.id)
+            .map(|o| (o.tos, o.ttl, o.multicast_ttl)),
+    })
+    .ok()
+}
+
+/// Answers `getsockopt(2)` of `IPPROTO_IP`.
+pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
+    let (tos, ttl, multicast_ttl) = header_fields(socket)?;
+    if let Some(switch) = socket.switches.of_ip(name) {
+        return Some(word(is_on(switch).into()));
+    }
+    Some(word(match name {
+        IP_TOS => tos.into(),
+        IP_TTL => ttl.into(),
+        IP_MULTICAST_TTL => multicast_ttl.into(),
+        _ => return None,
+    }))
+}
+
+/// Answers `getsockopt(2)` of `IPPROTO_IPV6`.
+pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
+    let (tos, ttl, multicast_ttl) = header_fields(socket)?;
+    if let Some(switch) = socket.switches.of_ipv6(name) {
+        return Some(word(is_on(switch).into()));
+    }
+    Some(word(match name {
+        IPV6_TCLASS => tos.into(),
+        IPV6_UNICAST_HOPS => ttl.into(),
+        IPV6_MULTICAST_HOPS => multicast_ttl.into(),
+        IPV6_V6ONLY => socket.is_v6_only().into(),
+        _ => return None,
+    }))
+}
+
+/// Reads the int or the byte that options of `ip(7)` may be given as.
+fn int_or_byte(value: &[u8]) -> Result<u32, Errno> {
+    match *value {
+        [byte] | [byte, _] | [byte, _, _] => Ok(byte.into()),
+        _ => int(value),
+    }
+}
+
+fn set_tos(socket: &InetSocket, tos: u8) -> Result<(), Errno> {
+    operate(|stack| match socket.protocol {
+        // ECN bits belong to TCP itself.
+        Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.tos = tos & !3),
+        Protocol::Udp => stack.udp_change_options(socket.id, |o| o.tos = tos),
+    })
+}
+
+fn set_ttl(socket: &InetSocket, ttl: u8) -> Result<(), Errno> {
+    operate(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.ttl = ttl),
+        Protocol::Udp => stack.udp_change_options(socket.id, |o| o.ttl = ttl),
+    })
+}
+
+/// Reads a byte of at least `least`; -1 stands for `default`.
+fn byte_or(number: u32, least: u8, default: u8) -> Result<u8, Errno> {
+    match number.cast_signed() {
+        -1 => Ok(default),
+        _ => u8::try_from(number)
+            .ok()
+            .filter(|n| *n >= least)
+            .ok_or(Errno::EINVAL),
+    }
+}
+
+/// Answers `setsockopt(2)` of `IPPROTO_IP`.
+pub(super) fn set_ip(
+    socket: &InetSocket,
+    cx: &Cx<'_>,
+    name: i32,
+    value: &[u8],
+) -> Result<(), Errno> {
+    let number = int_or_byte(value)?;
+    if let Some(switch) = socket.switches.of_ip(name) {
+        switch.store(number != 0, Ordering::Relaxed);
+        return Ok(());
+    }
+    match name {
+        IP_TOS => set_tos(socket, number as u8),
+        IP_TTL => set_ttl(socket, byte_or(number, 1, DEFAULT_TTL)?),
+        IP_MULTICAST_TTL if socket.protocol == Protocol::Udp => {
+            let ttl = byte_or(number, 0, 1)?;
+            operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
+        }
+        _ => Err(unknown(cx, IPPROTO_IP, name)),
+    }
+}
+
+/// Answers `setsockopt(2)` of `IPPROTO_IPV6`.
+pub(super) fn set_ipv6(
+    socket: &InetSocket,
+    cx: &Cx<'_>,
+    name: i32,
+    value: &[u8],
+) -> Result<(), Errno> {
+    let number = int(value)?;
+    if let Some(switch) = socket.switches.of_ipv6(name) {
+        switch.store(number != 0, Ordering::Relaxed);
+        return Ok(());
+    }
+    match name {
+        IPV6_TCLASS => set_tos(socket, byte_or(number, 0, 0)?),
+        IPV6_UNICAST_HOPS => set_ttl(socket, byte_or(number, 0, DEFAULT_TTL)?),
+        IPV6_MULTICAST_HOPS if socket.protocol == Protocol::Udp => {
+            let ttl = byte_or(number, 0, 1)?;
+            operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
+        }
+        IPV6_V6ONLY => {
+            let is_on = number != 0;
+            operate(|stack| match socket.protocol {
+                Protocol::Tcp if stack.tcp_local(socket.id)?.port() != 0 => Err(Errno::EINVAL),
+                Protocol::Udp if stack.udp_local(socket.id)?.port() != 0 => Err(Errno::EINVAL),
+                Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.is_v6_only = is_on),
+                Protocol::Udp => stack.udp_change_options(socket.id, |o| o.is_v6_only = is_on),
+            })
+        }
+        _ => Err(unknown(cx, IPPROTO_IPV6, name)),
+    }
+}

@@ -1,0 +1,450 @@
+//! IPv6: addresses, neighbours, routers, and sockets that take both families.
+
+use super::transfer::{exchange, pattern};
+use super::*;
+use core::net::Ipv6Addr;
+use proptest::prelude::*;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{EthernetAddress, Icmpv6Packet, IpProtocol};
+
+use crate::types::Cidr6;
+use crate::wire::{Ip, write_header};
+use crate::{ConfigEvent, UdpReceived};
+
+const A6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+const B6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 2);
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+const ANY6: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
+const LO6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+fn stack6(card: &Handle, address: Ipv4Addr) -> Stack {
+    stack_with(card, address, Limits::default(), Ip6Config::Auto)
+}
+
+/// Two stacks that speak IPv6, too.
+fn world() -> World {
+    let mut w = World::new();
+    w.a = stack6(&w.cards[0], A);
+    w.b = stack6(&w.cards[1], B);
+    w
+}
+
+fn listen6(
+    stack: &mut Stack,
+    address: Ipv6Addr,
+    port: u16,
+    only6: bool,
+) -> Result<SocketId, Errno> {
+    let id = stack.tcp_socket_v6(options()).unwrap();
+    stack
+        .tcp_change_options(id, |o| o.is_v6_only = only6)
+        .unwrap();
+    stack.tcp_bind(id, at(address, port))?;
+    stack.tcp_listen(id, 16)?;
+    Ok(id)
+}
+
+/// Connects from A to B and returns both ends.
+fn connect(w: &mut World, listener: SocketId, to: SocketAddr) -> (SocketId, SocketId) {
+    let client = w.a.tcp_socket_v6(options()).unwrap();
+    w.a.tcp_connect(client, to, w.now).unwrap();
+    w.settle();
+    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+    let (server, peer) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(peer, w.a.tcp_local(client).unwrap());
+    (client, server)
+}
+
+#[test]
+fn neighbours_find_each_other_and_exchange_bytes() {
+    let mut w = world();
+    let listener = listen6(&mut w.b, ANY6, 80, false).unwrap();
+    let (a, b) = connect(&mut w, listener, at(B6, 80));
+    assert_eq!(w.a.tcp_local(a).unwrap().ip(), A6);
+    exchange(&mut w, a, b, &pattern(200_000), 7000);
+    w.pass(seconds(3));
+    assert_eq!(
+        (w.a.tcp.buffered, w.b.tcp.buffered),
+        (0, 0),
+        "they sleep as others"
+    );
+    exchange(&mut w, a, b, &pattern(5000), 999);
+    w.a.close(a);
+    w.b.close(b);
+    w.b.close(listener);
+    w.pass(seconds(70));
+    assert_eq!((w.a.sockets.len(), w.b.sockets.len()), (0, 0));
+}
+
+#[test]
+fn checksums_are_left_to_cards_that_complete_them() {
+    let mut w = world();
+    for card in &w.cards {
+        card.with(|c| c.offloads.completes_checksums = true);
+    }
+    let cards = w.cards.clone();
+    w.a = stack6(&cards[0], A);
+    w.b = stack6(&cards[1], B);
+    let listener = listen6(&mut w.b, ANY6, 80, false).unwrap();
+    let (a, b) = connect(&mut w, listener, at(B6, 80));
+    exchange(&mut w, a, b, &pattern(50_000), 7000);
+    let s = w.a.udp_socket_v6().unwrap();
+    let t = w.b.udp_socket_v6().unwrap();
+    w.b.udp_bind(t, at(ANY6, 53)).unwrap();
+    w.a.udp_send(s, Some(at(B6, 53)), &mut &b"question"[..])
+        .unwrap();
+    w.settle();
+    assert_eq!(take(&mut w.b, t).unwrap().0, b"question");
+}
+
+#[test]
+fn listener_on_any_address_takes_both_families_unless_told() {
+    for only6 in [false, true] {
+        let mut w = world();
+        let listener = listen6(&mut w.b, ANY6, 80, only6).unwrap();
+        let client = w.dial(80);
+        w.settle();
+        if only6 {
+            assert_eq!(
+                w.a.tcp_connect_result(client),
+                Some(Err(Errno::ECONNREFUSED))
+            );
+            let other = w.listen(80, 1);
+            let client = w.dial(80);
+            w.settle();
+            assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+            assert!(w.b.tcp_accept(other).is_ok());
+        } else {
+            assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+            let (server, peer) = w.b.tcp_accept(listener).unwrap();
+            assert_eq!(peer.ip(), A);
+            assert_eq!(w.b.tcp_local(server).unwrap(), at(B, 80));
+            let s = w.b.tcp_socket(options()).unwrap();
+            assert_eq!(w.b.tcp_bind(s, at(ANY, 80)), Err(Errno::EADDRINUSE));
+        }
+        connect(&mut w, listener, at(B6, 80));
+    }
+}
+
+#[test]
+fn the_very_address_goes_before_any() {
+    let mut w = world();
+    let share = |w: &mut World, id| w.b.tcp_change_options(id, |o| o.reuses_address = true);
+    let any6 = w.b.tcp_socket_v6(options()).unwrap();
+    let any4 = w.b.tcp_socket(options()).unwrap();
+    let lo6 = w.b.tcp_socket_v6(options()).unwrap();
+    for (id, address) in [
+        (any6, ANY6.into()),
+        (any4, IpAddr::from(ANY)),
+        (lo6, LO6.into()),
+    ] {
+        share(&mut w, id).unwrap();
+        w.b.tcp_change_options(id, |o| o.is_v6_only = true).unwrap();
+        w.b.tcp_bind(id, at(address, 80)).unwrap();
+    }
+    w.b.tcp_listen(any4, 4).unwrap();
+    w.b.tcp_listen(lo6, 4).unwrap();
+    let client = w.b.tcp_socket_v6(options()).unwrap();
+    w.b.tcp_connect(client, at(LO6, 80), w.now).unwrap();
+    w.settle();
+    assert!(w.b.tcp_accept(lo6).is_ok());
+    assert_eq!(w.b.tcp_local(client).unwrap().ip(), LO6);
+}
+
+#[test]
+fn loopback_carries_streams_and_datagrams_of_any_length() {
+    let mut w = world();
+    let listener = listen6(&mut w.b, LO6, 80, false).unwrap();
+    let client = w.b.tcp_socket_v6(options()).unwrap();
+    w.b.tcp_connect(client, at(ANY6, 80), w.now).unwrap();
+    w.settle();
+    let (server, _) = w.b.tcp_accept(listener).unwrap();
+    send(&mut w.b, client, b"hello").unwrap();
+    w.settle();
+    assert_eq!(receive(&mut w.b, server, 9), Ok(b"hello".to_vec()));
+    let (s, t) = (w.b.udp_socket_v6().unwrap(), w.b.udp_socket_v6().unwrap());
+    w.b.udp_bind(t, at(ANY6, 53)).unwrap();
+    let longest = pattern(65_527);
+    let mut send = |len: usize| {
+        w.b.udp_send(
+            s,
+            Some(at(LO6, 53)),
+            &mut longest.get(..len).unwrap_or(&pattern(len)),
+        )
+    };
+    assert_eq!(send(65_528), Err(Errno::EMSGSIZE));
+    assert_eq!(send(65_527), Ok(65_527));
+    w.settle();
+    assert!(take(&mut w.b, t).unwrap().0 == longest);
+    w.b.udp_connect(s, Some(at(LO6, 99))).unwrap();
+    w.b.udp_send(s, None, &mut &b"x"[..]).unwrap();
+    w.settle();
+    assert_eq!(w.b.take_error(s), Some(Errno::ECONNREFUSED));
+    let refused = w.b.tcp_socket_v6(options()).unwrap();
+    w.b.tcp_connect(refused, at(LO6, 99), w.now).unwrap();
+    w.settle();
+    assert_eq!(
+        w.b.tcp_connect_result(refused),
+        Some(Err(Errno::ECONNREFUSED))
+    );
+}
+
+fn take(stack: &mut Stack, id: SocketId) -> Result<(Vec<u8>, UdpReceived), Errno> {
+    let mut buffer = alloc::vec![0; 70_000];
+    let received = stack.udp_receive(id, false, &mut &mut buffer[..])?;
+    buffer.truncate(received.copied);
+    Ok((buffer, received))
+}
+
+#[test]
+fn datagram_sockets_of_ipv6_hear_both_families() {
+    let mut w = world();
+    let t = w.b.udp_socket_v6().unwrap();
+    w.b.udp_bind(t, at(ANY6, 53)).unwrap();
+    let s = w.a.udp_socket_v6().unwrap();
+    w.a.udp_change_options(s, |o| (o.tos, o.ttl) = (0x20, 7))
+        .unwrap();
+    for (to, from) in [(IpAddr::from(B), IpAddr::from(A)), (B6.into(), A6.into())] {
+        w.a.udp_send(s, Some(at(to, 53)), &mut &b"hi"[..]).unwrap();
+        w.settle();
+        let (_, received) = take(&mut w.b, t).unwrap();
+        assert_eq!((received.source.ip(), received.destination), (from, to));
+        assert_eq!((received.tos, received.ttl), (0x20, 7));
+    }
+    let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    w.a.udp_send(s, Some(at(all, 53)), &mut &b"all"[..])
+        .unwrap();
+    w.settle();
+    assert_eq!(take(&mut w.b, t).unwrap().0, b"all");
+}
+
+#[test]
+fn silent_neighbours_and_missing_routers_are_unreachable() {
+    let mut w = world();
+    let nobody = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
+    let s = w.a.tcp_socket_v6(options()).unwrap();
+    w.a.tcp_connect(s, at(nobody, 80), w.now).unwrap();
+    w.pass(seconds(5));
+    assert_eq!(w.a.tcp_connect_result(s), Some(Err(Errno::EHOSTUNREACH)));
+    let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    assert_eq!(
+        w.a.tcp_connect(s, at(far, 80), w.now),
+        Err(Errno::ENETUNREACH)
+    );
+}
+
+/// An ICMPv6 message in a frame for B.
+fn message(source: Ipv6Addr, to: Ipv6Addr, ttl: u8, body: &[u8]) -> Vec<u8> {
+    let caps = ChecksumCapabilities::default();
+    let mut frame = alloc::vec![0; 14 + 40 + body.len()];
+    let mut ethernet = EthernetFrame::new_unchecked(&mut frame[..]);
+    ethernet.set_dst_addr(EthernetAddress([2, 0, 0, 0, 0, 2]));
+    ethernet.set_src_addr(EthernetAddress([2, 0, 0, 0, 0, 0x99]));
+    ethernet.set_ethertype(EthernetProtocol::Ipv6);
+    let packet = ethernet.payload_mut();
+    let protocol = IpProtocol::Icmpv6;
+    let payload = write_header(packet, source.into(), to.into(), protocol, ttl, &caps);
+    payload.copy_from_slice(body);
+    if payload.len() >= 4 {
+        Icmpv6Packet::new_unchecked(payload).fill_checksum(&source, &to);
+    }
+    frame
+}
+
+/// A router's advertisement: lifetime of the router, lifetime of the network, and name servers.
+fn advertisement(router_s: u16, valid_s: u32) -> Vec<u8> {
+    let mut body = alloc::vec![134, 0, 0, 0, 64, 0];
+    body.extend(router_s.to_be_bytes());
+    body.extend([0; 8]);
+    body.extend([1, 1, 2, 0, 0, 0, 0, 0x99]);
+    body.extend([3, 4, 64, 0xc0]);
+    body.extend(valid_s.to_be_bytes());
+    body.extend(valid_s.min(100).to_be_bytes());
+    body.extend([0; 4]);
+    body.extend(Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0, 0, 0).octets());
+    body.extend([25, 3, 0, 0, 0, 0, 9, 9]);
+    body.extend(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 53).octets());
+    body
+}
+
+fn deliver(w: &mut World, frame: Vec<u8>) {
+    w.cards[1].with(|c| c.received.push_back(frame));
+    w.b.on_interrupt(w.now);
+}
+
+fn all_nodes() -> Ipv6Addr {
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)
+}
+
+#[test]
+fn routers_give_address_route_and_name_servers_and_they_run_out() {
+    let mut w = world();
+    w.pass(seconds(10));
+    w.b.take_config_events();
+    let ours = Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0xff, 0xfe00, 2);
+    // What does not come from the link, or from no router, is not believed.
+    deliver(
+        &mut w,
+        message(ROUTER, all_nodes(), 64, &advertisement(1800, 86_400)),
+    );
+    let stranger = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
+    deliver(
+        &mut w,
+        message(stranger, all_nodes(), 255, &advertisement(1800, 86_400)),
+    );
+    assert!(w.b.take_config_events().is_empty());
+    deliver(
+        &mut w,
+        message(ROUTER, all_nodes(), 255, &advertisement(1800, 86_400)),
+    );
+    assert_eq!(w.b.take_config_events(), [ConfigEvent::Changed6]);
+    assert_eq!(
+        w.b.resolvers(),
+        [Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 53)]
+    );
+    let far = at(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 80);
+    let s = w.b.tcp_socket_v6(options()).unwrap();
+    w.cards[1].with(|c| c.sent.clear());
+    w.b.tcp_connect(s, far, w.now).unwrap();
+    w.b.poll(w.now);
+    assert_eq!(w.b.tcp_local(s).unwrap().ip(), ours);
+    // The router's address came with its message: the request goes at once, and to the router.
+    let syn = w.cards[1].with(|c| c.sent.pop_front()).unwrap();
+    assert_eq!(syn[..6], [2, 0, 0, 0, 0, 0x99]);
+    assert_eq!(Ip::parse(&syn[14..]).unwrap().destination, far.ip());
+    let card = w.b.interfaces().pop().unwrap();
+    let addresses: Vec<Ipv6Addr> = card.addresses6.iter().map(|c| c.address).collect();
+    assert_eq!(addresses, [ours, B6]);
+    // Cutting a network's life short by a message that anybody can forge leaves it two hours.
+    deliver(
+        &mut w,
+        message(ROUTER, all_nodes(), 255, &advertisement(0, 1)),
+    );
+    let fresh = w.b.tcp_socket_v6(options()).unwrap();
+    assert_eq!(
+        w.b.tcp_connect(fresh, far, w.now),
+        Err(Errno::ENETUNREACH),
+        "no router"
+    );
+    w.b.close(s);
+    w.pass(seconds(7100));
+    assert!(w.b.out.routes.v6.is_own(ours));
+    w.pass(seconds(200));
+    assert!(!w.b.out.routes.v6.is_own(ours));
+    assert!(w.b.out.routes.v6.networks.is_empty());
+}
+
+#[test]
+fn address_that_somebody_else_has_is_given_up() {
+    let mut w = world();
+    let mut claim = alloc::vec![136, 0, 0, 0, 0x20, 0, 0, 0];
+    claim.extend(B6.octets());
+    claim.extend([2, 1, 2, 0, 0, 0, 0, 0x99]);
+    let later = claim.clone();
+    deliver(&mut w, message(B6, all_nodes(), 255, &claim));
+    assert!(
+        w.b.out.routes.v6.is_own(B6),
+        "nobody else speaks with our address"
+    );
+    deliver(&mut w, message(ROUTER, all_nodes(), 255, &claim));
+    assert!(!w.b.out.routes.v6.is_own(B6));
+    let mut w = world();
+    w.pass(seconds(2));
+    deliver(&mut w, message(ROUTER, all_nodes(), 255, &later));
+    assert!(w.b.out.routes.v6.is_own(B6), "too late");
+}
+
+#[test]
+fn echo_is_answered_and_errors_reach_who_sent() {
+    let mut w = world();
+    w.pass(seconds(1));
+    let listener = listen6(&mut w.b, ANY6, 80, false).unwrap();
+    connect(&mut w, listener, at(B6, 80));
+    w.cards[1].with(|c| c.sent.clear());
+    deliver(
+        &mut w,
+        message(A6, B6, 64, &[128, 0, 0, 0, 0, 1, 0, 2, 7, 7]),
+    );
+    let echo = w.cards[1].with(|c| c.sent.pop_back()).unwrap();
+    let ip = Ip::parse(&echo[14..]).unwrap();
+    assert_eq!((ip.source, ip.destination), (B6.into(), A6.into()));
+    assert_eq!(
+        (ip.payload[0], &ip.payload[4..]),
+        (129, &[0, 1, 0, 2, 7, 7][..])
+    );
+    for (code, error) in [
+        (0, Errno::ENETUNREACH),
+        (1, Errno::EACCES),
+        (3, Errno::EHOSTUNREACH),
+        (4, Errno::ECONNREFUSED),
+    ] {
+        let s = w.b.tcp_socket_v6(options()).unwrap();
+        w.b.tcp_connect(s, at(A6, 81), w.now).unwrap();
+        w.b.poll(w.now);
+        let syn = w.cards[1].with(|c| c.sent.pop_back()).unwrap();
+        let mut body = alloc::vec![1, code, 0, 0, 0, 0, 0, 0];
+        body.extend_from_slice(&syn[14..14 + 48]);
+        deliver(&mut w, message(A6, B6, 64, &body));
+        assert_eq!(w.b.tcp_connect_result(s), Some(Err(error)));
+    }
+}
+
+#[test]
+fn static_address_needs_no_router_to_say_so() {
+    let card = Handle::new(2);
+    let config = StackConfig {
+        device: Some(Box::new(card)),
+        ip: IpConfig::Off,
+        ip6: Ip6Config::Static {
+            address: Cidr6 {
+                address: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2),
+                prefix: 64,
+            },
+            gateway: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
+            dns: alloc::vec![ROUTER],
+        },
+        entropy: [1; 32],
+        limits: Limits::default(),
+    };
+    let mut stack = Stack::new(config, Nanos(0));
+    assert_eq!(stack.take_config_events(), [ConfigEvent::Changed6]);
+    assert_eq!(stack.resolvers(), [ROUTER]);
+    let s = stack.tcp_socket_v6(options()).unwrap();
+    let far = Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 1);
+    stack.tcp_connect(s, at(far, 80), Nanos(0)).unwrap();
+    assert_eq!(
+        stack.tcp_local(s).unwrap().ip(),
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Messages of any kind with any content, checksums put right.
+    #[test]
+    fn noise_is_survived(
+        messages in prop::collection::vec((120u8..140, any::<bool>(), prop::collection::vec(any::<u8>(), 3..150)), 1..30),
+        headers in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..100)), 0..10),
+    ) {
+        let mut w = world();
+        let listener = listen6(&mut w.b, ANY6, 80, false).unwrap();
+        for (kind, is_near, mut body) in messages {
+            body[0] = kind;
+            body[1] &= 1;
+            if is_near && body.len() > 24 {
+                body[8..24].copy_from_slice(&B6.octets());
+            }
+            deliver(&mut w, message(ROUTER, if is_near { B6 } else { all_nodes() }, 255, &body));
+        }
+        for (next, body) in headers {
+            let mut frame = message(A6, B6, 9, &body);
+            frame[20] = next;
+            deliver(&mut w, frame);
+        }
+        w.pass(seconds(20));
+        if w.b.out.routes.v6.is_own(B6) {
+            connect(&mut w, listener, at(B6, 80));
+        }
+    }
+}
