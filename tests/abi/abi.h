@@ -73,4 +73,9 @@ void say_events(const char *what, unsigned events);
 /* Returns what is true for a descriptor now, of what poll can tell. */
 unsigned poll_now(int fd);
 
+/* Sends bytes with descriptors. */
+ssize_t send_fds(int s, const char *bytes, const int *fds, int count);
+/* Receives, with room for so many bytes and descriptors, and writes what came. */
+int receive_fds(int s, size_t bytes, size_t control_len, int flags, int *fds);
+
 #endif

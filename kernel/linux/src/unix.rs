@@ -3,9 +3,11 @@
 //!
 //! # Locks
 //! A socket's `role` comes before the lock of the [`Link`], listener or datagram box that it names, and those before wait
-//! queues. Open files that are dropped with a message are closed by [`rights::bury`], outside all locks.
+//! queues. [`rights::FLIGHTS`] comes before all of them. Open files that are dropped with a message are closed by
+//! [`rights::bury`], outside all locks.
 
 mod datagram;
+mod garbage;
 mod names;
 mod rights;
 mod socket;
@@ -271,6 +273,7 @@ impl File for UnixSocket {
             Role::Connected(end) => end.close(),
             Role::Datagram { inbox, .. } => inbox.close(),
         }
+        garbage::collect();
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -279,6 +282,26 @@ impl File for UnixSocket {
 }
 
 impl UnixSocket {
+    /// Visits the rights that can be received from it, now or after `accept(2)`.
+    fn visit_rights(&self, visit: &mut dyn FnMut(&InFlight)) {
+        match &*self.role.lock() {
+            Role::Fresh => {}
+            Role::Listening(listener) => listener.visit_rights(visit),
+            Role::Connected(end) => end.visit_rights(visit),
+            Role::Datagram { inbox, .. } => inbox.visit_rights(visit),
+        }
+    }
+
+    /// Takes the rights that can be received from it away.
+    fn take_rights(&self) -> Vec<InFlight> {
+        match &*self.role.lock() {
+            Role::Fresh => Vec::new(),
+            Role::Listening(listener) => listener.take_rights(),
+            Role::Connected(end) => end.take_rights(),
+            Role::Datagram { inbox, .. } => inbox.take_rights(),
+        }
+    }
+
     /// Sends to the peer, or to `to`'s address; rights that went along are taken out of `rights`.
     fn send_message(
         &self,

@@ -5,12 +5,14 @@
 
 mod address;
 mod connection;
+mod garbage;
 mod inbox;
 mod listener;
 mod queue;
 
 pub use address::Address;
 pub use connection::{Connection, ConnectionKind, Shutdown, Side};
+pub use garbage::{Suspect, unreceivable};
 pub use inbox::{Datagram, Inbox};
 pub use listener::Backlog;
 pub use queue::{DEFAULT_BUFFER, Received, Take};

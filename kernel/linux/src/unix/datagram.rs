@@ -87,6 +87,16 @@ impl DatagramBox {
         Ok(datagram)
     }
 
+    /// Visits the rights that wait.
+    pub(super) fn visit_rights(&self, visit: &mut dyn FnMut(&InFlight)) {
+        self.inbox.lock().rights().for_each(visit);
+    }
+
+    /// Takes the rights that wait away.
+    pub(super) fn take_rights(&self) -> Vec<InFlight> {
+        self.inbox.lock().take_rights()
+    }
+
     /// Makes this box's socket hear when `receiver` has room again.
     fn await_room(&self, receiver: &Arc<Self>) {
         let mut awaited = self.awaited.lock();

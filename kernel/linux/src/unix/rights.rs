@@ -1,37 +1,98 @@
 //! Open files on their way through a socket (`SCM_RIGHTS`).
 
-use alloc::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tyn_abi::Errno;
 use tyn_hal::sync::SpinLock;
 
+use super::{UnixSocket, garbage};
 use crate::cx::Cx;
 use crate::file::OpenFile;
 
-/// Files in messages that nobody has received. A socket can be in a message to itself that nobody can receive any more;
-/// such a loop is never freed, so this is bounded by the sender's `RLIMIT_NOFILE`.
+/// Files in messages that nobody has received; bounded by the sender's `RLIMIT_NOFILE`.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// A local socket in messages.
+pub(super) struct Flight {
+    pub(super) open: Weak<OpenFile>,
+    pub(super) messages: usize,
+}
+
+/// The local sockets that are in messages, by the address of their descriptions. Taken before the locks of any socket: rights
+/// are not dropped under these.
+pub(super) static FLIGHTS: SpinLock<BTreeMap<usize, Flight>> = SpinLock::new(BTreeMap::new());
+
+/// Returns the key of a description in [`FLIGHTS`].
+fn key(open: &Arc<OpenFile>) -> usize {
+    Arc::as_ptr(open).addr()
+}
 
 /// An open file in a message.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<OpenFile>);
+pub(super) struct InFlight {
+    open: Arc<OpenFile>,
+    /// Whether this is the one that is counted, not a copy of it that was taken by `MSG_PEEK`.
+    is_counted: bool,
+}
 
 impl Clone for InFlight {
     fn clone(&self) -> Self {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(&self.0))
+        Self {
+            open: Arc::clone(&self.open),
+            is_counted: false,
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if !self.is_counted {
+            return;
+        }
         COUNT.fetch_sub(1, Ordering::Relaxed);
+        if is_local_socket(&self.open) {
+            let mut flights = FLIGHTS.lock();
+            if let Entry::Occupied(mut entry) = flights.entry(key(&self.open)) {
+                entry.get_mut().messages -= 1;
+                if entry.get().messages == 0 {
+                    entry.remove();
+                }
+            }
+        }
     }
 }
 
+fn is_local_socket(open: &OpenFile) -> bool {
+    open.downcast::<UnixSocket>().is_some()
+}
+
 impl InFlight {
+    fn new(open: &Arc<OpenFile>) -> Self {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        let open = Arc::clone(open);
+        if is_local_socket(&open) {
+            let mut flights = FLIGHTS.lock();
+            let flight = flights.entry(key(&open)).or_insert_with(|| Flight {
+                open: Arc::downgrade(&open),
+                messages: 0,
+            });
+            flight.messages += 1;
+        }
+        Self {
+            open,
+            is_counted: true,
+        }
+    }
+
+    /// Returns the key of the file in [`FLIGHTS`], which has it if it is a local socket.
+    pub(super) fn key(&self) -> usize {
+        key(&self.open)
+    }
+
     /// Makes rights of files that are to be sent.
     ///
     /// # Errors
@@ -40,18 +101,21 @@ impl InFlight {
         if files.is_empty() {
             return Ok(Vec::new());
         }
-        if COUNT.load(Ordering::Relaxed) > cx.process.limits.descriptors() {
-            return Err(Errno::ETOOMANYREFS);
+        let are_too_many = || COUNT.load(Ordering::Relaxed) > cx.process.limits.descriptors();
+        if are_too_many() {
+            garbage::collect();
+            if are_too_many() {
+                return Err(Errno::ETOOMANYREFS);
+            }
         }
-        COUNT.fetch_add(files.len(), Ordering::Relaxed);
-        Ok(files.iter().map(|open| Self(Arc::clone(open))).collect())
+        Ok(files.iter().map(Self::new).collect())
     }
 
     /// Makes files of rights that were received.
     pub(super) fn land(rights: Vec<Self>) -> Vec<Arc<OpenFile>> {
         rights
             .into_iter()
-            .map(|right| Arc::clone(&right.0))
+            .map(|right| Arc::clone(&right.open))
             .collect()
     }
 }

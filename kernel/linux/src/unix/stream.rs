@@ -154,6 +154,20 @@ impl LinkEnd {
         rights::bury(unreceived);
     }
 
+    /// Visits the rights that wait for this side.
+    pub(super) fn visit_rights(&self, visit: &mut dyn FnMut(&InFlight)) {
+        self.link
+            .connection
+            .lock()
+            .rights(self.side)
+            .for_each(visit);
+    }
+
+    /// Takes the rights that wait for this side away.
+    pub(super) fn take_rights(&self) -> Vec<InFlight> {
+        self.link.connection.lock().take_rights(self.side)
+    }
+
     /// Returns and clears the pending error.
     pub(super) fn take_error(&self) -> Option<Errno> {
         self.link.connection.lock().take_error(self.side)
@@ -254,6 +268,19 @@ impl Listener {
         } else {
             Events::IN | Events::RDNORM
         }
+    }
+
+    /// Visits the rights that wait for connections which were not accepted.
+    pub(super) fn visit_rights(&self, visit: &mut dyn FnMut(&InFlight)) {
+        for end in self.backlog.lock().waiting() {
+            end.visit_rights(visit);
+        }
+    }
+
+    /// Takes the rights that wait for connections which were not accepted away.
+    pub(super) fn take_rights(&self) -> Vec<InFlight> {
+        let backlog = self.backlog.lock();
+        backlog.waiting().flat_map(LinkEnd::take_rights).collect()
     }
 
     /// Refuses all that wait and all that come.

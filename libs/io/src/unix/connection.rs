@@ -214,6 +214,16 @@ impl<R: Clone> Connection<R> {
         was_reset.then_some(Errno::ECONNRESET)
     }
 
+    /// Returns the rights that wait for `side`.
+    pub fn rights(&self, side: Side) -> impl Iterator<Item = &R> {
+        self.end(side).inbox.rights()
+    }
+
+    /// Takes the rights that wait for `side` away.
+    pub fn take_rights(&mut self, side: Side) -> Vec<R> {
+        self.end_mut(side).inbox.take_rights()
+    }
+
     /// Returns how many bytes wait (`FIONREAD`): all of a stream's, the first record's.
     #[must_use]
     pub fn unread(&self, side: Side) -> usize {

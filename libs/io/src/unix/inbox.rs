@@ -120,6 +120,16 @@ impl<R: Clone> Inbox<R> {
         self.is_closed
     }
 
+    /// Returns the rights that wait.
+    pub fn rights(&self) -> impl Iterator<Item = &R> {
+        self.queue.rights()
+    }
+
+    /// Takes the rights that wait away.
+    pub fn take_rights(&mut self) -> Vec<R> {
+        self.queue.take_rights()
+    }
+
     /// Refuses further datagrams and returns the rights that nobody received, to be dropped by the caller.
     pub fn close(&mut self) -> Vec<R> {
         self.is_closed = true;

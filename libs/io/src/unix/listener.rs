@@ -69,6 +69,11 @@ impl<C> Backlog<C> {
         }
     }
 
+    /// Returns those that wait.
+    pub fn waiting(&self) -> impl Iterator<Item = &C> {
+        self.waiting.iter()
+    }
+
     /// Refuses further connections and returns those that were not accepted.
     pub fn close(&mut self) -> Vec<C> {
         self.is_closed = true;

@@ -275,6 +275,17 @@ impl<R: Clone> Queue<R> {
         })
     }
 
+    /// Returns the rights in all messages.
+    pub(super) fn rights(&self) -> impl Iterator<Item = &R> {
+        self.messages.iter().flat_map(|m| &m.rights)
+    }
+
+    /// Takes the rights out of all messages.
+    pub(super) fn take_rights(&mut self) -> Vec<R> {
+        let messages = self.messages.iter_mut();
+        messages.flat_map(|m| mem::take(&mut m.rights)).collect()
+    }
+
     /// Empties the queue and returns all rights in it.
     pub(super) fn drain(&mut self) -> Vec<R> {
         self.cost = 0;
