@@ -104,6 +104,10 @@ CASE(mm_bad_arguments) {
     R(syscall(SYS_mmap, 1UL << 47, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
     R(mremap((void *)PAGE, PAGE, PAGE, 0));
     R(mremap((void *)1, PAGE, PAGE, 0));
+    char *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    OK(mremap(page, -(size_t)PAGE, PAGE, 0) == MAP_FAILED ? -1 : 0);
+    OK(mremap(page, -(size_t)page, PAGE, 0) == MAP_FAILED ? -1 : 0);
+    OK(mremap(page, 1ul << 47, PAGE, 0) == MAP_FAILED ? -1 : 0);
     R(madvise((void *)1, PAGE, MADV_DONTNEED));
     R(madvise(0, PAGE, 12345));
     R(msync((void *)1, PAGE, MS_SYNC));

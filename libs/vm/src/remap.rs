@@ -85,9 +85,10 @@ impl<F: Clone + PartialEq> Space<F> {
         }
         let vma = self.find(from).ok_or(Errno::EFAULT)?.clone();
         if request.fixed.is_none() && request.keep_old.is_none() && old_len >= new_len {
+            let end = from.checked_add(old_len).filter(|&end| end <= USER_END);
             return Ok(RemapPlan::InPlace {
                 start: from + new_len,
-                end: from + old_len,
+                end: end.ok_or(Errno::EINVAL)?,
             });
         }
         Self::check_source(&vma, from, old_len)?;

@@ -366,6 +366,13 @@ fn mremap_errors_are_those_of_the_man_page() {
         plan(RemapRequest { new_len: 0, ..good }),
         Err(Errno::EINVAL)
     );
+    for old_len in [
+        USER_END,
+        0u64.wrapping_sub(PAGE),
+        0u64.wrapping_sub(0x10000),
+    ] {
+        assert_eq!(plan(RemapRequest { old_len, ..good }), Err(Errno::EINVAL));
+    }
     assert_eq!(
         plan(RemapRequest {
             fixed: Some(0x30000),
