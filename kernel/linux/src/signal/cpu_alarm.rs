@@ -105,6 +105,15 @@ impl Alarms {
     }
 }
 
+/// A process that is gone needs no look, which may be far away.
+impl Drop for CpuAlarms {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.lock().armed.take() {
+            sched::cancel_timer(id);
+        }
+    }
+}
+
 fn used(process: &Process) -> Nanos {
     sched::charge_running();
     process.times.used()

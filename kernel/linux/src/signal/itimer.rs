@@ -154,6 +154,15 @@ impl RealTimer {
     }
 }
 
+/// A process that is gone needs no expiry, which may be far away.
+impl Drop for RealTimer {
+    fn drop(&mut self) {
+        if let Some((id, _)) = self.0.lock().armed.take() {
+            sched::cancel_timer(id);
+        }
+    }
+}
+
 impl TimerTarget for Expiry {
     fn expired(self: Arc<Self>, now: Nanos) {
         let Some(process) = self.process.upgrade() else {

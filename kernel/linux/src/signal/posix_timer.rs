@@ -186,6 +186,13 @@ impl PosixTimers {
     }
 }
 
+/// A timer that is gone needs no expiry, which may be far away.
+impl Drop for PosixTimer {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
 impl PosixTimer {
     /// Sets the timer (`timer_settime(2)`); returns what it was. An absolute time is that of the timer's clock.
     pub fn set(self: &Arc<Self>, new: Setting, is_absolute: bool) -> Setting {
