@@ -10,6 +10,8 @@
 #define DEATH_LOOKS (60000 / LOOK_MS)
 /* A worker that makes no progress for so many looks is killed. */
 #define STALL_LOOKS (1500 / LOOK_MS)
+/* Sizes of kernel objects: powers of two. */
+#define SIZES 16
 
 struct options {
     u64 calls, seed, threads, processes, quota, only, slack_kib, verbose;
@@ -428,6 +430,33 @@ static int exhaust(void) {
     return 0;
 }
 
+/* How many of the kernel's objects are in use, by the logarithm of their size (slabinfo(5)). */
+static void objects_in_use(u64 counts[SIZES]) {
+    static char text[4096];
+    long file = CALL3(__NR_open, "/proc/slabinfo", O_RDONLY, 0);
+    long n = CALL3(__NR_read, file, text, sizeof text - 1);
+    CALL1(__NR_close, file);
+    text[n > 0 ? n : 0] = 0;
+    for (const char *line = text; *line;) {
+        static const char name[] = "\nkmalloc-";
+        size_t same = 0;
+        while (same < sizeof name - 1 && line[same] == name[same])
+            same++;
+        if (same == sizeof name - 1) {
+            u64 size = number(line + same);
+            const char *at = line + same;
+            while (*at != ' ')
+                at++;
+            while (*at == ' ')
+                at++;
+            for (int i = 0; i < SIZES; i++)
+                if (size == 1ul << i)
+                    counts[i] = number(at);
+        }
+        line++;
+    }
+}
+
 static int drive(const struct options *o) {
     u64 index = 1;
     prepare(o);
@@ -439,17 +468,23 @@ static int drive(const struct options *o) {
     warm.calls = o->calls / 10;
     u64 total = run(&warm, &index);
     clean();
+    u64 objects_before[SIZES] = {0}, objects[SIZES] = {0};
+    objects_in_use(objects_before);
     u64 before = free_kib(), pages_before, files_before, pages, files;
     files_in_use(&pages_before, &files_before);
     total += run(o, &index);
     clean();
     u64 after = free_kib();
     files_in_use(&pages, &files);
+    objects_in_use(objects);
     long lost = (long)before - (long)after;
     if (o->verbose)
         report_coverage();
     say("fuzz: %d calls by %d workers; free before %d KiB, after %d KiB: lost %d KiB, %d pages, %d files\n", total, index - 1,
         before, after, lost, (long)(pages - pages_before), (long)(files - files_before));
+    for (int i = 0; i < SIZES; i++)
+        if (objects[i] != objects_before[i])
+            say("fuzz: %d objects of %d bytes more\n", (long)(objects[i] - objects_before[i]), 1l << i);
     if (SHARED->contained && lost > (long)o->slack_kib) {
         say("fuzz FAILED: memory is lost\n");
         return 1;

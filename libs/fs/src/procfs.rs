@@ -74,6 +74,7 @@ names! {
         FileSystems = "filesystems",
         LoadAvg = "loadavg",
         MemInfo = "meminfo",
+        SlabInfo = "slabinfo",
         Stat = "stat",
         Uptime = "uptime",
         Version = "version",
@@ -277,7 +278,8 @@ impl ProcNode {
         match self {
             Self::Root | Self::SysctlDir(_) | Self::Task(_) | Self::Threads(_) => DIR,
             Self::FdDir(_) => mode::S_IFDIR | 0o500,
-            Self::TaskFile(_, TaskFile::Environ | TaskFile::Auxv) => OWNER_ONLY,
+            Self::System(SystemFile::SlabInfo)
+            | Self::TaskFile(_, TaskFile::Environ | TaskFile::Auxv) => OWNER_ONLY,
             Self::System(_) | Self::Sysctl(_) | Self::TaskFile(..) => FILE,
             Self::SelfLink | Self::ThreadSelfLink | Self::MountsLink | Self::TaskLink(..) => LINK,
             Self::Fd(owner, fd) => {

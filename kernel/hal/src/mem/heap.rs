@@ -19,6 +19,19 @@ const MAX_SHIFT: usize = 11;
 struct FreeList {
     first: Option<NonNull<FreePiece>>,
     count: usize,
+    /// Frames that pieces of this size were cut from.
+    frames: usize,
+}
+
+/// What the heap's pieces of one size are used for.
+#[derive(Clone, Copy, Debug)]
+pub struct SizeClass {
+    /// Size of a piece in bytes.
+    pub bytes: usize,
+    /// Pieces in use.
+    pub in_use: usize,
+    /// Pieces in all.
+    pub total: usize,
 }
 
 /// A free piece holds its neighbours' addresses.
@@ -35,6 +48,7 @@ impl FreeList {
         Self {
             first: None,
             count: 0,
+            frames: 0,
         }
     }
 
@@ -117,6 +131,7 @@ impl Heap {
                 return ptr::null_mut();
             };
             frame::set_pieces(block, 0);
+            free.frames += 1;
             for piece in pieces(block, list).rev() {
                 // SAFETY: the piece lies in a fresh frame that is the list's alone; frames are aligned more strictly.
                 unsafe { free.push(piece) };
@@ -150,10 +165,28 @@ impl Heap {
             // SAFETY: none of the frame's pieces is in use, so all are on the list.
             unsafe { free.remove(piece) };
         }
+        free.frames -= 1;
         drop(free);
         // SAFETY: nothing refers to the frame any more.
         unsafe { frame::free_block(block, 0) };
     }
+}
+
+/// Returns what the heap's pieces are used for, by size.
+pub fn usage() -> impl Iterator<Item = SizeClass> {
+    (0..HEAP.lists.len()).map(|list| {
+        let bytes = 1 << (list + MIN_SHIFT);
+        let (frames, free) = {
+            let list = HEAP.lists[list].lock();
+            (list.frames, list.count)
+        };
+        let total = frames * (4096 / bytes);
+        SizeClass {
+            bytes,
+            in_use: total - free,
+            total,
+        }
+    })
 }
 
 /// Returns the pieces that a frame is cut into.
@@ -224,6 +257,5 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-#[cfg(feature = "entry")]
-#[global_allocator]
+#[cfg_attr(feature = "entry", global_allocator)]
 static HEAP: Heap = Heap::new();

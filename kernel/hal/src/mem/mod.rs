@@ -3,10 +3,6 @@
 pub(crate) mod buddy;
 mod dma;
 pub(crate) mod frame;
-#[cfg_attr(
-    not(feature = "entry"),
-    expect(dead_code, reason = "only the kernel image has this heap")
-)]
 mod heap;
 pub(crate) mod kernel_map;
 mod paging;
@@ -16,6 +12,7 @@ mod tlb;
 
 pub use dma::DmaRegion;
 pub use frame::{Frame, OutOfMemory, Stats, is_used_up, stats};
+pub use heap::{SizeClass, usage as heap_usage};
 pub(crate) use kernel_map::KernelStack;
 pub use paging::{Mapping, PageTable, Perms};
 pub use region::{IoPort, Mmio};

@@ -58,6 +58,11 @@ fn system(file: SystemFile) -> String {
             text::loadavg([0; 3], running_threads(), threads, newest)
         }
         SystemFile::MemInfo => text::meminfo(&memory_facts()),
+        SystemFile::SlabInfo => text::slabinfo(mem::heap_usage().map(|class| text::SlabFacts {
+            bytes: class.bytes,
+            in_use: class.in_use,
+            total: class.total,
+        })),
         SystemFile::Stat => system_stat(),
         SystemFile::Uptime => text::uptime(time::now(), idle_time()),
         SystemFile::Version => text::version(),
