@@ -22,6 +22,8 @@ pub(crate) struct Kind {
     /// What is asked for; apt adds what these need. Locales are in libc-bin,
     /// descriptions of terminals in ncurses-base.
     packages: &'static [&'static str],
+    /// What is taken without what it needs: that would be a desktop.
+    alone: &'static [&'static str],
 }
 
 /// What everything is built with: OTP 27, and the applications, headers and programs that tests use.
@@ -42,24 +44,49 @@ const REFERENCE: Kind = Kind {
         "openssl-provider-legacy",
         "tzdata",
     ],
+    alone: &[],
 };
 /// OTP 25.
 pub(crate) const BOOKWORM: Kind = Kind {
     name: "bookworm",
     suite: "bookworm",
     packages: &["erlang-base", "libc-bin", "ncurses-base"],
+    alone: &[],
 };
 /// OTP 29 and Elixir 1.20.
 pub(crate) const SID: Kind = Kind {
     name: "sid",
     suite: "sid",
     packages: &["elixir", "libc-bin", "ncurses-base"],
+    alone: &[],
 };
 /// OTP 27 and Elixir 1.18.
 pub(crate) const TRIXIE_ELIXIR: Kind = Kind {
     name: "trixie-elixir",
     suite: "trixie",
     packages: &["elixir", "libc-bin", "ncurses-base"],
+    alone: &[],
+};
+/// OTP 27 and rebar3.
+pub(crate) const TRIXIE_REBAR3: Kind = Kind {
+    name: "trixie-rebar3",
+    suite: "trixie",
+    packages: &[
+        "erlang-base",
+        "erlang-crypto",
+        "erlang-inets",
+        "erlang-parsetools",
+        "erlang-tools",
+        "libc-bin",
+    ],
+    alone: &[
+        "erlang-common-test",
+        "erlang-edoc",
+        "erlang-eunit",
+        "erlang-reltool",
+        "erlang-syntax-tools",
+        "rebar3",
+    ],
 };
 
 /// An unpacked sysroot.
@@ -82,7 +109,7 @@ pub(crate) fn ensure() -> Result<Sysroot> {
 /// # Errors
 /// When there is no such, or as [`ensure_kind`].
 pub(crate) fn ensure_named(name: &str) -> Result<Sysroot> {
-    let kinds = [REFERENCE, BOOKWORM, SID, TRIXIE_ELIXIR];
+    let kinds = [REFERENCE, BOOKWORM, SID, TRIXIE_ELIXIR, TRIXIE_REBAR3];
     match kinds.into_iter().find(|kind| kind.name == name) {
         Some(kind) => ensure_kind(kind),
         None => bail!(
@@ -105,7 +132,7 @@ pub(crate) fn ensure_kind(kind: Kind) -> Result<Sysroot> {
     };
     // The stamp is written last and says what was asked for.
     let stamp = base.join(format!("{name}.stamp"));
-    let wanted = kind.packages.join(" ");
+    let wanted = [kind.packages, kind.alone].concat().join(" ");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(sysroot);
     }
@@ -116,7 +143,11 @@ pub(crate) fn ensure_kind(kind: Kind) -> Result<Sysroot> {
             fs::remove_dir_all(dir).with_context(|| format!("{}", dir.display()))?;
         }
     }
-    let debs = debian::Apt::new(suite, &sysroot.state)?.download(kind.packages)?;
+    let apt = debian::Apt::new(suite, &sysroot.state)?;
+    let mut debs = apt.download(kind.packages)?;
+    if !kind.alone.is_empty() {
+        debs.extend(apt.download_alone(kind.alone, &sysroot.state.join("alone"))?);
+    }
     debian::unpack(&debs, &sysroot.dir)?;
     sysroot.write_host_wrappers()?;
     fs::write(&stamp, wanted)?;

@@ -56,64 +56,111 @@ const SEPARATOR: &str = "--";
 /// Nesting of arguments files that is followed.
 const MAX_DEPTH: usize = 16;
 
-/// Translates arguments of `erl`; `-extra` may be in arguments files, not in `args` themselves.
+/// Arguments from the environment (`ERL_AFLAGS`, `ERL_FLAGS`, `ERL_ZFLAGS`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Flags {
+    /// Those in front of the others.
+    pub before: String,
+    /// Those behind.
+    pub after: String,
+    /// Those behind everything.
+    pub last: String,
+}
+
+/// Translates arguments of `erl`.
 ///
 /// # Errors
 /// [`ArgsError`] for the first argument that can't be followed.
 pub fn translate(args: &[String], read: ReadFile<'_>) -> Result<ErlArgs, ArgsError> {
-    let mut plain = Vec::new();
-    let mut extra = Vec::new();
-    expand(args.to_vec(), read, 0, &mut plain, &mut extra)?;
-    plain.push(SEPARATOR.into());
-    let mut out = sort(plain.into())?;
-    if !extra.is_empty() {
+    translate_with(args, &Flags::default(), read)
+}
+
+/// Translates arguments of `erl`, and those that its environment adds.
+///
+/// # Errors
+/// [`ArgsError`] for the first argument that can't be followed.
+pub fn translate_with(
+    args: &[String],
+    flags: &Flags,
+    read: ReadFile<'_>,
+) -> Result<ErlArgs, ArgsError> {
+    let mut words = Words {
+        read,
+        plain: Vec::new(),
+        extra: Vec::new(),
+    };
+    words.expand(ended(split(&flags.before, false)), 0)?;
+    words.expand(args.to_vec(), 0)?;
+    words.plain.push(SEPARATOR.into());
+    words.expand(ended(split(&flags.after, false)), 0)?;
+    words.expand(ended(split(&flags.last, false)), 0)?;
+    let mut out = sort(words.plain.into())?;
+    if !words.extra.is_empty() {
         out.program.push("-extra".into());
-        out.program.extend(extra);
+        out.program.extend(words.extra);
     }
     Ok(out)
 }
 
-/// Replaces `-args_file FILE` by the words of the file, and collects apart what follows `-extra`.
-fn expand(
-    args: Vec<String>,
-    read: ReadFile<'_>,
-    depth: usize,
-    plain: &mut Vec<String>,
-    extra: &mut Vec<String>,
-) -> Result<(), ArgsError> {
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "-args_file" => {
-                let path = PathBuf::from(args.next().ok_or(ArgsError::NoValue(arg))?);
-                if depth == MAX_DEPTH {
-                    return Err(ArgsError::Circle(path));
-                }
-                let text = read(&path).map_err(|error| ArgsError::File { path, error })?;
-                let mut words = words(&text);
-                if !words.is_empty() && !words.iter().any(|w| w == "-extra") {
-                    words.push(SEPARATOR.into());
-                }
-                expand(words, read, depth + 1, plain, extra)?;
-            }
-            "-extra" => extra.extend(args.by_ref()),
-            _ => plain.push(arg),
-        }
+/// Ends the words of a file or variable; those with `-extra` end by it.
+fn ended(mut words: Vec<String>) -> Vec<String> {
+    if !words.is_empty() && !words.iter().any(|word| word == "-extra") {
+        words.push(SEPARATOR.into());
     }
-    Ok(())
+    words
+}
+
+/// All words, those behind `-extra` apart.
+struct Words<'a> {
+    read: ReadFile<'a>,
+    plain: Vec<String>,
+    extra: Vec<String>,
+}
+
+impl Words<'_> {
+    /// Adds the words of one origin, `-args_file FILE` replaced by the words of the file.
+    fn expand(&mut self, args: Vec<String>, depth: usize) -> Result<(), ArgsError> {
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "-args_file" => {
+                    let path = PathBuf::from(args.next().ok_or(ArgsError::NoValue(arg))?);
+                    if depth == MAX_DEPTH {
+                        return Err(ArgsError::Circle(path));
+                    }
+                    let text = (self.read)(&path);
+                    let text = text.map_err(|error| ArgsError::File { path, error })?;
+                    self.expand(ended(words(&text)), depth + 1)?;
+                }
+                "-extra" => {
+                    self.extra.extend(args.by_ref());
+                    if depth == 0 {
+                        self.plain.push(SEPARATOR.into());
+                    }
+                }
+                _ => self.plain.push(arg),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Splits an arguments file into words: blanks separate, quotes and backslashes join, `#` begins a comment, even
 /// directly behind a word.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
+    split(text, true)
+}
+
+/// Splits text as [`words`] does; in a variable, `#` is a letter like others.
+fn split(text: &str, has_comments: bool) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             '\n' | '\r' | '\t' | '\x0b' | '\x0c' | ' ' => words.extend(word.take()),
-            '#' => {
+            '#' if has_comments => {
                 words.extend(word.take());
                 let _ = chars.by_ref().find(|&c| c == '\n');
             }

@@ -1,25 +1,38 @@
-//! From the folder of an OTP release to an image that Tyn boots.
+//! From what people have (an OTP release, a container image, compiled modules) to an image that Tyn boots.
 //!
-//! [`build`] reads a [`Release`], adds what is to come with it ([`include`]), finds the shared libraries that the ELF files
-//! need ([`libraries`]), translates `vm.args` ([`erl_args`]), and writes everything as one page-aligned archive ([`cpio`], format: `tyn_bootfmt`).
-//! [`check`] tells whether a file is such an image, [`handover`] makes the second archive that goes with it when it is started. All that Tyn knows about Erlang is here; the kernel knows nothing.
+//! [`Input`] tells what something is and makes an [`App`] of it. [`build`] adds what is to come with it ([`include`]), finds
+//! the shared libraries that the ELF files need ([`libraries`]), derives from its own start scripts how it is started
+//! (`start`, [`shell`], [`erl_args`]), and writes everything as one page-aligned archive ([`cpio`], format: `tyn_bootfmt`).
+//! [`check`] tells whether a file is such an image, [`handover`] makes the second archive that goes with it when it is
+//! started. All that Tyn knows about Erlang is here; the kernel knows nothing.
 #![forbid(unsafe_code)]
 
+pub mod beam;
+mod build;
 pub mod cpio;
 pub mod elf;
 pub mod erl_args;
 pub mod handover;
 pub mod image;
 pub mod include;
+pub mod input;
 pub mod inspect;
 pub mod libraries;
+pub mod otp;
+pub mod recipe;
 pub mod release;
+pub mod shell;
 mod start;
 pub mod sysroot;
 mod system;
+mod term;
 pub mod tree;
 
+pub use build::{BuildError, Built, Progress, Request, build};
 pub use handover::{GuestFile, HandoverError, RunConfig};
-pub use image::{BuildError, Built, Checked, ImageError, Progress, Request, build, check};
+pub use image::{Checked, ImageError, check};
 pub use include::{Include, IncludeError};
+pub use input::{App, Choices, Input, OpenError};
+pub use recipe::Recipe;
 pub use release::{Release, ReleaseError};
+pub use start::StartError;

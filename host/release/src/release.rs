@@ -3,18 +3,22 @@
 //! What of it goes into an image: the run-time system's programs that a node needs, the applications without sources and
 //! documentation, and the release's own files. Start scripts do not: nothing in the guest could run them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::elf::{self, ElfError};
+use crate::otp::{self, Otp};
+use crate::recipe::Kind;
+use crate::term::Term;
 use crate::tree::{Node, Source};
 
 /// The programs of the run-time system that a node needs; the first is started.
 pub const ERTS_PROGRAMS: [&str; 3] = ["beam.smp", "erl_child_setup", "inet_gethost"];
 /// The program that restarts a node when it hangs; started only when `vm.args` says `-heart`.
-const HEART: &str = "heart";
+pub const HEART: &str = "heart";
 /// Folders of an application that are not needed to run it.
 const BUILD_ONLY: [&str; 6] = ["src", "include", "c_src", "doc", "docs", "examples"];
 
@@ -46,17 +50,9 @@ pub enum ReleaseError {
     /// `start_erl.data` is not what it should be.
     #[error("{} should hold two words, the versions of ERTS and of the release; build the release again", .0.display())]
     StartData(PathBuf),
-    /// No run-time system.
-    #[error(
-        "{} is a release without ERTS (no erts-{erts} folder); build it with its run-time system \
-         (mix: include_erts: true, rebar3: {{include_erts, true}})", dir.display()
-    )]
-    NoErts {
-        /// The release.
-        dir: PathBuf,
-        /// The version it should have.
-        erts: String,
-    },
+    /// Another version of Erlang/OTP than it was built with.
+    #[error(transparent)]
+    OtpVersion(#[from] Box<OtpVersion>),
     /// A file that every release has is missing.
     #[error("{} is missing from the release; build the release again", .0.display())]
     Missing(PathBuf),
@@ -82,6 +78,27 @@ pub enum ReleaseError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// A release and an Erlang/OTP that don't fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} was built with {app} {wanted}, but the Erlang/OTP {otp} in {} has {found}; \
+     name the one it was built with by --otp", dir.display(), at.display()
+)]
+pub struct OtpVersion {
+    /// The release.
+    dir: PathBuf,
+    /// What has another version.
+    app: String,
+    /// Its version in the release.
+    wanted: String,
+    /// Number of the OTP release.
+    otp: String,
+    /// Where that is.
+    at: PathBuf,
+    /// Its version there.
+    found: String,
 }
 
 impl Release {
@@ -120,24 +137,116 @@ impl Release {
     }
 
     fn check(&self) -> Result<(), ReleaseError> {
-        if !self.dir.join(self.erts_dir()).is_dir() {
-            return Err(ReleaseError::NoErts {
-                dir: self.dir.clone(),
-                erts: self.erts.clone(),
-            });
-        }
         let boot = self.version_dir().join("start.boot");
-        let programs = ERTS_PROGRAMS.map(|p| self.erts_bin().join(p));
-        for path in programs.iter().chain([&boot]) {
-            let path = self.dir.join(path);
+        let own_boot = self.version_dir().join(format!("{}.boot", self.name));
+        if !self.dir.join(&boot).is_file() && !self.dir.join(own_boot).is_file() {
+            return Err(ReleaseError::Missing(self.dir.join(boot)));
+        }
+        if !self.has_erts() {
+            return Ok(());
+        }
+        for program in ERTS_PROGRAMS {
+            let path = self.dir.join(self.erts_bin()).join(program);
             if !path.is_file() {
                 return Err(ReleaseError::Missing(path));
             }
         }
-        let path = self.dir.join(&programs[0]);
+        if let Some((name, version)) = self.missing().first() {
+            let path = self.dir.join(format!("lib/{name}-{version}"));
+            return Err(ReleaseError::Missing(path));
+        }
+        let path = self.dir.join(self.erts_bin()).join(ERTS_PROGRAMS[0]);
         let bytes = fs::read(&path).map_err(|error| io_error(&path, error))?;
         elf::needs(&bytes).map_err(|error| ReleaseError::Elf { path, error })?;
         Ok(())
+    }
+
+    /// Returns whether it brings its run-time system.
+    #[must_use]
+    pub fn has_erts(&self) -> bool {
+        self.dir.join(self.erts_dir()).is_dir()
+    }
+
+    /// Returns what made it, and so how it is started.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let script = self.dir.join("bin").join(&self.name);
+        let script = fs::read_to_string(script).unwrap_or_default();
+        if self.has_elixir() {
+            Kind::Mix
+        } else if script.contains("RELX_") {
+            Kind::Relx
+        } else {
+            Kind::Systools
+        }
+    }
+
+    /// Returns the applications that its `.rel` file lists, with their versions; none when there is no such file.
+    fn applications(&self) -> Vec<(String, String)> {
+        let file = format!("{}.rel", self.name);
+        let file = self.dir.join(self.version_dir()).join(file);
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let Some(rel) = Term::parse(&text) else {
+            return Vec::new();
+        };
+        let listed = rel.parts().get(3).map(Term::parts).unwrap_or_default();
+        let listed = listed.iter().filter_map(|app| match app.parts() {
+            [name, version, ..] => Some((name.text()?.to_owned(), version.text()?.to_owned())),
+            _ => None,
+        });
+        listed.collect()
+    }
+
+    /// Returns the applications that it lists and doesn't hold.
+    fn missing(&self) -> Vec<(String, String)> {
+        let mut listed = self.applications();
+        listed.retain(|(name, version)| !self.dir.join(format!("lib/{name}-{version}")).is_dir());
+        listed
+    }
+
+    /// Returns the applications that it takes from the Erlang/OTP which it is to run on.
+    ///
+    /// # Errors
+    /// When that has others than the release was built with.
+    pub fn needed_of(&self, otp: &Otp) -> Result<BTreeSet<String>, ReleaseError> {
+        let differs = |app: &str, wanted: &str, found: &str| {
+            ReleaseError::OtpVersion(Box::new(OtpVersion {
+                dir: self.dir.clone(),
+                app: app.into(),
+                wanted: wanted.into(),
+                otp: otp.release(),
+                at: otp.root.clone(),
+                found: found.into(),
+            }))
+        };
+        let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
+        if major(&self.erts) != major(&otp.erts) {
+            return Err(differs("ERTS", &self.erts, &otp.erts));
+        }
+        let mut needed = BTreeSet::new();
+        for (name, version) in self.missing() {
+            match otp.version(&name) {
+                Some(found) if found == version => needed.insert(name),
+                found => return Err(differs(&name, &version, found.unwrap_or("none"))),
+            };
+        }
+        if self.applications().is_empty() {
+            let apps = fs::read_dir(self.dir.join("lib")).into_iter().flatten();
+            let apps = apps.flatten().flat_map(|app| {
+                let folder = app.file_name().to_string_lossy().into_owned();
+                let name = folder.split('-').next().unwrap_or_default().to_owned();
+                otp::applications(&app.path().join(format!("ebin/{name}.app")))
+            });
+            let apps: Vec<String> = apps.collect();
+            needed = otp.needed(&apps, &BTreeSet::new());
+        }
+        Ok(needed)
+    }
+
+    /// Returns where its `heart` is, if it has one.
+    #[must_use]
+    pub fn heart(&self) -> PathBuf {
+        self.dir.join(self.erts_bin()).join(HEART)
     }
 
     fn erts_dir(&self) -> PathBuf {
@@ -166,28 +275,12 @@ impl Release {
         })
     }
 
-    /// Returns the cookie that it was built with (`releases/COOKIE` of `mix release`).
-    #[must_use]
-    pub fn cookie(&self) -> Option<String> {
-        let cookie = fs::read_to_string(self.dir.join("releases/COOKIE")).ok()?;
-        Some(cookie.trim().to_owned()).filter(|cookie| !cookie.is_empty())
-    }
-
-    /// Returns what goes into an image, with paths relative to the release; folders before what is in them. `heart` is a
-    /// part of it only when it will be started (`with_heart`).
+    /// Returns what goes into an image, with paths relative to the release; folders before what is in them.
     ///
     /// # Errors
     /// [`ReleaseError`] when something can't be read or can't be in an image.
-    pub fn files(&self, with_heart: bool) -> Result<Vec<(PathBuf, Node)>, ReleaseError> {
+    pub fn files(&self) -> Result<Vec<(PathBuf, Node)>, ReleaseError> {
         let mut files = Vec::new();
-        if with_heart {
-            let heart = self.erts_bin().join(HEART);
-            let path = self.dir.join(&heart);
-            if !path.is_file() {
-                return Err(ReleaseError::Missing(path));
-            }
-            files.push((heart, self.node(&path)?));
-        }
         let entries = walkdir::WalkDir::new(&self.dir)
             .min_depth(1)
             .sort_by_file_name()

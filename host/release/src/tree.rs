@@ -67,6 +67,17 @@ impl Tree {
         }
     }
 
+    /// Adds an entry, or puts it in the place of the file that is there.
+    ///
+    /// # Errors
+    /// [`Conflict`] when the path is a folder.
+    pub fn replace(&mut self, path: &Path, node: Node) -> Result<(), Conflict> {
+        if !matches!(self.nodes.get(path), Some(Node::Dir(_))) {
+            self.nodes.remove(path);
+        }
+        self.insert(path, node)
+    }
+
     /// Returns the entry at a path.
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<&Node> {

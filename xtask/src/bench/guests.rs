@@ -38,9 +38,15 @@ pub(super) fn example_image() -> Result<PathBuf> {
     let release = example::ensure(&sysroot)?;
     let image = paths::target().join("bench").join("example.img");
     fs::create_dir_all(paths::target().join("bench"))?;
-    let request = tyn_release::Request {
-        release: &release,
+    let choices = tyn_release::Choices {
+        release: None,
+        start: None,
         sysroot: sysroot.dir(),
+        otp: None,
+    };
+    let app = tyn_release::Input::detect(&release)?.open(&choices)?;
+    let request = tyn_release::Request {
+        app: &app,
         includes: &[],
         out: &image,
         mtime: 0,

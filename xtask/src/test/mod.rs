@@ -5,6 +5,7 @@ mod binaries;
 mod cli;
 mod fuzz;
 mod host;
+mod inputs;
 mod otp;
 pub(crate) mod scenarios;
 mod selftest;
@@ -54,6 +55,7 @@ const SUITES: &[Suite] = &[
     ("selftest", selftest::run),
     ("abi", abi::run),
     ("cli", cli::run),
+    ("inputs", inputs::run),
     ("tty", tty::run),
     ("fuzz", fuzz::run),
     ("vm", vm::run),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::erl_args::{self, ALLOCATOR_SETTINGS, ALLOCATORS};
+use crate::erl_args::{self, ALLOCATOR_SETTINGS, ALLOCATORS, Flags};
 
 /// The OTP sysroot that `cargo xtask sysroot` makes.
 fn sysroot() -> PathBuf {
@@ -14,6 +14,10 @@ fn sysroot() -> PathBuf {
 
 /// Asks `erlexec` for the arguments of `beam.smp`; the paths it puts in are fixed.
 fn real(dir: &Path, args: &[String]) -> Vec<String> {
+    real_with(dir, args, &Flags::default())
+}
+
+fn real_with(dir: &Path, args: &[String], flags: &Flags) -> Vec<String> {
     let libraries = sysroot().join("usr/lib/x86_64-linux-gnu");
     let otp = sysroot().join("usr/lib/erlang");
     let erts = fs::read_dir(&otp)
@@ -39,6 +43,9 @@ fn real(dir: &Path, args: &[String]) -> Vec<String> {
             ("HOME", "H"),
             ("EMU", "beam"),
             ("PROGNAME", "erl"),
+            ("ERL_AFLAGS", &flags.before),
+            ("ERL_FLAGS", &flags.after),
+            ("ERL_ZFLAGS", &flags.last),
         ])
         .current_dir(dir)
         .output()
@@ -49,8 +56,12 @@ fn real(dir: &Path, args: &[String]) -> Vec<String> {
 }
 
 fn ours(dir: &Path, args: &[String]) -> Vec<String> {
+    ours_with(dir, args, &Flags::default())
+}
+
+fn ours_with(dir: &Path, args: &[String], flags: &Flags) -> Vec<String> {
     let read = |path: &Path| -> io::Result<String> { fs::read_to_string(dir.join(path)) };
-    let out = erl_args::translate(args, &read).unwrap();
+    let out = erl_args::translate_with(args, flags, &read).unwrap();
     let fixed = "-- -root R -bindir B -progname erl -- -home H --";
     let mut all = out.emulator;
     all.extend(fixed.split(' ').map(str::to_owned));
@@ -81,6 +92,8 @@ fn arguments_are_translated_as_erlexec_does() {
         "-boot x -noshell +S 1 -s m f",
         "-boot x -args_file vm.args",
         "-args_file empty.args -args_file vm.args -a b +c",
+        "-noshell -s elixir start_cli -config x -args_file vm.args -extra --no-halt",
+        "-a -args_file empty.args -extra +x -extra y",
         "-smp auto -start_epmd false -emu_type x -proto_dist x -no_epmd -mode embedded",
     ] {
         let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -117,4 +130,23 @@ fn every_emulator_flag_takes_the_word_that_erlexec_gives_it() {
         })
         .collect();
     assert!(differing.is_empty(), "{differing:?}");
+}
+
+#[test]
+#[ignore = "needs the OTP sysroot: run `cargo xtask test` or `cargo xtask sysroot` first"]
+fn flags_of_the_environment_are_put_where_erlexec_puts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = Flags {
+        before: "-proto_dist inet6_tcp +P 5000 'a b'#c".into(),
+        after: "-kernel x y -extra e1".into(),
+        last: "+S 1 -z # no comment".into(),
+    };
+    for line in ["-boot x -a", "-boot x -extra e0 -b"] {
+        let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        assert_eq!(
+            ours_with(dir.path(), &args, &flags),
+            real_with(dir.path(), &args, &flags),
+            "{line}"
+        );
+    }
 }

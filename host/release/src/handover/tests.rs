@@ -94,7 +94,7 @@ fn arguments_are_sorted_into_those_of_the_image() {
     );
     assert_eq!(
         added(&RELEASE[..10], &["-s", "x", "-extra", "y"]).unwrap(),
-        "/beam -Bd -- -root /app -- -home /root -- -noshell -s x -- -extra y | [] false"
+        "/beam -Bd -- -root /app -- -home /root -- -noshell -s x -- -- -extra y | [] false"
     );
     assert_eq!(
         added(&["/init", "a"], &["-b", "--", "c"]).unwrap(),

@@ -4,16 +4,26 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use tyn_release::{Include, Progress, Request};
+use tyn_release::{App, Built, Choices, Include, Input, Progress, Request};
 
 /// Arguments of `tyn build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the release, e.g. _build/prod/rel/NAME
-    release: PathBuf,
-    /// Root of the Linux system that has the shared libraries which the release lacks
+    /// What to make it of: a release (its folder, its tarball, a project with one in _build), the shipment of a Gleam
+    /// project, a folder of .beam files (with --start), or a container image (docker save, OCI layout)
+    input: PathBuf,
+    /// The release to take where there are several
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
+    /// The module to start (its start/0) of a folder of .beam files
+    #[arg(short, long, value_name = "MODULE")]
+    start: Option<String>,
+    /// Root of the Linux system that has the shared libraries which the input lacks; container images have their own
     #[arg(long, value_name = "DIR", default_value = "/")]
     sysroot: PathBuf,
+    /// Erlang/OTP for an input without one: a Linux system's root, or a folder with erts-VERSION in it
+    #[arg(long, value_name = "DIR")]
+    otp: Option<PathBuf>,
     /// Add a file or folder with the libraries it needs, e.g. /bin/sh: from the same place in the sysroot, or FILE=PATH
     /// for a file of this machine; may be repeated
     #[arg(long, value_name = "[FILE=]PATH")]
@@ -34,9 +44,10 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
+    bar.set_message("reading");
+    let app = open(args)?;
     let request = Request {
-        release: &args.release,
-        sysroot: &args.sysroot,
+        app: &app,
         includes: &args.include,
         out: &args.output,
         mtime: source_date()?,
@@ -51,21 +62,39 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         }
     });
     bar.finish_and_clear();
-    let built = built?;
+    report(args, &app, &built?);
+    Ok(())
+}
+
+fn open(args: &Args) -> Result<App> {
+    let choices = Choices {
+        release: args.release.as_deref(),
+        start: args.start.as_deref(),
+        sysroot: &args.sysroot,
+        otp: args.otp.as_deref(),
+    };
+    Ok(Input::detect(&args.input)?.open(&choices)?)
+}
+
+fn report(args: &Args, app: &App, built: &Built) {
     for warning in &built.warnings {
         eprintln!("tyn: warning: {warning}");
     }
     eprintln!(
-        "{}: {} {}, ERTS {}, {} libraries, {} files, {:.1} MB",
+        "{}: {}, ERTS {}, {} libraries, {} files, {:.1} MB",
         args.output.display(),
-        built.release.name,
-        built.release.version,
-        built.release.erts,
+        [built.recipe.name.as_str(), &built.recipe.version]
+            .join(" ")
+            .trim_end(),
+        built.recipe.erts,
         built.libraries.len(),
         built.entries,
         built.bytes as f64 / 1e6
     );
-    Ok(())
+    for port in &app.ports {
+        let port = port.split('/').next().unwrap_or(port);
+        eprintln!("it serves port {port}: tyn run -p {port}:{port}");
+    }
 }
 
 /// Returns the time of all files in the image: `SOURCE_DATE_EPOCH` where it is set, so that others can make the same

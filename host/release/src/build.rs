@@ -1,0 +1,233 @@
+//! Makes an image of an [`App`].
+
+use std::fs;
+use std::io::{self, BufWriter};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use tyn_bootfmt::{INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH};
+
+use crate::include::{self, Include, IncludeError};
+use crate::input::App;
+use crate::libraries::{self, LibraryError};
+use crate::recipe::{Files, Kind, RECIPE_PATH, Recipe};
+use crate::release::{HEART, ReleaseError};
+use crate::start::{self, Mode, Start, StartError};
+use crate::system;
+use crate::tree::{Conflict, Node, Source, Tree};
+
+/// What to build an image of.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What it holds.
+    pub app: &'a App,
+    /// What comes with it.
+    pub includes: &'a [Include],
+    /// The image; it appears whole or not at all.
+    pub out: &'a Path,
+    /// The time of all its entries, in seconds since 1970.
+    pub mtime: u32,
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What is started, and how.
+    pub recipe: Recipe,
+    /// Shared libraries that were added, as paths in the image.
+    pub libraries: Vec<PathBuf>,
+    /// Entries of the image.
+    pub entries: usize,
+    /// Length of the image in bytes.
+    pub bytes: u64,
+    /// What the user should know, each one sentence.
+    pub warnings: Vec<String>,
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// Its files are being read.
+    Reading,
+    /// Shared libraries are being found.
+    Libraries,
+    /// This entry is being written, so many of them.
+    Writing {
+        /// Path in the image.
+        path: &'a Path,
+        /// Entries altogether.
+        of: usize,
+    },
+}
+
+/// Why an image can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The release.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// Its libraries.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// What comes with it.
+    #[error(transparent)]
+    Include(#[from] IncludeError),
+    /// How it is started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Two things at one path.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The sysroot isn't there.
+    #[error("the sysroot {} is not a folder; name the root of a Linux system, or leave --sysroot out to use this machine's libraries", .0.display())]
+    Sysroot(PathBuf),
+    /// A file can't be read or the image can't be written.
+    #[error("{} can't be read or written: {error}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Files for Tree {
+    fn read(&self, path: &Path) -> Option<Vec<u8>> {
+        match self.get(path)? {
+            Node::File(_, Source::Bytes(bytes)) => Some(bytes.clone()),
+            Node::File(_, Source::Path(file, _)) => fs::read(file).ok(),
+            Node::Symlink(_) | Node::Dir(_) => None,
+        }
+    }
+
+    fn names(&self, dir: &Path) -> Vec<String> {
+        let inside = self.iter().filter(|(path, _)| path.parent() == Some(dir));
+        inside
+            .filter_map(|(path, _)| path.file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+/// Builds an image, with the libraries that its files and what is included need.
+///
+/// # Errors
+/// [`BuildError`]: what is wrong, and the remedy.
+pub fn build(
+    request: &Request<'_>,
+    on_progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Built, BuildError> {
+    let App {
+        recipe,
+        system: sysroot,
+        ..
+    } = request.app;
+    on_progress(Progress::Reading);
+    if !sysroot.dir().is_dir() {
+        return Err(BuildError::Sysroot(sysroot.dir().to_path_buf()));
+    }
+    let mut tree = Tree::default();
+    for (path, node) in &request.app.files {
+        tree.insert(path, node.clone())?;
+    }
+    let start = start::derive(recipe, &tree, &[], Mode::Daemon)?;
+    let interactive = start::derive(recipe, &tree, &[], Mode::Interactive)?;
+    if start.args.wants_heart {
+        add_heart(&mut tree, request.app)?;
+    }
+    for include in request.includes {
+        include::add(&mut tree, include, sysroot)?;
+    }
+    on_progress(Progress::Libraries);
+    let found = libraries::find(&tree, sysroot)?;
+    for (path, file) in &found {
+        let size = fs::metadata(file).map_err(io_at(file))?.len();
+        tree.insert(path, Node::File(0o755, Source::Path(file.clone(), size)))?;
+    }
+    add_start(&mut tree, recipe, &start, &interactive)?;
+    let files = system::interactive_files(sysroot)?;
+    tree.insert(
+        Path::new(INTERACTIVE_FILES_PATH),
+        Node::File(0o600, Source::Bytes(files)),
+    )?;
+    if recipe.kind == Kind::Mix {
+        // It complains, and misreads file names, where the locale of `LANG` is missing.
+        system::add_locale(&mut tree, sysroot)?;
+    }
+    system::add(&mut tree, &start::hostname(&recipe.name))?;
+    let bytes = write(&tree, request.out, request.mtime, on_progress)?;
+    let mut warnings = request.app.warnings.clone();
+    warnings.extend(start.warnings);
+    Ok(Built {
+        recipe: recipe.clone(),
+        libraries: found.into_keys().collect(),
+        entries: tree.len(),
+        bytes,
+        warnings,
+    })
+}
+
+/// Adds what says how to start, and the files that a start script would write.
+fn add_start(
+    tree: &mut Tree,
+    recipe: &Recipe,
+    start: &Start,
+    interactive: &Start,
+) -> Result<(), BuildError> {
+    for (path, bytes) in &start.written {
+        tree.replace(path, Node::File(0o644, Source::Bytes(bytes.clone())))?;
+    }
+    for (path, start) in [(INIT_PATH, start), (INTERACTIVE_PATH, interactive)] {
+        let bytes = start::description(recipe, start)?;
+        tree.insert(Path::new(path), Node::File(0o600, Source::Bytes(bytes)))?;
+    }
+    let recipe = serde_json::to_vec(recipe).map_err(io::Error::from);
+    let recipe = recipe.map_err(io_at(Path::new(RECIPE_PATH)))?;
+    let recipe = Node::File(0o600, Source::Bytes(recipe));
+    tree.insert(Path::new(RECIPE_PATH), recipe)?;
+    Ok(())
+}
+
+/// Adds the program that restarts a node when it hangs: only some ask for it.
+fn add_heart(tree: &mut Tree, app: &App) -> Result<(), BuildError> {
+    let Ok(meta) = app.heart.metadata() else {
+        return Err(ReleaseError::Missing(app.heart.clone()).into());
+    };
+    let node = Node::File(0o755, Source::Path(app.heart.clone(), meta.len()));
+    tree.insert(&app.recipe.erts_bin().join(HEART), node)?;
+    Ok(())
+}
+
+/// Writes the image beside its place and moves it there when it is whole.
+fn write(
+    tree: &Tree,
+    out: &Path,
+    mtime: u32,
+    on_progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<u64, BuildError> {
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let file = NamedTempFile::new_in(folder).map_err(io_at(folder))?;
+    let of = tree.len();
+    let length = tree
+        .write(BufWriter::new(file.as_file()), mtime, |path| {
+            on_progress(Progress::Writing { path, of });
+        })
+        .map_err(|(path, error)| BuildError::Io { path, error })?;
+    // Temporary files are private; an image is as public as what it was made of.
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))
+        .map_err(io_at(out))?;
+    file.persist(out).map_err(|e| io_at(out)(e.error))?;
+    Ok(length)
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    |error| BuildError::Io {
+        path: path.to_path_buf(),
+        error,
+    }
+}

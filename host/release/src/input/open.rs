@@ -1,0 +1,367 @@
+//! From an [`Input`] to an [`App`].
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::archive::{Rules, Unpacker};
+use super::container;
+use super::oci::Image;
+use super::{App, Choices, Input, OpenError, folders};
+use crate::image::ROOT;
+use crate::otp::{self, Otp};
+use crate::recipe::{Kind, Recipe};
+use crate::release::Release;
+use crate::sysroot::Sysroot;
+use crate::tree::{Node, Source};
+
+impl Input {
+    /// Makes an app of it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what is wrong, and the remedy.
+    pub fn open(&self, choices: &Choices<'_>) -> Result<App, OpenError> {
+        let system = Sysroot::new(choices.sysroot);
+        match self {
+            Self::Release(dir) => {
+                let root = Path::new(ROOT);
+                one_of(std::slice::from_ref(dir), choices.release, Some(dir))?;
+                Opener::new(choices, system).release(dir, root)
+            }
+            Self::Releases(dirs) => {
+                let dir = one_of(dirs, choices.release, None)?;
+                Opener::new(choices, system).release(dir, Path::new(ROOT))
+            }
+            Self::Shipment(dir) => Opener::new(choices, system).shipment(dir, Path::new(ROOT), &[]),
+            Self::Modules(dir) => Opener::new(choices, system).modules(dir),
+            Self::Layout(dir) => {
+                let temp = tempdir()?;
+                let app = container(dir, dir, temp.path(), choices)?;
+                Ok(keep(app, temp))
+            }
+            Self::Archive(file) => archive(file, choices),
+        }
+    }
+}
+
+fn keep(mut app: App, temp: tempfile::TempDir) -> App {
+    app.unpacked = Some(temp);
+    app
+}
+
+fn tempdir() -> Result<tempfile::TempDir, OpenError> {
+    let dir = tempfile::Builder::new().prefix("tyn-").tempdir();
+    dir.map_err(|error| OpenError::Io {
+        path: std::env::temp_dir(),
+        error,
+    })
+}
+
+/// Chooses the release of this name; the only one when nothing was asked for.
+fn one_of<'a>(
+    dirs: &'a [PathBuf],
+    name: Option<&str>,
+    only: Option<&'a Path>,
+) -> Result<&'a Path, OpenError> {
+    let known = |dir: &PathBuf| {
+        let own = Release::open(dir).map(|release| release.name);
+        let folder = dir.file_name().unwrap_or_default().to_string_lossy();
+        own.unwrap_or_else(|_| folder.into_owned())
+    };
+    let Some(name) = name else {
+        return match dirs {
+            [one] => Ok(one),
+            _ => Err(OpenError::Several(dirs.iter().map(known).collect())),
+        };
+    };
+    let is_named = |dir: &&PathBuf| known(dir) == name || dir.ends_with(name);
+    let found = dirs.iter().find(is_named).map(PathBuf::as_path);
+    found
+        .or_else(|| only.filter(|dir| dir.ends_with(name)))
+        .ok_or_else(|| OpenError::NoSuchRelease {
+            name: name.into(),
+            known: dirs.iter().map(known).collect(),
+        })
+}
+
+/// Opens an archive: the tarball of a release, or a container image.
+fn archive(file: &Path, choices: &Choices<'_>) -> Result<App, OpenError> {
+    let temp = tempdir()?;
+    let io_error = |error| OpenError::Io {
+        path: temp.path().to_path_buf(),
+        error,
+    };
+    let mut tree = Unpacker::new(&temp.path().join("spool")).map_err(io_error)?;
+    tree.add(file, Rules::Tarball)?;
+    let is_image =
+        tree.has_file(Path::new("manifest.json")) || tree.has_file(Path::new("index.json"));
+    let marker = Path::new("releases/start_erl.data");
+    let top = match tree.only_folder() {
+        Some(top) if tree.has_file(&top.join(marker)) => Some(top),
+        _ => tree.has_file(marker).then(PathBuf::new),
+    };
+    let dir = temp.path().join("archive");
+    if !is_image && top.is_none() {
+        return Err(OpenError::Unknown(file.to_path_buf()));
+    }
+    tree.lay_out(&dir).map_err(io_error)?;
+    let app = match top {
+        Some(top) => {
+            let system = Sysroot::new(choices.sysroot);
+            Opener::new(choices, system).release(&dir.join(top), Path::new(ROOT))?
+        }
+        None => container(file, &dir, temp.path(), choices)?,
+    };
+    Ok(keep(app, temp))
+}
+
+/// Opens a container image whose parts are in `dir`.
+fn container(
+    path: &Path,
+    dir: &Path,
+    temp: &Path,
+    choices: &Choices<'_>,
+) -> Result<App, OpenError> {
+    let root = temp.join("root");
+    let config = Image::new(path, dir).unpack(&root, &temp.join("layers"))?;
+    let system = Sysroot::new(&root);
+    let found = container::follow(path, &config, &system)?;
+    let outside = root.join(found.root.strip_prefix("/").unwrap_or(&found.root));
+    let opener = Opener::new(choices, system);
+    let mut app = match found.is_shipment {
+        true => opener.shipment(&outside, &found.root, &found.args)?,
+        false => opener.release(&outside, &found.root)?,
+    };
+    app.recipe.env = found.env;
+    app.recipe.cwd = found.cwd;
+    app.warnings.extend(found.warnings);
+    if !matches!(
+        config.user.as_str(),
+        "" | "root" | "0" | "0:0" | "root:root"
+    ) {
+        app.warnings.push(format!(
+            "the image asks for the user {}, but in a guest of its own everything runs as root",
+            config.user
+        ));
+    }
+    app.ports = config.exposed_ports.into_keys().collect();
+    add_certificates(&mut app);
+    Ok(app)
+}
+
+/// Adds the certificates of a container image, which programs find at these places.
+fn add_certificates(app: &mut App) {
+    for place in ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"] {
+        let file = app.system.resolve(Path::new(place));
+        if let Some((file, meta)) =
+            file.and_then(|file| Some((file.clone(), file.metadata().ok()?)))
+            && meta.is_file()
+        {
+            let node = Node::File(0o644, Source::Path(file, meta.len()));
+            app.files.push((place.into(), node));
+        }
+    }
+}
+
+struct Opener<'a> {
+    choices: &'a Choices<'a>,
+    system: Sysroot,
+}
+
+impl<'a> Opener<'a> {
+    fn new(choices: &'a Choices<'a>, system: Sysroot) -> Self {
+        Self { choices, system }
+    }
+
+    /// Opens the release in `dir`, which will be `root` in the image.
+    fn release(self, dir: &Path, root: &Path) -> Result<App, OpenError> {
+        let release = Release::open(dir)?;
+        let mut recipe = Recipe {
+            kind: release.kind(),
+            name: release.name.clone(),
+            version: release.version.clone(),
+            erts: release.erts.clone(),
+            root: root.to_path_buf(),
+            otp: root.to_path_buf(),
+            cwd: root.to_path_buf(),
+            env: Vec::new(),
+            main: String::new(),
+            args: Vec::new(),
+        };
+        let mut heart = release.heart();
+        let files = release.files()?.into_iter();
+        let mut files: Vec<_> = files.map(|(path, node)| (root.join(path), node)).collect();
+        if !release.has_erts() {
+            let otp = self.otp(dir)?;
+            let needed = release.needed_of(&otp)?;
+            files.extend(otp_files(&otp, &needed)?);
+            recipe.erts = otp.erts.clone();
+            recipe.otp = otp.root.clone();
+            heart = otp.heart();
+        }
+        Ok(self.app(recipe, files, heart))
+    }
+
+    fn shipment(self, dir: &Path, root: &Path, args: &[String]) -> Result<App, OpenError> {
+        let entrypoint = dir.join("entrypoint.sh");
+        let text = fs::read_to_string(&entrypoint).map_err(|error| OpenError::Io {
+            path: entrypoint.clone(),
+            error,
+        })?;
+        let setting = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim_matches(['"', '\'', ' ']).to_owned())
+        };
+        let main = setting("PACKAGE=").filter(|name| !name.is_empty());
+        let main = main.ok_or(OpenError::NoPackage(entrypoint))?;
+        let mut files = Vec::new();
+        let mut apps = Vec::new();
+        let mut modules = BTreeSet::new();
+        for folder in folders(dir) {
+            let name = folder.file_name().unwrap_or_default().to_owned();
+            if !folder.join("ebin").is_dir() {
+                continue;
+            }
+            let file = name.to_string_lossy();
+            apps.extend(otp::applications(&folder.join(format!("ebin/{file}.app"))));
+            modules.extend(otp::imports(&folder.join("ebin")));
+            for part in ["ebin", "priv"] {
+                add_folder(&mut files, &folder.join(part), &root.join(&name).join(part))?;
+            }
+        }
+        let otp = self.otp(dir)?;
+        let needed = otp.needed(&apps, &modules);
+        files.extend(otp_files(&otp, &needed)?);
+        let recipe = Recipe {
+            main,
+            args: args.to_vec(),
+            ..self.recipe(Kind::Shipment, &otp, root)
+        };
+        let mut app = self.app(
+            Recipe {
+                name: recipe.main.clone(),
+                ..recipe
+            },
+            files,
+            otp.heart(),
+        );
+        if let Some(built) = setting("OTP_VERSION=").filter(|built| *built != otp.release()) {
+            app.warnings.push(format!(
+                "the shipment was built with Erlang/OTP {built}, but gets {}; name the one it was built with by --otp",
+                otp.release()
+            ));
+        }
+        Ok(app)
+    }
+
+    fn modules(self, dir: &Path) -> Result<App, OpenError> {
+        // The folder of an application holds its modules in ebin.
+        let ebin = match dir.join("ebin").is_dir() {
+            true => dir.join("ebin"),
+            false => dir.to_path_buf(),
+        };
+        let main = self.choices.start;
+        let main = main.ok_or_else(|| OpenError::NoStart(dir.to_path_buf()))?;
+        if !ebin.join(format!("{main}.beam")).is_file() {
+            return Err(OpenError::NoModule {
+                path: ebin,
+                module: main.into(),
+            });
+        }
+        let root = Path::new(ROOT);
+        let mut files = Vec::new();
+        add_folder(&mut files, &ebin, root)?;
+        let otp = self.otp(dir)?;
+        let mut apps = Vec::new();
+        for (path, _) in &files {
+            if path.extension().is_some_and(|e| e == "app") {
+                let name = path.file_name().unwrap_or_default();
+                apps.extend(otp::applications(&ebin.join(name)));
+            }
+        }
+        let needed = otp.needed(&apps, &otp::imports(&ebin));
+        files.extend(otp_files(&otp, &needed)?);
+        let recipe = Recipe {
+            name: main.into(),
+            main: main.into(),
+            ..self.recipe(Kind::Modules, &otp, root)
+        };
+        Ok(self.app(recipe, files, otp.heart()))
+    }
+
+    fn recipe(&self, kind: Kind, otp: &Otp, root: &Path) -> Recipe {
+        Recipe {
+            kind,
+            name: String::new(),
+            version: String::new(),
+            erts: otp.erts.clone(),
+            root: root.to_path_buf(),
+            otp: otp.root.clone(),
+            cwd: root.to_path_buf(),
+            env: Vec::new(),
+            main: String::new(),
+            args: Vec::new(),
+        }
+    }
+
+    fn app(self, recipe: Recipe, files: Vec<(PathBuf, Node)>, heart: PathBuf) -> App {
+        App {
+            recipe,
+            files,
+            heart,
+            system: self.system,
+            ports: Vec::new(),
+            warnings: Vec::new(),
+            unpacked: None,
+        }
+    }
+
+    /// Returns the Erlang/OTP for an input without one: what was asked for, else that of the system.
+    fn otp(&self, path: &Path) -> Result<Otp, OpenError> {
+        let found = match self.choices.otp {
+            Some(dir) => {
+                Otp::find(&Sysroot::new(dir)).or_else(|| Otp::open(dir, Path::new(otp::PLACES[0])))
+            }
+            None => Otp::find(&self.system),
+        };
+        found.ok_or_else(|| OpenError::NoOtp {
+            path: path.to_path_buf(),
+            sysroot: self.choices.otp.unwrap_or(self.system.dir()).to_path_buf(),
+        })
+    }
+}
+
+fn otp_files(otp: &Otp, apps: &BTreeSet<String>) -> Result<Vec<(PathBuf, Node)>, OpenError> {
+    otp.files(apps)
+        .map_err(|(path, error)| OpenError::Io { path, error })
+}
+
+/// Adds a folder with all that is in it, links followed; none when it isn't there.
+fn add_folder(files: &mut Vec<(PathBuf, Node)>, from: &Path, to: &Path) -> Result<(), OpenError> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    for entry in walkdir::WalkDir::new(from)
+        .follow_links(true)
+        .sort_by_file_name()
+    {
+        let io = |path: &Path, error| OpenError::Io {
+            path: path.to_path_buf(),
+            error,
+        };
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(from).to_path_buf();
+            io(&path, error.into())
+        })?;
+        let meta = fs::metadata(entry.path()).map_err(|error| io(entry.path(), error))?;
+        if !meta.is_file() {
+            continue;
+        }
+        let executable = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111;
+        let mode = if executable == 0 { 0o644 } else { 0o755 };
+        let path = entry.path().strip_prefix(from).unwrap_or(entry.path());
+        let node = Node::File(mode, Source::Path(entry.path().to_path_buf(), meta.len()));
+        files.push((to.join(path), node));
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! An installation of Erlang/OTP in a sysroot, for what brings no run-time system of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::beam::Beam;
+use crate::release::{ERTS_PROGRAMS, HEART};
+use crate::sysroot::Sysroot;
+use crate::term::Term;
+use crate::tree::{Node, Source};
+
+/// Where distributions, the official container images and installers put it.
+pub const PLACES: [&str; 5] = [
+    "/usr/lib/erlang",
+    "/usr/local/lib/erlang",
+    "/usr/lib64/erlang",
+    "/opt/erlang/lib/erlang",
+    "/opt/erlang",
+];
+
+/// An installation.
+#[derive(Clone, Debug)]
+pub struct Otp {
+    /// Its folder on this machine.
+    dir: PathBuf,
+    /// Its folder in an image.
+    pub root: PathBuf,
+    /// The version of its run-time system.
+    pub erts: String,
+    /// The folders of its applications, by name.
+    apps: BTreeMap<String, PathBuf>,
+}
+
+impl Otp {
+    /// Finds the installation in a system.
+    #[must_use]
+    pub fn find(system: &Sysroot) -> Option<Self> {
+        PLACES.iter().find_map(|place| {
+            let dir = system.resolve(Path::new(place))?;
+            Self::open(&dir, Path::new(place))
+        })
+    }
+
+    /// Opens the installation in the folder `dir`, which will be `root` in an image.
+    #[must_use]
+    pub fn open(dir: &Path, root: &Path) -> Option<Self> {
+        let names = |dir: &Path| {
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            let mut names: Vec<String> = entries
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        let all = names(dir);
+        let has_emulator = |erts: &&str| {
+            let bin = dir.join(format!("erts-{erts}/bin"));
+            bin.join(ERTS_PROGRAMS[0]).is_file()
+        };
+        let mut versions = all.iter().filter_map(|name| name.strip_prefix("erts-"));
+        let erts = versions.find(has_emulator)?.to_owned();
+        let apps = names(&dir.join("lib")).into_iter().filter_map(|folder| {
+            let path = dir.join("lib").join(&folder);
+            let name = folder.split_once('-').map_or(folder.as_str(), |(n, _)| n);
+            path.join("ebin")
+                .is_dir()
+                .then(|| (name.to_owned(), path.clone()))
+        });
+        Some(Self {
+            dir: dir.to_path_buf(),
+            root: root.to_path_buf(),
+            erts,
+            apps: apps.collect(),
+        })
+    }
+
+    /// Returns the number of the OTP release, e.g. `27`.
+    #[must_use]
+    pub fn release(&self) -> String {
+        // ERTS 13 came with OTP 25, and so on since.
+        let major = self.erts.split('.').next().unwrap_or_default();
+        major
+            .parse::<u32>()
+            .map_or_else(|_| "unknown".into(), |erts| (erts + 12).to_string())
+    }
+
+    /// Returns the version of an application.
+    #[must_use]
+    pub fn version(&self, app: &str) -> Option<&str> {
+        let folder = self.apps.get(app)?.file_name()?.to_str()?;
+        folder.split_once('-').map(|(_, version)| version)
+    }
+
+    /// Returns the applications that these modules and applications need, with what those need in turn. `kernel` and
+    /// `stdlib` always.
+    #[must_use]
+    pub fn needed(&self, apps: &[String], modules: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut todo: Vec<String> = apps.to_vec();
+        todo.extend(["kernel", "stdlib"].map(str::to_owned));
+        for (app, dir) in &self.apps {
+            let ebin = dir.join("ebin");
+            let has = |module: &String| ebin.join(format!("{module}.beam")).is_file();
+            if modules.iter().any(has) {
+                todo.push(app.clone());
+            }
+        }
+        let mut needed = BTreeSet::new();
+        while let Some(app) = todo.pop() {
+            if !self.apps.contains_key(&app) || !needed.insert(app.clone()) {
+                continue;
+            }
+            let file = self.apps[&app].join("ebin").join(format!("{app}.app"));
+            todo.extend(applications(&file));
+        }
+        needed
+    }
+
+    /// Returns where its `heart` is.
+    #[must_use]
+    pub fn heart(&self) -> PathBuf {
+        self.dir.join(format!("erts-{}/bin/{HEART}", self.erts))
+    }
+
+    /// Returns the files of the run-time system and of these applications, with the boot files that `erl` takes by
+    /// itself, as paths in an image.
+    ///
+    /// # Errors
+    /// The file that can't be read, and why.
+    pub fn files(
+        &self,
+        apps: &BTreeSet<String>,
+    ) -> Result<Vec<(PathBuf, Node)>, (PathBuf, std::io::Error)> {
+        let mut files = Vec::new();
+        let bin = PathBuf::from(format!("erts-{}/bin", self.erts));
+        for program in ERTS_PROGRAMS {
+            self.add(&bin.join(program), &mut files)?;
+        }
+        for boot in ["start.boot", "start_clean.boot", "no_dot_erlang.boot"] {
+            let path = Path::new("bin").join(boot);
+            if self.dir.join(&path).is_file() {
+                self.add(&path, &mut files)?;
+            }
+        }
+        let folders = apps.iter().filter_map(|app| self.apps.get(app));
+        let folders = folders.flat_map(|folder| ["ebin", "priv"].map(|part| folder.join(part)));
+        for folder in folders {
+            let walk = walkdir::WalkDir::new(folder).sort_by_file_name();
+            let entries = walk.follow_links(true).into_iter().flatten();
+            for entry in entries.filter(|entry| entry.file_type().is_file()) {
+                let path = entry.path().strip_prefix(&self.dir);
+                self.add(path.unwrap_or(entry.path()), &mut files)?;
+            }
+        }
+        Ok(files)
+    }
+
+    fn add(
+        &self,
+        path: &Path,
+        files: &mut Vec<(PathBuf, Node)>,
+    ) -> Result<(), (PathBuf, std::io::Error)> {
+        let file = self.dir.join(path);
+        let meta = fs::metadata(&file).map_err(|error| (file.clone(), error))?;
+        let is_executable = std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111;
+        let mode = if is_executable == 0 { 0o644 } else { 0o755 };
+        files.push((
+            self.root.join(path),
+            Node::File(mode, Source::Path(file, meta.len())),
+        ));
+        Ok(())
+    }
+}
+
+/// Returns the applications that an `.app` file says it needs; none when there is no such file.
+#[must_use]
+pub fn applications(file: &Path) -> Vec<String> {
+    let Some(term) = fs::read_to_string(file)
+        .ok()
+        .and_then(|text| Term::parse(&text))
+    else {
+        return Vec::new();
+    };
+    let keys = term.parts().get(2);
+    ["applications", "included_applications"]
+        .into_iter()
+        .filter_map(|key| keys?.get(key))
+        .flat_map(Term::parts)
+        .filter_map(|app| app.text().map(str::to_owned))
+        .collect()
+}
+
+/// Returns the modules that those in a folder call by name.
+#[must_use]
+pub fn imports(ebin: &Path) -> BTreeSet<String> {
+    let files = fs::read_dir(ebin).into_iter().flatten().flatten();
+    files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "beam"))
+        .filter_map(|path| fs::read(path).ok())
+        .filter_map(|bytes| Beam::parse(&bytes).map(|beam| beam.imports()))
+        .flatten()
+        .collect()
+}

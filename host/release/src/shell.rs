@@ -1,0 +1,225 @@
+//! What simple shell scripts do to the environment (`env.sh` of a release, scripts of an overlay), without a shell.
+//!
+//! Assignments and `export` are followed, with quotes, `$NAME`, `${NAME}`, `${NAME:-WORD}` and their like. Everything else is
+//! not run, and said so with file and line: what such a statement would have set is unknown from then on, and so is what
+//! is made of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+mod expand;
+mod statements;
+
+use statements::{Statement, Word};
+
+/// A shell's variables.
+#[derive(Clone, Debug, Default)]
+pub struct Shell {
+    variables: BTreeMap<String, String>,
+    exported: BTreeSet<String>,
+    unknown: BTreeSet<String>,
+}
+
+/// A statement that is not run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotRun {
+    /// Its first line, from 1.
+    pub line: usize,
+    /// How it begins.
+    pub text: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Shell {
+    /// Starts with this environment.
+    #[must_use]
+    pub fn new(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let variables: BTreeMap<_, _> = environment.into_iter().collect();
+        Self {
+            exported: variables.keys().cloned().collect(),
+            variables,
+            unknown: BTreeSet::new(),
+        }
+    }
+
+    /// Returns a variable's value when it is set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Sets and exports a variable.
+    pub fn export(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.insert(name.into(), value.into());
+        self.exported.insert(name.into());
+        self.unknown.remove(name);
+    }
+
+    /// Sets and exports a variable as `NAME="${NAME:-VALUE}"` does; returns its value.
+    pub fn export_default(&mut self, name: &str, value: impl Into<String>) -> String {
+        let value = match self.get(name) {
+            Some(own) if !own.is_empty() => own.to_owned(),
+            _ => value.into(),
+        };
+        self.export(name, value.clone());
+        value
+    }
+
+    /// Returns what programs get, by name.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables
+            .iter()
+            .filter(|(name, _)| self.exported.contains(*name))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Runs a script as far as it can be; returns what can't.
+    pub fn run(&mut self, script: &str) -> Vec<NotRun> {
+        let mut not_run = Vec::new();
+        for statement in statements::split(script) {
+            match self.perform(&statement) {
+                Ok(()) => {}
+                Err(why) => {
+                    for name in statements::assigned(&statement.text) {
+                        self.unknown.insert(name);
+                    }
+                    not_run.push(NotRun {
+                        line: statement.line,
+                        text: first_line(&statement.text),
+                        why,
+                    });
+                }
+            }
+        }
+        not_run
+    }
+
+    /// Runs a script that ends by executing a program (`A=B exec ./NAME start`); returns that program's words. Changes of
+    /// folders are left to the caller, who knows where the script lies.
+    pub fn run_to_exec(&mut self, script: &str) -> (Option<Vec<String>>, Vec<NotRun>) {
+        let mut not_run = Vec::new();
+        for statement in statements::split(script) {
+            let Ok(words) = statement.words() else {
+                not_run.extend(self.run_one(&statement));
+                continue;
+            };
+            let program = words.iter().position(|word| word.assignment().is_none());
+            let program = program.unwrap_or(words.len());
+            let Some((first, rest)) = words.get(program..).and_then(<[Word]>::split_first) else {
+                not_run.extend(self.run_one(&statement));
+                continue;
+            };
+            if first.text == "cd" {
+                continue;
+            }
+            let is_exec = first.text == "exec";
+            // A script without `exec` runs the release as its last command.
+            if !is_exec && !first.text.contains('/') {
+                not_run.extend(self.run_one(&statement));
+                continue;
+            }
+            let command = if is_exec { rest } else { &words[program..] };
+            let words = words[..program].iter();
+            let result = words
+                .map(|word| self.assign(word).map(|name| self.exported.insert(name)))
+                .collect::<Result<Vec<_>, _>>()
+                .and_then(|_| {
+                    let words = command.iter().filter(|word| word.text != "\"$@\"");
+                    words.map(|word| self.expand(word)).collect()
+                });
+            match result {
+                Ok(command) => return (Some(command), not_run),
+                Err(why) => not_run.push(NotRun {
+                    line: statement.line,
+                    text: first_line(&statement.text),
+                    why,
+                }),
+            }
+        }
+        (None, not_run)
+    }
+
+    fn run_one(&mut self, statement: &Statement) -> Option<NotRun> {
+        self.perform(statement).err().map(|why| NotRun {
+            line: statement.line,
+            text: first_line(&statement.text),
+            why,
+        })
+    }
+
+    fn perform(&mut self, statement: &Statement) -> Result<(), String> {
+        let words = statement.words()?;
+        let Some(first) = words.first() else {
+            return Ok(());
+        };
+        match first.text.as_str() {
+            // They change nothing that outlives the script.
+            "set" | ":" | "true" => return Ok(()),
+            "export" => {
+                for word in &words[1..] {
+                    let name = match word.assignment() {
+                        Some(_) => self.assign(word)?,
+                        None if is_name(&word.text) => word.text.clone(),
+                        None => return Err(format!("{} can't be exported", word.text)),
+                    };
+                    if self.unknown.contains(&name) {
+                        return Err(unknown(&name));
+                    }
+                    self.exported.insert(name);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        if let Some(word) = words.iter().find(|word| word.assignment().is_none()) {
+            return Err(format!("there is no {} in an image's start", word.text));
+        }
+        for word in &words {
+            self.assign(word)?;
+        }
+        Ok(())
+    }
+
+    /// Performs one assignment; returns the variable's name.
+    fn assign(&mut self, word: &Word) -> Result<String, String> {
+        let (name, value) = word.assignment().ok_or("it is no assignment")?;
+        let value = self.expand(&Word { text: value.into() })?;
+        self.variables.insert(name.into(), value);
+        self.unknown.remove(name);
+        Ok(name.into())
+    }
+
+    fn expand(&mut self, word: &Word) -> Result<String, String> {
+        expand::word(&word.text, self)
+    }
+
+    fn lookup(&self, name: &str) -> Result<Option<&str>, String> {
+        if self.unknown.contains(name) {
+            return Err(unknown(name));
+        }
+        Ok(self.get(name))
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!("the value of {name} is not known, for what sets it is not run")
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let short: String = line.chars().take(60).collect();
+    if short.len() < text.trim().len() {
+        short + " …"
+    } else {
+        short
+    }
+}
+
+/// Returns whether this is the name of a shell variable.
+fn is_name(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Inputs, made by the tools that people make them with.
+
+use std::cell::OnceCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{folder, in_folder};
+use crate::command::output;
+use crate::lab::Lab;
+use crate::paths;
+use crate::sysroot::{self, Sysroot};
+
+/// Two releases of one project: one as mix makes it by itself, one that restarts its VM and brings no run-time system.
+const MIX_RELEASES: &str =
+    "releases: [web: [], worker: [reboot_system_after_config: true, include_erts: false]],\n      ";
+const ENV_SH: &str = "#!/bin/sh\n# a comment\nexport GREETING=\"${GREETING:-Servus}\"\nPOOL=5; export POOL\n\
+    if false; then export NEVER=1; fi\nexport ERL_AFLAGS='-kernel shell_history enabled'\n";
+const MIX_VM_ARGS: &str = "## comment\n+P 65536\n-env FROM_VM_ARGS 'a b'\n";
+const REBAR_CONFIG: &str = "{erl_opts, []}.\n{deps, []}.\n{relx, [{release, {web, \"1.2.0\"}, [erlang_http, sasl]}, {dev_mode, false},\n\
+    {include_erts, true}, {sys_config_src, \"config/sys.config.src\"}, {vm_args_src, \"config/vm.args.src\"},\n\
+    {extended_start_script, true}]}.\n\
+    {profiles, [{bare, [{relx, [{include_erts, false}, {system_libs, false}]}]}]}.\n";
+const REBAR_VM_ARGS: &str =
+    "-sname ${NODE:-web}@localhost\n-setcookie biscuit\n+P ${MAX_PROCESSES:-65536}\n+sbwt none\n";
+
+/// Makes inputs below `target/inputs`.
+#[derive(Debug)]
+pub(super) struct Made {
+    dir: PathBuf,
+    sysroot: Sysroot,
+    mix: OnceCell<PathBuf>,
+    rebar3: OnceCell<PathBuf>,
+}
+
+impl Made {
+    pub(super) fn new(lab: &Lab) -> Result<Self> {
+        Ok(Self {
+            dir: folder()?,
+            sysroot: lab.sysroot.clone(),
+            mix: OnceCell::new(),
+            rebar3: OnceCell::new(),
+        })
+    }
+
+    /// Returns an empty folder of this name.
+    pub(super) fn empty(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
+        }
+        fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// Compiles `tests/inputs/*.erl` into a folder.
+    pub(super) fn modules(&self) -> Result<PathBuf> {
+        let dir = self.empty("modules")?;
+        self.compile(&dir)?;
+        Ok(dir)
+    }
+
+    fn compile(&self, into: &Path) -> Result<()> {
+        for module in ["hello", "hello@@main"] {
+            let source = paths::root()
+                .join("tests/inputs")
+                .join(format!("{module}.erl"));
+            let compile = format!(
+                "{{ok, _}} = compile:file(\"{}\", [report, deterministic, {{outdir, \"{}\"}}]), halt().",
+                source.display(),
+                into.display()
+            );
+            output(self.sysroot.erl()?.args(["-eval", &compile]))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what `gleam export erlang-shipment` would make of a package without dependencies.
+    pub(super) fn shipment(&self) -> Result<PathBuf> {
+        let dir = self.empty("erlang-shipment")?;
+        let ebin = dir.join("hello/ebin");
+        fs::create_dir_all(&ebin)?;
+        self.compile(&ebin)?;
+        fs::write(
+            ebin.join("hello.app"),
+            "{application, hello, [{vsn, \"1\"}, {applications, [kernel, stdlib]}, {modules, [hello]}]}.\n",
+        )?;
+        let entrypoint = paths::root().join("tests/inputs/entrypoint.sh");
+        fs::copy(entrypoint, dir.join("entrypoint.sh"))?;
+        Ok(dir)
+    }
+
+    /// Makes a mix project with two releases, both built.
+    pub(super) fn mix_project(&self) -> Result<PathBuf> {
+        if let Some(made) = self.mix.get() {
+            return Ok(made.clone());
+        }
+        let dir = self.empty("mix")?;
+        copy(&paths::root().join("examples/elixir_http"), &dir)?;
+        let mix = fs::read_to_string(dir.join("mix.exs"))?;
+        let mix = mix.replace(
+            "prune_code_paths",
+            &format!("{MIX_RELEASES}prune_code_paths"),
+        );
+        fs::write(dir.join("mix.exs"), mix)?;
+        fs::create_dir_all(dir.join("rel"))?;
+        fs::write(dir.join("rel/env.sh.eex"), ENV_SH)?;
+        fs::write(dir.join("rel/vm.args.eex"), MIX_VM_ARGS)?;
+        let sysroot = sysroot::ensure_kind(sysroot::TRIXIE_ELIXIR)?;
+        for release in ["web", "worker"] {
+            let mut mix = sysroot.elixir()?;
+            mix.arg(sysroot.mix())
+                .args(["release", "--overwrite", "--quiet", release]);
+            mix.env("MIX_ENV", "prod")
+                .env("MIX_HOME", self.dir.join("mix-home"));
+            in_folder(&mut mix, &dir)?;
+        }
+        let _ = self.mix.set(dir.clone());
+        Ok(dir)
+    }
+
+    /// Makes a rebar3 project with a release, and with the tarball of one that brings no run-time system.
+    pub(super) fn rebar3_project(&self) -> Result<PathBuf> {
+        if let Some(made) = self.rebar3.get() {
+            return Ok(made.clone());
+        }
+        let dir = self.empty("rebar3")?;
+        let example = paths::root().join("examples/erlang_http");
+        copy(&example.join("src"), &dir.join("src"))?;
+        fs::create_dir_all(dir.join("config"))?;
+        let config = dir.join("config/sys.config.src");
+        fs::copy(example.join("config/sys.config"), config)?;
+        fs::write(dir.join("config/vm.args.src"), REBAR_VM_ARGS)?;
+        fs::write(dir.join("rebar.config"), REBAR_CONFIG)?;
+        let sysroot = sysroot::ensure_kind(sysroot::TRIXIE_REBAR3)?;
+        for task in [&["release"][..], &["as", "bare", "tar"]] {
+            let mut rebar3 = sysroot.erl()?;
+            rebar3
+                .args(["-run", "escript", "start", "-extra"])
+                .arg(sysroot.dir().join("usr/bin/rebar3"))
+                .args(task);
+            rebar3.env("REBAR_CACHE_DIR", self.dir.join("rebar3-cache"));
+            in_folder(&mut rebar3, &dir)?;
+        }
+        let _ = self.rebar3.set(dir.clone());
+        Ok(dir)
+    }
+}
+
+/// Copies a folder with what is in it.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    output(Command::new("mkdir").arg("-p").arg(to))?;
+    output(Command::new("cp").arg("-r").arg(from.join(".")).arg(to))?;
+    Ok(())
+}
