@@ -4,8 +4,6 @@
 mod abi_docs;
 mod bench;
 mod check;
-mod command;
-mod debian;
 mod demo;
 mod example;
 mod fuzz;
@@ -25,6 +23,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tyn_debian as debian;
+use tyn_debian::command;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the Tyn project")]

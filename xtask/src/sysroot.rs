@@ -143,7 +143,7 @@ pub(crate) fn ensure_kind(kind: Kind) -> Result<Sysroot> {
             fs::remove_dir_all(dir).with_context(|| format!("{}", dir.display()))?;
         }
     }
-    let apt = debian::Apt::new(suite, &sysroot.state)?;
+    let apt = debian::Apt::new(suite, &sysroot.state, debian::Keys::Install)?;
     let mut debs = apt.download(kind.packages)?;
     if !kind.alone.is_empty() {
         debs.extend(apt.download_alone(kind.alone, &sysroot.state.join("alone"))?);
@@ -172,7 +172,7 @@ pub(crate) fn ensure_source() -> Result<PathBuf> {
         fs::remove_dir_all(&base).with_context(|| format!("{}", base.display()))?;
     }
     let state = base.join("apt");
-    let archive = debian::Apt::for_sources(SUITE, &state)?
+    let archive = debian::Apt::for_sources(SUITE, &state, debian::Keys::Install)?
         .download_source("erlang", &base.join("package"))?;
     debian::unpack_source(&archive, &source)?;
     fs::remove_dir_all(&state).with_context(|| format!("{}", state.display()))?;

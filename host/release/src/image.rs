@@ -157,7 +157,7 @@ fn is_file(mode: u32) -> bool {
     mode & 0o170_000 == 0o100_000
 }
 
-fn absolute(name: &[u8]) -> PathBuf {
+pub(crate) fn absolute(name: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     Path::new("/").join(std::ffi::OsStr::from_bytes(name))
 }

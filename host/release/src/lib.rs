@@ -35,4 +35,4 @@ pub use include::{Include, IncludeError};
 pub use input::{App, Choices, Input, OpenError};
 pub use recipe::Recipe;
 pub use release::{Release, ReleaseError};
-pub use start::StartError;
+pub use start::{Given, StartError, given};

@@ -78,11 +78,7 @@ impl Otp {
     /// Returns the number of the OTP release, e.g. `27`.
     #[must_use]
     pub fn release(&self) -> String {
-        // ERTS 13 came with OTP 25, and so on since.
-        let major = self.erts.split('.').next().unwrap_or_default();
-        major
-            .parse::<u32>()
-            .map_or_else(|_| "unknown".into(), |erts| (erts + 12).to_string())
+        number(&self.erts).map_or_else(|| "unknown".into(), |number| number.to_string())
     }
 
     /// Returns the version of an application.
@@ -170,6 +166,14 @@ impl Otp {
         ));
         Ok(())
     }
+}
+
+/// Returns the number of the OTP release that a version of the run-time system came with.
+#[must_use]
+pub fn number(erts: &str) -> Option<u32> {
+    // ERTS 13 came with OTP 25, and so on since.
+    let major: u32 = erts.split('.').next()?.parse().ok()?;
+    major.checked_add(12)
 }
 
 /// Returns the applications that an `.app` file says it needs; none when there is no such file.

@@ -99,6 +99,16 @@ pub struct OtpVersion {
     at: PathBuf,
     /// Its version there.
     found: String,
+    /// The run-time system that the release wants.
+    erts: String,
+}
+
+impl OtpVersion {
+    /// Returns the number of the OTP release that it was built with.
+    #[must_use]
+    pub fn wanted_otp(&self) -> Option<u32> {
+        otp::number(&self.erts)
+    }
 }
 
 impl Release {
@@ -217,6 +227,7 @@ impl Release {
                 otp: otp.release(),
                 at: otp.root.clone(),
                 found: found.into(),
+                erts: self.erts.clone(),
             }))
         };
         let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();

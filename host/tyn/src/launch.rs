@@ -186,6 +186,12 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
             config.archive.clone_from(&start.files);
         }
     }
+    // What a start script makes of its environment, it makes of this.
+    let given = tyn_release::given(&settings.image, &settings.env, settings.interactive)?;
+    for warning in &given.warnings {
+        eprintln!("tyn: warning: {warning}");
+    }
+    config.args = given.args.unwrap_or(config.args);
     let words = settings.words();
     if !words.is_empty() {
         let args = if config.args.is_empty() {
@@ -205,11 +211,13 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
         config.env.extend(more.env);
     }
     config.env.extend(settings.env.iter().cloned());
-    config.files = settings
-        .files
-        .iter()
-        .map(read_file)
-        .collect::<Result<_>>()?;
+    config.env.extend(given.env);
+    let files = settings.files.iter().map(read_file);
+    config.files = files.collect::<Result<_>>()?;
+    // A file of the user's own wins.
+    let is_new = |file: &GuestFile| !config.files.iter().any(|own| own.path == file.path);
+    let written: Vec<GuestFile> = given.files.into_iter().filter(is_new).collect();
+    config.files.extend(written);
     Ok(config)
 }
 

@@ -15,6 +15,7 @@ mod guests;
 mod interactive;
 mod kernel;
 mod launch;
+mod otp;
 mod output;
 mod project;
 mod settings;
@@ -41,7 +42,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make an image of an OTP release
+    /// Make an image: of a release, a Gleam shipment, modules, a container image
     #[command(after_help = examples::BUILD)]
     Build(cmd::build::Args),
     /// Boot an image; its exit code becomes ours

@@ -85,7 +85,7 @@ fn ensure_packages(base: &Path, root: &Path) -> Result<()> {
         fs::remove_dir_all(base).with_context(|| format!("{}", base.display()))?;
     }
     let state = base.join("apt");
-    let apt = debian::Apt::new(sysroot::SUITE, &state)?;
+    let apt = debian::Apt::new(sysroot::SUITE, &state, debian::Keys::Install)?;
     let mut debs = apt.download(PACKAGES)?;
     debs.extend(apt.download_alone(ALONE, &state.join("alone"))?);
     debian::unpack(&debs, root)?;

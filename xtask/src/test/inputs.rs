@@ -2,6 +2,7 @@
 //! turned into an image by `tyn build`, and booted. What real start scripts do on this machine is compared with what an
 //! image does instead.
 
+mod containers;
 mod made;
 mod scripts;
 
@@ -47,6 +48,8 @@ const TESTS: &[(&str, Test)] = &[
     ("one_of_two_mix_releases_boots_twice", mix_reboot),
     ("gleam_shipment_boots", shipment),
     ("folder_of_modules_boots", modules),
+    ("saved_container_image_boots", saved_image),
+    ("layout_of_a_shipment_boots", layout),
 ];
 
 struct Bench {
@@ -59,6 +62,7 @@ impl Bench {
     fn build(&self, name: &str, input: &Path, args: &[&str]) -> Result<(PathBuf, String)> {
         let image = folder()?.join(format!("{name}.img"));
         let mut build = self.lab.tyn();
+        build.env("XDG_CACHE_HOME", folder()?.join("cache"));
         let build = build.arg("build").arg(input).args(args);
         let done = build.arg("--output").arg(&image).output()?;
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -153,8 +157,8 @@ fn mix_reboot(bench: &Bench) -> Result<()> {
 
 fn shipment(bench: &Bench) -> Result<()> {
     let shipment = bench.made.shipment()?;
-    let args = ["--sysroot", &bench.sysroot()];
-    let (image, said) = bench.build("shipment", &shipment, &args)?;
+    // Debian's, from our cache; the first time it is fetched.
+    let (image, said) = bench.build("shipment", &shipment, &["--otp", "27"])?;
     ensure!(said.contains("hello, ERTS 15.2"), "{said}");
     let want = "hello from OTP 27, arguments [], variable \"Moin\", apps [crypto], code at /app/hello/ebin\n";
     bench.says_hello(&image, &["-e", "GREETING=Moin"], want)
@@ -165,6 +169,31 @@ fn modules(bench: &Bench) -> Result<()> {
     let args = ["--sysroot", &bench.sysroot(), "--start", "hello"];
     let (image, _) = bench.build("modules", &modules, &args)?;
     let want = "hello from OTP 27, arguments [], variable false, apps [crypto], code at /app\n";
+    bench.says_hello(&image, &[], want)
+}
+
+/// What `docker save` writes, of an image with a release and a script of its own in front.
+fn saved_image(bench: &Bench) -> Result<()> {
+    let saved = bench.made.saved_image()?;
+    let (image, said) = bench.build("saved", &saved, &[])?;
+    for want in [
+        "asks for the user nobody",
+        "it serves port 8080",
+        "/srv/web/bin/server:3: 'ulimit -n 1024' is not run",
+    ] {
+        ensure!(said.contains(want), "{said}\nwanted: {want}");
+    }
+    let guest = bench.serve(&image)?;
+    let body = &guest.answer.body;
+    ensure!(body.starts_with("Hello from Erlang/OTP 27"), "{body}");
+    guest.shut_down()
+}
+
+/// An OCI layout with Erlang/OTP in a layer of its own, and a shipment over it.
+fn layout(bench: &Bench) -> Result<()> {
+    let layout = bench.made.layout()?;
+    let (image, _) = bench.build("layout", &layout, &[])?;
+    let want = "hello from OTP 27, arguments [\"a b\"], variable \"Grüezi\", apps [crypto], code at /srv/ship/hello/ebin\n";
     bench.says_hello(&image, &[], want)
 }
 

@@ -54,6 +54,8 @@ pub enum OpenError {
         path: PathBuf,
         /// Where it was looked for.
         sysroot: PathBuf,
+        /// The number of the OTP release that it was made with, when it says so.
+        wanted: Option<u32>,
     },
     /// Modules without a start.
     #[error("{} holds modules but no release, so it doesn't say what to start; name the module by --start MODULE", .0.display())]
@@ -77,4 +79,16 @@ pub enum OpenError {
         /// Why.
         error: io::Error,
     },
+}
+
+impl OpenError {
+    /// Returns the number of an OTP release that would help.
+    #[must_use]
+    pub fn wants_otp(&self) -> Option<u32> {
+        match self {
+            Self::NoOtp { wanted, .. } => Some(wanted.unwrap_or(27)),
+            Self::Release(ReleaseError::OtpVersion(differing)) => differing.wanted_otp(),
+            _ => None,
+        }
+    }
 }

@@ -192,7 +192,7 @@ impl<'a> Opener<'a> {
         let files = release.files()?.into_iter();
         let mut files: Vec<_> = files.map(|(path, node)| (root.join(path), node)).collect();
         if !release.has_erts() {
-            let otp = self.otp(dir)?;
+            let otp = self.otp(dir, otp::number(&release.erts))?;
             let needed = release.needed_of(&otp)?;
             files.extend(otp_files(&otp, &needed)?);
             recipe.erts = otp.erts.clone();
@@ -229,7 +229,9 @@ impl<'a> Opener<'a> {
                 add_folder(&mut files, &folder.join(part), &root.join(&name).join(part))?;
             }
         }
-        let otp = self.otp(dir)?;
+        let built = setting("OTP_VERSION=");
+        let wanted = built.as_ref().and_then(|built| built.parse().ok());
+        let otp = self.otp(dir, wanted)?;
         let needed = otp.needed(&apps, &modules);
         files.extend(otp_files(&otp, &needed)?);
         let recipe = Recipe {
@@ -245,7 +247,7 @@ impl<'a> Opener<'a> {
             files,
             otp.heart(),
         );
-        if let Some(built) = setting("OTP_VERSION=").filter(|built| *built != otp.release()) {
+        if let Some(built) = built.filter(|built| *built != otp.release()) {
             app.warnings.push(format!(
                 "the shipment was built with Erlang/OTP {built}, but gets {}; name the one it was built with by --otp",
                 otp.release()
@@ -271,7 +273,7 @@ impl<'a> Opener<'a> {
         let root = Path::new(ROOT);
         let mut files = Vec::new();
         add_folder(&mut files, &ebin, root)?;
-        let otp = self.otp(dir)?;
+        let otp = self.otp(dir, None)?;
         let mut apps = Vec::new();
         for (path, _) in &files {
             if path.extension().is_some_and(|e| e == "app") {
@@ -317,7 +319,7 @@ impl<'a> Opener<'a> {
     }
 
     /// Returns the Erlang/OTP for an input without one: what was asked for, else that of the system.
-    fn otp(&self, path: &Path) -> Result<Otp, OpenError> {
+    fn otp(&self, path: &Path, wanted: Option<u32>) -> Result<Otp, OpenError> {
         let found = match self.choices.otp {
             Some(dir) => {
                 Otp::find(&Sysroot::new(dir)).or_else(|| Otp::open(dir, Path::new(otp::PLACES[0])))
@@ -327,6 +329,7 @@ impl<'a> Opener<'a> {
         found.ok_or_else(|| OpenError::NoOtp {
             path: path.to_path_buf(),
             sysroot: self.choices.otp.unwrap_or(self.system.dir()).to_path_buf(),
+            wanted,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! The scripts are those of `mix release` (`bin/NAME start`), of rebar3 and relx (`bin/NAME foreground`), of systools
 //! (`start_erl`), and `entrypoint.sh` of Gleam. What of them is followed: `docs/inputs.md`.
 
+mod given;
 mod mix;
 mod plain;
 mod relx;
@@ -17,6 +18,8 @@ use crate::erl_args::{self, ArgsError, ErlArgs};
 use crate::image::HOME;
 use crate::recipe::{Files, Kind, Recipe};
 use crate::shell::{NotRun, Shell};
+
+pub use given::{Given, given};
 
 /// Port on which a named node listens for others when nothing says how they find it: there is no epmd in an image.
 const DISTRIBUTION_PORT: u16 = 4370;
@@ -34,12 +37,14 @@ pub(crate) enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The arguments.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}{}", path.display(), unset_hint(unset))]
     Args {
         /// The file that they are in, by its path in the image.
         path: PathBuf,
         /// What is wrong with them.
         error: ArgsError,
+        /// Variables in it that have no value.
+        unset: Vec<String>,
     },
     /// A variable with a value that it can't have.
     #[error("{name} is '{value}', but must be {wanted}; mend it")]
@@ -50,6 +55,14 @@ pub enum StartError {
         value: String,
         /// What it may be.
         wanted: &'static str,
+    },
+    /// The image that is to be started.
+    #[error("the image {} can't be read: {error}; build one with `tyn build`", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
     },
     /// The start description.
     #[error("the start description {0}")]
@@ -78,7 +91,18 @@ struct Script<'a> {
     /// The file that arguments come from, for messages.
     vm_args: PathBuf,
     written: Vec<(PathBuf, Vec<u8>)>,
+    /// Variables that files name and nobody set.
+    unset: Vec<String>,
     warnings: Vec<String>,
+}
+
+fn unset_hint(names: &[String]) -> String {
+    match names.first() {
+        Some(name) => {
+            format!(" (${{{name}}} has no value; give it one by `tyn build -e {name}=…`)")
+        }
+        None => String::new(),
+    }
 }
 
 /// Says how to start what `recipe` describes, with the environment `given` by the one who starts it.
@@ -115,6 +139,7 @@ impl<'a> Script<'a> {
             line: Vec::new(),
             vm_args: recipe.root.join("vm.args"),
             written: Vec::new(),
+            unset: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -176,6 +201,7 @@ impl<'a> Script<'a> {
             StartError::Args {
                 path: self.vm_args.clone(),
                 error,
+                unset: self.unset.clone(),
             }
         })?;
         if mode == Mode::Interactive {

@@ -96,7 +96,10 @@ fn replaced(script: &mut Script<'_>, path: &Path) -> PathBuf {
     let source = script.files.text(&beside(".src"));
     let original = script.files.text(&beside(".orig"));
     let text = match (source, is_set("RELX_REPLACE_OS_VARS")) {
-        (Some(source), _) => replace(&source, &script.shell),
+        (Some(source), _) => {
+            warn_of_unset(script, &beside(".src"), &source);
+            replace(&source, &script.shell)
+        }
         (None, true) => {
             let text = original.or_else(|| script.files.text(path));
             replace(&text.unwrap_or_default(), &script.shell)
@@ -108,6 +111,27 @@ fn replaced(script: &mut Script<'_>, path: &Path) -> PathBuf {
     };
     script.written.push((path.to_path_buf(), text.into_bytes()));
     path.to_path_buf()
+}
+
+/// Says which variables of a file have no value, of those that have no other.
+fn warn_of_unset(script: &mut Script<'_>, path: &Path, text: &str) {
+    let mut names: Vec<&str> = text
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}').map(|(inside, _)| inside))
+        .filter(|inside| !inside.contains(":-"))
+        .filter(|name| environment(&script.shell, name).is_none())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    script.unset.extend(names.iter().cloned());
+    for name in names {
+        script.warnings.push(format!(
+            "{}: ${{{name}}} has no value yet; give it one by `tyn run -e {name}=…`",
+            path.display()
+        ));
+    }
 }
 
 /// Replaces `${NAME}` and `${NAME:-VALUE}`, what is put in included; an unset variable is empty.

@@ -1,10 +1,12 @@
 //! `tyn build`: makes an image of an OTP release.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use tyn_release::{App, Built, Choices, Include, Input, Progress, Request};
+use tyn_release::{App, Built, Choices, Include, Input, OpenError, Progress, Request};
+
+use crate::otp::{self, Otp};
 
 /// Arguments of `tyn build`.
 #[derive(Debug, clap::Args)]
@@ -18,12 +20,17 @@ pub(crate) struct Args {
     /// The module to start (its start/0) of a folder of .beam files
     #[arg(short, long, value_name = "MODULE")]
     start: Option<String>,
-    /// Root of the Linux system that has the shared libraries which the input lacks; container images have their own
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    sysroot: PathBuf,
-    /// Erlang/OTP for an input without one: a Linux system's root, or a folder with erts-VERSION in it
+    /// Root of the Linux system that has the shared libraries which the input lacks; without, this machine's, or those
+    /// that come with --otp; container images have their own
     #[arg(long, value_name = "DIR")]
-    otp: Option<PathBuf>,
+    sysroot: Option<PathBuf>,
+    /// Erlang/OTP for an input without one: 25, 27 or 29 of Debian (fetched once), or the folder of a Linux system or
+    /// with erts-VERSION in it; without, this machine's, else Debian's
+    #[arg(long, value_name = "RELEASE|DIR")]
+    otp: Option<Otp>,
+    /// Give an environment variable a value that `tyn run -e` may change; it can be read in the image, so no secrets
+    #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
     /// Add a file or folder with the libraries it needs, e.g. /bin/sh: from the same place in the sysroot, or FILE=PATH
     /// for a file of this machine; may be repeated
     #[arg(long, value_name = "[FILE=]PATH")]
@@ -45,7 +52,8 @@ pub(crate) fn build(args: &Args) -> Result<()> {
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.set_message("reading");
-    let app = open(args)?;
+    let mut app = open(args)?;
+    app.recipe.env.extend(args.env.iter().cloned());
     let request = Request {
         app: &app,
         includes: &args.include,
@@ -66,14 +74,40 @@ pub(crate) fn build(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Reads NAME=VALUE.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("it is not NAME=VALUE".into()),
+    }
+}
+
 fn open(args: &Args) -> Result<App> {
-    let choices = Choices {
+    let input = Input::detect(&args.input).map_err(OpenError::from)?;
+    let otp = args.otp.as_ref().map(Otp::ensure).transpose()?;
+    match open_with(args, &input, otp.as_deref()) {
+        Ok(app) => Ok(app),
+        // What this machine has doesn't do, and nothing else was asked for.
+        Err(error) if args.otp.is_none() && args.sysroot.is_none() => match error.wants_otp() {
+            Some(release) => {
+                let otp = Otp::Release(release).ensure().context(error)?;
+                Ok(open_with(args, &input, Some(&otp))?)
+            }
+            None => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_with(args: &Args, input: &Input, otp: Option<&Path>) -> Result<App, OpenError> {
+    let own = otp.filter(|dir| otp::is_system(dir));
+    let sysroot = args.sysroot.as_deref().or(own).unwrap_or(Path::new("/"));
+    input.open(&Choices {
         release: args.release.as_deref(),
         start: args.start.as_deref(),
-        sysroot: &args.sysroot,
-        otp: args.otp.as_deref(),
-    };
-    Ok(Input::detect(&args.input)?.open(&choices)?)
+        sysroot,
+        otp,
+    })
 }
 
 fn report(args: &Args, app: &App, built: &Built) {

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::containers::{self, Config};
 use super::{folder, in_folder};
 use crate::command::output;
 use crate::lab::Lab;
@@ -145,6 +146,76 @@ impl Made {
             in_folder(&mut rebar3, &dir)?;
         }
         let _ = self.rebar3.set(dir.clone());
+        Ok(dir)
+    }
+}
+
+/// Container images.
+impl Made {
+    /// Writes what `docker save` writes: libraries in one layer, a release in the next, changes in a third.
+    pub(super) fn saved_image(&self) -> Result<PathBuf> {
+        let dir = self.empty("saved")?;
+        let rebar3 = sysroot::ensure_kind(sysroot::TRIXIE_REBAR3)?;
+        let system = containers::tar(
+            &dir,
+            "system.tar",
+            rebar3.dir(),
+            containers::LIBRARIES,
+            None,
+        )?;
+        let release = self.empty("saved-release")?;
+        copy(
+            &self.rebar3_project()?.join("_build/default/rel/web"),
+            &release.join("srv/web"),
+        )?;
+        fs::write(
+            release.join("srv/web/bin/stale"),
+            "hidden by the next layer",
+        )?;
+        fs::write(release.join("srv/web/releases/RELEASES"), "hidden, too")?;
+        let release = containers::tar(&dir, "release.tar.gz", &release, &["srv"], Some("gzip"))?;
+        let last = self.empty("saved-last")?;
+        fs::create_dir_all(last.join("srv/web/bin"))?;
+        fs::write(last.join("srv/web/bin/.wh.stale"), "")?;
+        let server = last.join("srv/web/bin/server");
+        fs::write(
+            &server,
+            "#!/bin/sh\ncd -P -- \"$(dirname -- \"$0\")\"\nulimit -n 1024\nNODE=node exec ./web foreground\n",
+        )?;
+        fs::set_permissions(&server, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let last = containers::tar(&dir, "last.tar", &last, &["srv"], None)?;
+        let config = Config {
+            cmd: &["bin/server"],
+            env: &["PORT=8080"],
+            dir: "/srv/web",
+            user: "nobody",
+            port: "8080/tcp",
+            ..Config::default()
+        };
+        containers::save(&dir, &config, &[system, release, last])
+    }
+
+    /// Writes an OCI layout: a system with Erlang/OTP, and a shipment.
+    pub(super) fn layout(&self) -> Result<PathBuf> {
+        let dir = self.empty("layout")?;
+        let parts = [containers::LIBRARIES, &["usr/lib/erlang"]].concat();
+        let system = containers::tar(
+            &dir,
+            "system.tar.zst",
+            self.sysroot.dir(),
+            &parts,
+            Some("zstd"),
+        )?;
+        let ship = self.empty("layout-ship")?;
+        copy(&self.shipment()?, &ship.join("srv/ship"))?;
+        let ship = containers::tar(&dir, "ship.tar", &ship, &["srv"], None)?;
+        let config = Config {
+            entrypoint: &["/srv/ship/entrypoint.sh"],
+            cmd: &["run", "a b"],
+            env: &["GREETING=Grüezi"],
+            ..Config::default()
+        };
+        containers::layout(&dir, &config, &[system, ship])?;
         Ok(dir)
     }
 }

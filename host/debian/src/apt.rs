@@ -7,16 +7,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::command::{self, output};
 
 /// Where Debian's own keys are.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// What happens when this machine lacks the keys that sign a Debian release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keys {
+    /// Their package is installed, where we may.
+    Install,
+    /// That is an error.
+    Expect,
+}
+
 /// An apt state of our own for one Debian release.
 #[derive(Debug)]
-pub(crate) struct Apt {
+pub struct Apt {
     state: PathBuf,
     sources: PathBuf,
 }
@@ -26,26 +35,26 @@ impl Apt {
     ///
     /// # Errors
     /// When this isn't a Debian machine with a mirror, or the mirror doesn't answer.
-    pub(crate) fn new(suite: &str, state: &Path) -> Result<Self> {
-        Self::of_kind("deb", suite, state)
+    pub fn new(suite: &str, state: &Path, keys: Keys) -> Result<Self> {
+        Self::of_kind("deb", suite, state, keys)
     }
 
     /// Makes an apt state as [`Apt::new`] does, for source packages.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn for_sources(suite: &str, state: &Path) -> Result<Self> {
-        Self::of_kind("deb-src", suite, state)
+    pub fn for_sources(suite: &str, state: &Path, keys: Keys) -> Result<Self> {
+        Self::of_kind("deb-src", suite, state, keys)
     }
 
-    fn of_kind(kind: &str, suite: &str, state: &Path) -> Result<Self> {
+    fn of_kind(kind: &str, suite: &str, state: &Path, keys: Keys) -> Result<Self> {
         for dir in ["lists/partial", "cache/archives/partial", "etc"] {
             fs::create_dir_all(state.join(dir))?;
         }
         fs::write(state.join("status"), "")?;
         let sources = state.join("etc/sources.list");
         let mirror = mirror()?;
-        ensure_keys(suite)?;
+        ensure_keys(suite, keys)?;
         fs::write(
             &sources,
             format!("{kind} [signed-by={KEYRING}] {mirror} {suite} main\n"),
@@ -63,7 +72,7 @@ impl Apt {
     ///
     /// # Errors
     /// When apt can't resolve, fetch or verify them.
-    pub(crate) fn download(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+    pub fn download(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         output(
             self.command()
                 .args([
@@ -81,7 +90,7 @@ impl Apt {
     ///
     /// # Errors
     /// When apt can't find, fetch or verify them.
-    pub(crate) fn download_alone(&self, packages: &[&str], into: &Path) -> Result<Vec<PathBuf>> {
+    pub fn download_alone(&self, packages: &[&str], into: &Path) -> Result<Vec<PathBuf>> {
         fs::create_dir_all(into)?;
         output(
             self.command()
@@ -97,7 +106,7 @@ impl Apt {
     ///
     /// # Errors
     /// When apt can't find, fetch or verify it.
-    pub(crate) fn download_source(&self, package: &str, into: &Path) -> Result<PathBuf> {
+    pub fn download_source(&self, package: &str, into: &Path) -> Result<PathBuf> {
         fs::create_dir_all(into)?;
         output(self.command().current_dir(into).args([
             "source",
@@ -158,7 +167,7 @@ fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// When a package is damaged or the disk is full.
-pub(crate) fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
+pub fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
     for dir in ["bin", "lib", "lib64", "sbin"] {
         let real = Path::new("usr").join(dir);
         fs::create_dir_all(into.join(&real))?;
@@ -204,7 +213,7 @@ fn unpack_deb(deb: &Path, into: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When the archive is damaged or the disk is full.
-pub(crate) fn unpack_source(archive: &Path, into: &Path) -> Result<()> {
+pub fn unpack_source(archive: &Path, into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     output(
         Command::new("tar")
@@ -221,7 +230,7 @@ pub(crate) fn unpack_source(archive: &Path, into: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When it is missing and can't be installed: says what to install.
-pub(crate) fn ensure_program(program: &str, package: &str) -> Result<()> {
+pub fn ensure_program(program: &str, package: &str) -> Result<()> {
     if command::is_installed(program) {
         return Ok(());
     }
@@ -230,7 +239,7 @@ pub(crate) fn ensure_program(program: &str, package: &str) -> Result<()> {
 
 fn install(package: &str) -> Result<()> {
     if !command::is_root() || !command::is_installed("apt-get") {
-        bail!("install the Debian package {package}, e.g. sudo apt-get install {package}");
+        return Err(to_install(package));
     }
     eprintln!("installing the Debian package {package}");
     output(Command::new("apt-get").args(["-q", "update"]))?;
@@ -245,9 +254,7 @@ fn install(package: &str) -> Result<()> {
 /// Returns the Debian mirror of the machine's apt sources.
 fn mirror() -> Result<String> {
     if !command::is_installed("apt-get") {
-        bail!(
-            "apt-get is missing: the OTP sysroot is made of Debian packages, so this needs a Debian machine"
-        );
+        bail!("apt-get is missing: this needs a Debian machine");
     }
     let targets = output(Command::new("apt-get").args([
         "indextargets",
@@ -266,12 +273,20 @@ fn mirror() -> Result<String> {
 }
 
 /// Makes sure that the machine knows the signing keys of `suite`.
-fn ensure_keys(suite: &str) -> Result<()> {
+fn ensure_keys(suite: &str, keys: Keys) -> Result<()> {
     // The unstable suite has no keys of its own: those of the last stable one sign it.
     let suite = if suite == "sid" { "trixie" } else { suite };
     let key = format!("/usr/share/keyrings/debian-archive-{suite}-automatic.gpg");
     if Path::new(&key).exists() || Path::new(&key).with_extension("pgp").exists() {
         return Ok(());
     }
-    install("debian-archive-keyring").with_context(|| format!("the keys of {suite} are missing"))
+    let install = match keys {
+        Keys::Install => install("debian-archive-keyring"),
+        Keys::Expect => Err(to_install("debian-archive-keyring")),
+    };
+    install.with_context(|| format!("the keys of {suite} are missing"))
+}
+
+fn to_install(package: &str) -> anyhow::Error {
+    anyhow!("install the Debian package {package}, e.g. sudo apt-get install {package}")
 }

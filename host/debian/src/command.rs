@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 ///
 /// # Errors
 /// When it can't be started or fails.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let name = describe(command);
     let status = command
         .status()
@@ -25,7 +25,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 /// When it can't be started or fails; with what it wrote to its standard error.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let name = describe(command);
     let output = command
         .stdin(Stdio::null())
@@ -45,13 +45,15 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Returns whether a program of this name is in the PATH.
-pub(crate) fn is_installed(program: &str) -> bool {
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// Returns whether we run as root, so that packages can be installed.
-pub(crate) fn is_root() -> bool {
+#[must_use]
+pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     // The owner of our own entry in /proc is our effective user.
     Path::new("/proc/self")
