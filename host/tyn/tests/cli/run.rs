@@ -80,7 +80,7 @@ const BAD: &[(&str, &str)] = &[
     ("run app.img -- +S", "+S lacks its value; add it"),
     (
         "run app.img --append quiet",
-        "kernel option 'quiet' is unknown: known are trace, trace=calls, ip=, tty.size=, virtio_mmio.device=",
+        "kernel option 'quiet' is unknown: known are trace, trace=calls, ip=, ip6=, tty.size=, virtio_mmio.device=",
     ),
     (
         "run app.img --kernel none",
