@@ -1,4 +1,4 @@
-//! What the boot protocol (PVH, `arch/x86_64/boot.S`) left for us, bringing hal up, and the kernel's entry.
+//! What the boot protocol (PVH or Multiboot2, `arch/x86_64/boot.S`) left for us, bringing hal up, and the kernel's entry.
 
 use alloc::string::String;
 
@@ -6,6 +6,8 @@ use crate::mem::{Frame, PhysAddr, direct};
 use crate::sync::Once;
 
 mod memory_map;
+#[cfg(any(test, feature = "entry"))]
+mod multiboot2;
 #[cfg(feature = "entry")]
 mod start;
 

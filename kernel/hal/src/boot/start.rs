@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::sync::atomic::AtomicU32;
 
-use super::{Archive, BootInfo, MemoryMap, RAM, entry, refuse};
+use super::{Archive, BootInfo, MemoryMap, RAM, entry, multiboot2, refuse};
 use crate::arch::x86_64::{apic, cpuid, idt, smp, write_cr3};
 use crate::cpu::{self, MAX_CPUS};
 use crate::cpu_local::CpuLocal;
@@ -89,6 +89,8 @@ struct Loaded {
     ram: MemoryMap,
     module: Option<(u64, u64)>,
     rsdp: u64,
+    /// Where the loader's own structures are, if they are wanted later (address, length).
+    kept: Option<(u64, u64)>,
     cmdline: [u8; CMDLINE_BYTES],
     cmdline_len: usize,
 }
@@ -133,6 +135,30 @@ fn read_start_info(phys: u64) -> Loaded {
         ram,
         module,
         rsdp: info.rsdp,
+        kept: None,
+        cmdline,
+        cmdline_len,
+    }
+}
+
+fn read_multiboot2(phys: u64) -> Loaded {
+    // SAFETY: Multiboot2 gives the address of its information below 4 GiB; its first word is its length.
+    let length = unsafe { read::<u32>(phys) }.min(multiboot2::MAX_BYTES);
+    // SAFETY: so many bytes; nobody writes them.
+    let bytes = unsafe { core::slice::from_raw_parts(direct(PhysAddr(phys)), length as usize) };
+    let Some(found) = multiboot2::parse(bytes) else {
+        refuse(format_args!(
+            "the boot loader's Multiboot2 information is cut off: use GRUB 2"
+        ));
+    };
+    let mut cmdline = [0; CMDLINE_BYTES];
+    let cmdline_len = found.cmdline.len().min(CMDLINE_BYTES);
+    cmdline[..cmdline_len].copy_from_slice(&found.cmdline[..cmdline_len]);
+    Loaded {
+        ram: found.ram,
+        module: found.module,
+        rsdp: found.rsdp.map_or(0, |at| phys + at as u64),
+        kept: Some((phys, u64::from(length))),
         cmdline,
         cmdline_len,
     }
@@ -144,8 +170,8 @@ fn start_memory(loaded: &Loaded) {
     let mut free = loaded.ram;
     free.remove(0, LOW_MEMORY_END);
     free.remove(image.start - KERNEL_BASE, image.end - KERNEL_BASE);
-    if let Some((address, size)) = loaded.module {
-        free.remove(address, address + size);
+    for (address, size) in loaded.module.iter().chain(&loaded.kept) {
+        free.remove(*address, address + size);
     }
     let too_little = || -> ! {
         refuse(format_args!(
@@ -214,10 +240,16 @@ fn archive(module: (u64, u64)) -> Archive {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn tyn_boot_rust(start_info: u64) -> ! {
+extern "C" fn tyn_boot_rust(information: u64, protocol: u32) -> ! {
     time::start();
     smp::init_mode();
-    let loaded = read_start_info(start_info);
+    let loaded = match protocol {
+        0 => read_start_info(information),
+        multiboot2::MAGIC => read_multiboot2(information),
+        _ => refuse(format_args!(
+            "the boot loader speaks another protocol than Multiboot2: use GRUB's multiboot2 command"
+        )),
+    };
     RAM.set(loaded.ram);
     start_memory(&loaded);
 

@@ -1,7 +1,10 @@
 # PVH entry (Xen's "x86/HVM direct boot ABI"): the loader enters `tyn_pvh_start` in 32-bit protected mode, paging off,
 # interrupts off, with the physical address of `struct hvm_start_info` in EBX. It builds the first page tables (the first
 # 4 GiB mapped at 0, at the direct map and, for the first GiB, at the kernel's link address), enters long mode and calls
-# `tyn_boot_rust(start_info)` on the boot stack.
+# `tyn_boot_rust(information, protocol)` on the boot stack.
+#
+# Multiboot2 (GRUB, on BIOS and UEFI) enters `tyn_multiboot2_start` in the same state, with its own structure in EBX and a magic
+# number in EAX, which is the protocol's number; PVH's is 0.
 
 .set KERNEL_BASE, 0xffffffff80000000
 .set PRESENT_WRITE, 0x3
@@ -15,11 +18,39 @@
     .asciz "Xen"
     .quad tyn_pvh_start - KERNEL_BASE
 
+# The header, in the first 32 KiB of the file ("Multiboot2 Specification version 2.0", section 3.1).
+.section .multiboot2, "a", @progbits
+.balign 8
+tyn_multiboot2_header:
+    .long 0xe85250d6, 0                     # magic, i386
+    .long tyn_multiboot2_end - tyn_multiboot2_header
+    .long -(0xe85250d6 + tyn_multiboot2_end - tyn_multiboot2_header)
+    .balign 8
+    .short 3, 0                             # entry address
+    .long 12
+    .long tyn_multiboot2_start - KERNEL_BASE
+    .balign 8
+    .short 6, 0                             # modules on page boundaries
+    .long 8
+    .balign 8
+    .short 0, 0                             # end
+    .long 8
+tyn_multiboot2_end:
+
 .section .boot.text, "ax", @progbits
 .code32
+.globl tyn_multiboot2_start
+.type tyn_multiboot2_start, @function
+tyn_multiboot2_start:
+    movl %eax, %esi
+    jmp tyn_boot_start
+.size tyn_multiboot2_start, . - tyn_multiboot2_start
+
 .globl tyn_pvh_start
 .type tyn_pvh_start, @function
 tyn_pvh_start:
+    xorl %esi, %esi
+tyn_boot_start:
     cld
     movl %ebx, %ebp                         # start info
     # Page directories: four tables of 2 MiB pages for the first 4 GiB.
