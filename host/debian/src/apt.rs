@@ -237,16 +237,31 @@ pub fn ensure_program(program: &str, package: &str) -> Result<()> {
     install(package).with_context(|| format!("{program} is missing"))
 }
 
-fn install(package: &str) -> Result<()> {
-    if !command::is_root() || !command::is_installed("apt-get") {
-        return Err(to_install(package));
+/// Sees to it that files are there, each of the package beside it.
+///
+/// # Errors
+/// When one is missing and can't be installed.
+pub fn ensure_files(files: &[(&str, &str)]) -> Result<()> {
+    let missing = files.iter().filter(|(path, _)| !Path::new(path).exists());
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
     }
-    eprintln!("installing the Debian package {package}");
+    install(&packages.join(" "))
+}
+
+/// Installs packages, whose names are separated by blanks.
+fn install(packages: &str) -> Result<()> {
+    if !command::is_root() || !command::is_installed("apt-get") {
+        return Err(to_install(packages));
+    }
+    eprintln!("installing {packages} of Debian");
     output(Command::new("apt-get").args(["-q", "update"]))?;
     output(
         Command::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-q", "install", "-y", "--no-install-recommends", package]),
+            .args(["-q", "install", "-y", "--no-install-recommends"])
+            .args(packages.split(' ')),
     )?;
     Ok(())
 }

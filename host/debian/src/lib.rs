@@ -6,4 +6,4 @@ mod apt;
 pub mod command;
 pub mod otp;
 
-pub use apt::{Apt, Keys, ensure_program, unpack, unpack_source};
+pub use apt::{Apt, Keys, ensure_files, ensure_program, unpack, unpack_source};

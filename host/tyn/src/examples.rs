@@ -16,6 +16,10 @@ pub(crate) const RUN: &str = "Examples:
   tyn run -i my_app.img
   tyn run my_app.img -- +S 1 -kernel logger_level debug";
 
+pub(crate) const IMAGE: &str = "Examples:
+  tyn image my_app.img -o my_app.raw
+  tyn image my_app.img --format qcow2 --append ip=10.0.0.2/24,10.0.0.1 -o my_app.qcow2";
+
 pub(crate) const INSPECT: &str = "Examples:
   tyn inspect my_app.img
   tyn inspect my_app.img --tree

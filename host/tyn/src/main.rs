@@ -49,6 +49,9 @@ enum Command {
     #[command(after_help = examples::RUN)]
     Run(Box<cmd::run::Args>),
     /// Show what is in an image, and why
+    #[command(after_help = examples::IMAGE)]
+    /// Make a disk of an image, which boots by itself
+    Image(cmd::image::Args),
     #[command(after_help = examples::INSPECT)]
     Inspect(cmd::inspect::Args),
     /// List the guests in the background
@@ -119,6 +122,7 @@ fn perform(command: Command) -> Result<u8> {
     match command {
         Command::Build(args) => cmd::build::build(&args).map(|()| 0),
         Command::Run(args) => cmd::run::run(&args),
+        Command::Image(args) => cmd::image::image(&args).map(|()| 0),
         Command::Inspect(args) => cmd::inspect::show(&args).map(|()| 0),
         Command::Ps(args) => cmd::ps::ps(&args).map(|()| 0),
         Command::Logs(args) => cmd::logs::logs(&args).map(|()| 0),

@@ -185,7 +185,10 @@ impl Settings {
 }
 
 /// Puts the kernel's options together, refusing unknown ones before anything is started.
-fn kernel_options(append: &str, trace: Option<Trace>) -> Result<String> {
+///
+/// # Errors
+/// The first that is unknown or malformed.
+pub(crate) fn kernel_options(append: &str, trace: Option<Trace>) -> Result<String> {
     let mut append = append.trim().to_owned();
     match trace {
         None => {}

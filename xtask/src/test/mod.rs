@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 mod binaries;
 mod cli;
+mod disk;
 mod fuzz;
 mod host;
 mod inputs;
@@ -57,6 +58,7 @@ const SUITES: &[Suite] = &[
     ("cli", cli::run),
     ("inputs", inputs::run),
     ("tty", tty::run),
+    ("disk", disk::run),
     ("fuzz", fuzz::run),
     ("vm", vm::run),
     ("net", crate::net::suite),

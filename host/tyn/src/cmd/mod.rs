@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod docs;
 pub(crate) mod doctor;
+pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod logs;
 pub(crate) mod ps;

@@ -11,6 +11,8 @@ mod bench;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod inspect;
 #[cfg(test)]
 mod run;

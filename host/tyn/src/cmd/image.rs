@@ -1,0 +1,124 @@
+//! `tyn image`: a disk that machines boot by themselves, from BIOS and UEFI.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use tyn_disk::{Grub, Request};
+use tyn_vm_host::vm::find_program;
+
+use crate::{kernel, settings};
+
+/// Arguments of `tyn image`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Image that `tyn build` made
+    image: PathBuf,
+    /// Disk to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What the disk is: raw, as on a real one, or qcow2 for QEMU and OpenStack
+    #[arg(long, value_name = "FORMAT", default_value = "raw")]
+    format: Format,
+    /// Options for the kernel
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    append: String,
+    /// Kernel to put on it instead of the one inside this tool
+    #[arg(long, value_name = "PATH")]
+    kernel: Option<PathBuf>,
+    /// Root of the Debian system that has GRUB
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    grub: PathBuf,
+}
+
+/// A disk's format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Format {
+    /// Sector for sector.
+    Raw,
+    /// QEMU's own.
+    Qcow2,
+}
+
+/// Makes a disk.
+///
+/// # Errors
+/// What is wrong with the image or GRUB, and what mends it.
+pub(crate) fn image(args: &Args) -> Result<()> {
+    let options = settings::kernel_options(&args.append, None)?;
+    tyn_release::check(&args.image)?;
+    let grub = Grub::find(&args.grub)?;
+    let converter = match args.format {
+        Format::Raw => None,
+        Format::Qcow2 => Some(find_program("qemu-img").context(
+            "qemu-img is missing; install it (Debian package qemu-utils), or use --format raw",
+        )?),
+    };
+    let folder = args
+        .output
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!(
+            "the folder {} is not there; make it, or name another --output",
+            folder.display()
+        );
+    }
+    // Beside the disk: it is as large, and a temporary folder may be in memory.
+    let dir = tempfile::Builder::new().prefix(".tyn-").tempdir_in(folder);
+    let dir = dir.with_context(|| format!("{} can't be written to", folder.display()))?;
+    let kernel = kernel::find(args.kernel.as_deref(), dir.path())?;
+    // Hidden by itself where standard error is no terminal.
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::default_spinner());
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar.set_message("writing the disk");
+    let raw = match converter {
+        None => args.output.clone(),
+        Some(_) => dir.path().join("raw"),
+    };
+    let bytes = tyn_disk::make(&Request {
+        kernel: &kernel.file,
+        image: &args.image,
+        options: &options,
+        grub: &grub,
+        out: &raw,
+    })?;
+    if let Some(converter) = converter {
+        bar.set_message("converting the disk");
+        let new = dir.path().join("qcow2");
+        let mut convert = Command::new(converter);
+        convert
+            .args(["convert", "-f", "raw", "-O", "qcow2"])
+            .args([&raw, &new]);
+        let output = convert.output().context("qemu-img can't be started")?;
+        if !output.status.success() {
+            bail!(
+                "qemu-img failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+                    .trim()
+                    .replace('\n', "; ")
+            );
+        }
+        let moved = fs::set_permissions(&new, fs::Permissions::from_mode(0o644))
+            .and_then(|()| fs::rename(&new, &args.output));
+        moved.with_context(|| format!("{} can't be written", args.output.display()))?;
+    }
+    bar.finish_and_clear();
+    eprintln!(
+        "{}: a disk of {:.1} MB for BIOS and UEFI",
+        args.output.display(),
+        bytes as f64 / 1e6
+    );
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `tyn image`: what is said when a disk can't be made. Disks that boot are tested by `cargo xtask test disk`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::bench::Bench;
+
+#[test]
+fn lacks_are_named_and_leave_no_file() {
+    let bench = Bench::new();
+    bench.image("app.img", &["/init"], &[("/init", b"x")]);
+    bench.kernel("kernel", "", true);
+    let image = "image app.img -o out/disk --kernel kernel --grub grub";
+    fs::create_dir(bench.path("out")).unwrap();
+    bench.refused("image none.img -o out/disk", "the image none.img can't be read: No such file or directory (os error 2); build one with `tyn build`");
+    bench.refused(&format!("{image} --append quiet"), "kernel option 'quiet' is unknown: known are trace, trace=calls, ip=, tty.size=, virtio_mmio.device=");
+    bench.refused(image, "grub/usr/bin/grub-mkimage is missing; install GRUB (Debian packages grub-common, grub-pc-bin and grub-efi-amd64-bin)");
+    for (path, bytes) in [
+        (
+            "grub/usr/bin/grub-mkimage",
+            "#!/bin/sh\necho no such module >&2\nexit 1\n",
+        ),
+        ("grub/usr/lib/grub/i386-pc/boot.img", "not a sector"),
+        ("grub/usr/lib/grub/x86_64-efi/multiboot2.mod", ""),
+    ] {
+        let path = bench.path(path);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    bench.refused(image, "grub/usr/lib/grub/i386-pc/boot.img is not what GRUB 2 installs on a disk; reinstall grub-pc-bin");
+    let mut sector = [0; 512];
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    bench.write("grub/usr/lib/grub/i386-pc/boot.img", sector);
+    bench.refused(image, "grub-mkimage failed: no such module");
+    bench.refused(&format!("{image} --append virtio_mmio.device=$x"), "the kernel option 'virtio_mmio.device=$x' has characters that GRUB would misread; use letters, digits and . , : / @ = _ - only");
+    let output = bench
+        .command(&format!("{image} --format qcow2"))
+        .env("PATH", "/none")
+        .output()
+        .unwrap();
+    let err = bench.ended(&output).err;
+    assert_eq!(
+        err,
+        "tyn: qemu-img is missing; install it (Debian package qemu-utils), or use --format raw\n"
+    );
+    bench.refused(
+        "image app.img --kernel kernel --grub grub -o none/disk",
+        "the folder none is not there; make it, or name another --output",
+    );
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 0);
+}
