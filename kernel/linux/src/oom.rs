@@ -42,27 +42,43 @@ impl Drop for GivingBack {
 /// Makes room for the page that the current thread needs, before it tries again. The caller holds no lock.
 pub(crate) fn make_room(cx: &Cx<'_>) {
     if let Some(victim) = choose() {
-        let pid = victim.pid.0;
-        trace::event(cx.thread.tid(), Event::OutOfMemory { pid });
-        tell(&victim);
-        victim.exit_group(u32::from(Signal::SIGKILL.number()));
+        let had = Had::of(&victim);
+        // Another CPU may have chosen it at the same moment: one of us tells.
+        if victim.exit_group(u32::from(Signal::SIGKILL.number())) {
+            let pid = victim.pid.0;
+            trace::event(cx.thread.tid(), Event::OutOfMemory { pid });
+            had.tell(pid);
+        }
     }
     if !cx.thread.is_killed() {
         sched::yield_now(cx.thread);
     }
 }
 
-/// Says on the console who is to end.
-fn tell(victim: &Process) {
-    let thread = victim.threads.lock().first().and_then(Weak::upgrade);
-    let name = thread.map_or([0; 16], |thread| *thread.name.lock());
-    let name = name.split(|&b| b == 0).next().unwrap_or_default();
-    let name = core::str::from_utf8(name).unwrap_or("?");
-    let kib = victim.mm.lock().resident() * (PAGE_SIZE as u64 / 1024);
-    let pid = victim.pid.0;
-    tty::kernel_line(format_args!(
-        "tyn: out of memory: killed process {pid} ({name}), which had {kib} KiB"
-    ));
+/// What a process had before it was ended.
+struct Had {
+    name: [u8; 16],
+    kib: u64,
+}
+
+impl Had {
+    fn of(process: &Process) -> Self {
+        let thread = process.threads.lock().first().and_then(Weak::upgrade);
+        Self {
+            name: thread.map_or([0; 16], |thread| *thread.name.lock()),
+            kib: process.mm.lock().resident() * (PAGE_SIZE as u64 / 1024),
+        }
+    }
+
+    /// Says on the console who is to end.
+    fn tell(&self, pid: u32) {
+        let Self { name, kib } = self;
+        let name = name.split(|&b| b == 0).next().unwrap_or_default();
+        let name = core::str::from_utf8(name).unwrap_or("?");
+        tty::kernel_line(format_args!(
+            "tyn: out of memory: killed process {pid} ({name}), which had {kib} KiB"
+        ));
+    }
 }
 
 /// Chooses who is to end; nobody while somebody who is ending still has memory, or there is some again.

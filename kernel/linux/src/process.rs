@@ -206,19 +206,21 @@ impl Process {
     }
 
     /// Ends the process with this wait status (`wait(2)`: exit code << 8, or signal number | 0x80 for a core): kills
-    /// all its threads. The first call decides the status. The caller ends itself when it next leaves the kernel.
-    pub fn exit_group(&self, wait_status: u32) {
+    /// all its threads. The first call decides the status; returns whether this was the first. The caller ends itself when it
+    /// next leaves the kernel.
+    pub fn exit_group(&self, wait_status: u32) -> bool {
         let value = EXITING | u64::from(wait_status);
         if self
             .exit
             .compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst)
             .is_err()
         {
-            return;
+            return false;
         }
         for thread in self.live_threads() {
             thread.kill();
         }
+        true
     }
 
     /// Begins an exec: no thread is added from here on.
