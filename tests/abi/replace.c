@@ -1,5 +1,7 @@
-/* Names that are replaced while others look them up: rename(2) is atomic. */
+/* Names that are replaced while others look them up: rename(2) is atomic. Files that are run and written. */
 #include "abi.h"
+
+#include <sys/sendfile.h>
 
 #define LOOKUPS 20000
 
@@ -11,6 +13,31 @@ static void replace_for_ever(void) {
         MUST(symlink("file", "newlink"));
         MUST(rename("newlink", "link"));
     }
+}
+
+/* A file that is run cannot be written, and one that is open for writing cannot be run (ETXTBSY). */
+CASE(text_busy) {
+    R(open("/proc/self/exe", O_WRONLY));
+    R(open("/proc/self/exe", O_RDWR));
+    R(open("/proc/self/exe", O_RDONLY | O_TRUNC));
+    R(truncate("/proc/self/exe", 1));
+    char path[4096] = {0};
+    MUST(readlink("/proc/self/exe", path, sizeof path - 1));
+    R(open(path, O_WRONLY));
+    R(truncate(path, 1));
+    int from = MUST(open("/proc/self/exe", O_RDONLY)), to = MUST(open("copy", O_CREAT | O_WRONLY, 0755));
+    struct stat size;
+    MUST(fstat(from, &size));
+    for (off_t left = size.st_size; left > 0;)
+        left -= MUST(sendfile(to, from, NULL, left));
+    char *args[] = {"copy", "--nothing", NULL};
+    R(execv("copy", args));
+    close(to);
+    to = MUST(open("copy", O_RDONLY));
+    R(fchmod(to, 0700));
+    close(MUST(open("copy", O_RDONLY | O_TRUNC)));
+    MUST(stat("copy", &size));
+    say("%ld bytes are left\n", (long)size.st_size);
 }
 
 CASE(rename_replaces_a_name_that_others_look_up) {

@@ -139,7 +139,8 @@ static const char *const others[] = {
     "/proc/meminfo",    "/proc/self/fd/4",   "/proc/self/task", "/proc/1/stat",  "/proc/1/fd",       "/proc",
     "/proc/self/cwd/a", "/proc/self/status", "/proc/cpuinfo",   "/proc/stat",    "/proc/self/mem",   "/proc/self/statm",
     "/proc/mounts",     "/sys",              "/sys/devices/system/cpu/online",   "/",                "/nothing",
-    "/proc/99999/stat", "/dev/shm",          "/dev/pts/0",      "/dev/stdin",    "/proc/self/root/proc/self/root"};
+    "/proc/99999/stat", "/dev/shm",          "/dev/pts/0",      "/dev/stdin",    "/proc/self/root/proc/self/root",
+    "/proc/self/exe",   "/proc/slabinfo"};
 
 /* Writes a path into the arena, or gives a bad pointer. */
 static u64 path(struct worker *w, int is_changed) {

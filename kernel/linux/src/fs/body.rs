@@ -102,6 +102,17 @@ impl Body {
         self.inner.lock().writers -= 1;
     }
 
+    /// Sets the size, for somebody who need not have the file open for writing.
+    ///
+    /// # Errors
+    /// `ETXTBSY` while the file is run, and as [`Body::set_size`].
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        self.begin_writing()?;
+        let result = self.set_size(size);
+        self.end_writing();
+        result
+    }
+
     /// Keeps writers out while the file is run.
     ///
     /// # Errors

@@ -185,8 +185,9 @@ fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
         mode::S_IFREG => {
             let body = fs().with_tree(|t| t.body(ino))?;
             let file = RegularFile::new(pin.clone(), body, how.flags)?;
-            if how.has(o::O_TRUNC) && how.is_writing() {
-                file.body().set_size(0)?;
+            // Linux truncates whatever the access mode.
+            if how.has(o::O_TRUNC) {
+                file.body().truncate(0)?;
             }
             Ok(Arc::new(file))
         }

@@ -224,7 +224,7 @@ pub(crate) fn sys_truncate(cx: &mut Cx<'_>, path: UserVa, len: i64) -> SysResult
     };
     let body = fs().with_tree(|t| t.body(ino))?;
     transfer::check_growth(cx, body.size(), len)?;
-    body.set_size(len)?;
+    body.truncate(len)?;
     Ok(0)
 }
 
