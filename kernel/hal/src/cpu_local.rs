@@ -42,6 +42,8 @@ pub(crate) struct CpuLocal {
     pub(crate) published: AtomicU64,
     /// Generation of the loaded address space that this CPU flushed at last.
     pub(crate) flushed_generation: AtomicU64,
+    /// The address space that is about to be loaded, else null. Only compared.
+    pub(crate) loading: AtomicPtr<Space>,
     /// The loaded address space; null when the kernel's own table is loaded. Holds a reference.
     pub(crate) loaded: AtomicPtr<Space>,
     /// Spinlocks held.
@@ -94,6 +96,7 @@ impl CpuLocal {
             apic_id: AtomicU32::new(NOT_ARRIVED),
             published: AtomicU64::new(0),
             flushed_generation: AtomicU64::new(0),
+            loading: AtomicPtr::new(ptr::null_mut()),
             loaded: AtomicPtr::new(ptr::null_mut()),
             spin_depth: Cell::new(0),
             current_task: Cell::new(ptr::null()),
@@ -153,8 +156,11 @@ impl CpuLocal {
     /// Iterates over the blocks of all CPUs but this one.
     pub(crate) fn others() -> impl Iterator<Item = &'static Self> {
         let me = Self::current().id;
-        (0..COUNT.load(Ordering::Acquire))
-            .filter_map(Self::of)
-            .filter(move |c| c.id != me)
+        Self::all().filter(move |c| c.id != me)
+    }
+
+    /// Returns the blocks of all CPUs that have one.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        (0..COUNT.load(Ordering::Acquire)).filter_map(Self::of)
     }
 }

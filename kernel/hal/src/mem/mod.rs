@@ -7,6 +7,7 @@ mod heap;
 pub(crate) mod kernel_map;
 mod paging;
 mod region;
+mod retired;
 mod string;
 mod tlb;
 

@@ -8,6 +8,8 @@
 //! translation bumps the generation, flushes its own TLB, sends an IPI to the CPUs that publish this table from
 //! ring 3, and waits until every publishing CPU has left (entered ring 0 or closed its window); only then may the
 //! frames be reused. Such a CPU never waits for anything, so the waiting ends whatever locks the caller holds.
+//! Page tables that were taken out are reused later ([`Space::retire`]), when no CPU that has the page table loaded, in
+//! ring 0 too, may have them in its paging-structure caches: each has flushed since, or loaded another page table.
 //! Translations that only gain rights need none of this: a stale entry faults and the fault handler finds the new one.
 
 use alloc::sync::Arc;
@@ -148,14 +150,14 @@ impl Removed {
         for item in self.items.drain(..).chain(spares.copied()) {
             let phys = PhysAddr(item & !IS_TABLE);
             if item & IS_TABLE != 0 {
-                // SAFETY: the entry that led to this table was cleared, and the paging-structure caches were flushed with the
-                // TLBs.
-                unsafe { frame::free_block(phys, 0) };
+                // SAFETY: the entry that led to this table, and its own, were cleared.
+                unsafe { space.retire(phys) };
             } else {
                 // SAFETY: the entry that held this handle was cleared, and its translation shot down.
                 drop(unsafe { Frame::from_phys(phys) });
             }
         }
+        space.free_retired();
     }
 }
 

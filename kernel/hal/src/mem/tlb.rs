@@ -3,12 +3,14 @@
 use alloc::sync::Arc;
 use core::arch::asm;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::PhysAddr;
 use super::kernel_map::kernel_root;
+use super::retired::Retired;
 use crate::arch::x86_64::{invalidate_page, read_cr3, write_cr3};
 use crate::cpu_local::CpuLocal;
+use crate::sync::SpinLock;
 
 /// Whether CR4.SMAP is set.
 static HAS_SMAP: AtomicBool = AtomicBool::new(false);
@@ -27,6 +29,8 @@ pub(crate) struct Space {
     generation: AtomicU64,
     /// Nobody runs in it any more; CPUs that still have it loaded let go of it.
     is_dead: AtomicBool,
+    /// Page tables that were taken out, but which a CPU's paging-structure caches may still lead to.
+    retired: SpinLock<Retired>,
 }
 
 impl Space {
@@ -37,6 +41,7 @@ impl Space {
             root,
             generation: AtomicU64::new(0),
             is_dead: AtomicBool::new(false),
+            retired: SpinLock::new(Retired::new()),
         })
     }
 
@@ -50,15 +55,20 @@ impl Space {
             return;
         }
         let cpu = CpuLocal::current();
+        let space = Arc::into_raw(Arc::clone(self)).cast_mut();
+        // Said before the first walk: `forgotten` counts on it.
+        cpu.loading.store(space, Ordering::SeqCst);
         // The generation is read before the root is loaded: what changes later is found at the next entry to ring 3.
         let generation = self.generation.load(Ordering::SeqCst);
         // SAFETY: the root's kernel half is the kernel's; the reference kept in `loaded` keeps the table alive.
         unsafe { write_cr3(self.root.0) };
         cpu.flushed_generation.store(generation, Ordering::SeqCst);
-        replace_loaded(cpu, Arc::into_raw(Arc::clone(self)).cast_mut());
+        replace_loaded(cpu, space);
+        cpu.loading.store(ptr::null_mut(), Ordering::SeqCst);
     }
 
-    /// Makes sure that no CPU can use a translation of `[start, end)` that is no longer in the table, here or elsewhere.
+    /// Makes sure that no CPU can use a translation of `[start, end)` that is no longer in the table, here or elsewhere. CPUs that
+    /// are in the kernel keep theirs until they flush, without using them.
     pub(crate) fn shoot_down(&self, start: u64, end: u64) {
         let target = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
         if self.is_loaded_here() {
@@ -91,6 +101,51 @@ impl Space {
         }
     }
 
+    /// Returns the generation up to which every CPU has forgotten what was removed.
+    fn forgotten(&self) -> u64 {
+        let is_self = |space: &AtomicPtr<Self>| ptr::eq(space.load(Ordering::SeqCst), self);
+        let of = |cpu: &CpuLocal| {
+            // In this order, the reverse of `load`: a CPU that begins to load it after the first look finds what was removed
+            // gone; one that has loaded it by then is seen by the second, and one that loads another space meanwhile starts
+            // without anything of this one.
+            if is_self(&cpu.loading) {
+                0
+            } else if is_self(&cpu.loaded) {
+                cpu.flushed_generation.load(Ordering::SeqCst)
+            } else {
+                u64::MAX
+            }
+        };
+        CpuLocal::all().map(of).min().unwrap_or(u64::MAX)
+    }
+
+    /// Frees a page table, which no entry leads to and whose entries are all clear, once no CPU can walk it any more: in the
+    /// kernel, too, a CPU may walk the loaded tables ahead, and sets bits in what it takes for entries.
+    ///
+    /// # Safety
+    /// The table's frame is the caller's.
+    pub(crate) unsafe fn retire(&self, table: PhysAddr) {
+        let generation = self.generation.load(Ordering::SeqCst);
+        self.retired.lock().push(table, generation);
+    }
+
+    /// Frees the retired tables that no CPU can walk any more, and has the CPUs that may walk the others forget them soon.
+    pub(crate) fn free_retired(&self) {
+        let mut retired = self.retired.lock();
+        if retired.is_empty() {
+            return;
+        }
+        retired.free_up_to(self.forgotten());
+        if retired.is_empty() {
+            return;
+        }
+        for cpu in CpuLocal::others() {
+            if ptr::eq(cpu.loaded.load(Ordering::SeqCst), self) {
+                cpu.kick();
+            }
+        }
+    }
+
     /// Makes every CPU let go of the space. Nobody runs in it any more.
     pub(crate) fn evict(&self) {
         self.is_dead.store(true, Ordering::SeqCst);
@@ -108,12 +163,28 @@ impl Space {
     }
 }
 
-/// Lets go of the loaded space if it is dead. Called by idle CPUs, and while waiting for others to do the same.
+/// Lets go of the loaded space if it is dead, and forgets what was removed from it otherwise. Called by idle CPUs, and while
+/// waiting for others to let go.
 pub(crate) fn serve_eviction() {
+    let cpu = CpuLocal::current();
     // SAFETY: a non-null pointer in `loaded` holds a reference.
-    let loaded = unsafe { CpuLocal::current().loaded.load(Ordering::Relaxed).as_ref() };
-    if loaded.is_some_and(|space| space.is_dead.load(Ordering::SeqCst)) {
+    let Some(space) = (unsafe { cpu.loaded.load(Ordering::Relaxed).as_ref() }) else {
+        return;
+    };
+    if space.is_dead.load(Ordering::SeqCst) {
         load_kernel_space();
+    } else {
+        forget_removed(cpu, space);
+    }
+}
+
+/// Flushes if the loaded space's translations changed since the last flush.
+fn forget_removed(cpu: &CpuLocal, space: &Space) {
+    let generation = space.generation.load(Ordering::SeqCst);
+    if cpu.flushed_generation.load(Ordering::Relaxed) != generation {
+        // SAFETY: the same root again.
+        unsafe { write_cr3(read_cr3()) };
+        cpu.flushed_generation.store(generation, Ordering::SeqCst);
     }
 }
 
@@ -140,12 +211,7 @@ fn publish(cpu: &CpuLocal, window: u64) {
     };
     cpu.published
         .store(space.id << 1 | window, Ordering::SeqCst);
-    let generation = space.generation.load(Ordering::SeqCst);
-    if cpu.flushed_generation.load(Ordering::Relaxed) != generation {
-        // SAFETY: the same root again.
-        unsafe { write_cr3(read_cr3()) };
-        cpu.flushed_generation.store(generation, Ordering::SeqCst);
-    }
+    forget_removed(cpu, space);
 }
 
 /// Publishes that this CPU is about to be in ring 3.

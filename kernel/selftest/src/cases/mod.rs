@@ -28,7 +28,7 @@ cases! {
     vectors: kernel_entries_keep_vectors switches_keep_vectors fork_copies_vectors signal_frames_hold_vectors;
     memory: frames_are_counted tables_map_and_unmap rights_and_hiding pages_move tables_free_all copy_on_write
         memory_runs_out;
-    tlb: unmapped_pages_stay_unwritten restricted_pages_stay_unwritten copies_see_no_stale_page
+    tlb: unmapped_pages_stay_unwritten restricted_pages_stay_unwritten copies_see_no_stale_page removed_tables_outlast_their_walkers
         dead_tables_are_let_go;
     copies: copies_reach_memory copies_stop_at_faults copies_fault_pages_in kernel_addresses_fault words_are_atomic;
 }

@@ -201,3 +201,55 @@ pub(super) fn dead_tables_are_let_go() -> Outcome {
     ensure!(after + 4 >= before, "{} frames are missing", before - after);
     same("CPU of the cases", cpu::current(), CpuId(0))
 }
+
+/// Page tables that `munmap(2)` empties are not reused while another CPU, in the kernel, has them loaded, and are afterwards.
+pub(super) fn removed_tables_outlast_their_walkers() -> Outcome {
+    const TABLES: u64 = 3;
+    let everything = (UserVa(0), UserVa(1 << 39));
+    let space = Space::new()?;
+    // Nothing of the programs is needed, and their tables are not to be found below.
+    space.table().unmap(everything.0, everything.1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let loaded = Arc::new(AtomicU64::new(0));
+    let mut threads = Vec::new();
+    for id in cpus::others() {
+        let (space, stop, loaded) = (Arc::clone(&space), Arc::clone(&stop), Arc::clone(&loaded));
+        threads.push(Thread::spawn(id, UserState::Yes, move |_| {
+            space.activate();
+            loaded.fetch_add(1, Ordering::SeqCst);
+            while !stop.load(Ordering::SeqCst) {
+                cpu::relax();
+            }
+        })?);
+    }
+    while loaded.load(Ordering::SeqCst) < threads.len() as u64 {
+        cpu::relax();
+    }
+    let frame = need("a frame", Frame::zeroed())?;
+    let before = mem::stats().free;
+    need(
+        "map",
+        space.table().map(UserVa(VICTIM), frame.clone(), READ_WRITE),
+    )?;
+    space.table().unmap(everything.0, everything.1);
+    let after = mem::stats().free;
+    if !threads.is_empty() {
+        ensure!(
+            after + TABLES <= before,
+            "{before} frames were free, {after} are: tables were freed under a CPU that has them loaded"
+        );
+    }
+    stop.store(true, Ordering::SeqCst);
+    cpus::join(threads);
+    // An idle CPU forgets them when it is told to.
+    let all = if cpu::count() > 1 {
+        after + TABLES
+    } else {
+        before
+    };
+    while mem::stats().free < all {
+        space.table().unmap(everything.0, everything.1);
+        cpu::relax();
+    }
+    Ok(())
+}
