@@ -79,38 +79,41 @@ mod tests {
         assert_eq!(unreceivable(&all), []);
     }
 
+    const SOCKETS: usize = 3;
+
+    fn set(bits: u32) -> Vec<usize> {
+        (0..SOCKETS).filter(|i| bits >> i & 1 == 1).collect()
+    }
+
+    /// Checks a graph in which `edges` has a bit for what each socket holds, and `outside` for what is in a message elsewhere.
+    fn check_graph(edges: u32, outside: u32) {
+        let holds: Vec<Vec<usize>> = (0..SOCKETS).map(|i| set(edges >> (i * SOCKETS))).collect();
+        let messages = |i: usize| {
+            let inside = holds.iter().filter(|h| h.contains(&i)).count();
+            inside + (outside >> i & 1) as usize
+        };
+        let all: Vec<Suspect> = (0..SOCKETS)
+            .map(|i| Suspect {
+                messages: messages(i),
+                holds: holds[i].clone(),
+            })
+            .collect();
+        let mut reached = outside;
+        for _ in 0..SOCKETS {
+            let next: Vec<usize> = set(reached)
+                .into_iter()
+                .flat_map(|i| holds[i].clone())
+                .collect();
+            reached = next.iter().fold(reached, |reached, j| reached | 1 << j);
+        }
+        assert_eq!(unreceivable(&all), set(!reached), "{edges:b} {outside:b}");
+    }
+
     /// What can be received is what a search from the messages outside finds, whatever the graph.
     #[test]
     fn small_graphs_agree_with_a_search_from_outside() {
-        const SOCKETS: usize = 3;
-        // Each socket holds a subset of the sockets; `outside` is the set of those that are in a message elsewhere.
         for edges in 0u32..1 << (SOCKETS * SOCKETS) {
-            for outside in 0u32..1 << SOCKETS {
-                let holds = |i: usize| -> Vec<usize> {
-                    (0..SOCKETS)
-                        .filter(|j| edges >> (i * SOCKETS + j) & 1 == 1)
-                        .collect()
-                };
-                let is_outside = |i: usize| outside >> i & 1 == 1;
-                let all: Vec<Suspect> = (0..SOCKETS)
-                    .map(|i| Suspect {
-                        messages: (0..SOCKETS).filter(|&j| holds(j).contains(&i)).count()
-                            + usize::from(is_outside(i)),
-                        holds: holds(i),
-                    })
-                    .collect();
-                let mut reached = outside;
-                for _ in 0..SOCKETS {
-                    for i in (0..SOCKETS)
-                        .filter(|i| reached >> i & 1 == 1)
-                        .collect::<Vec<_>>()
-                    {
-                        holds(i).iter().for_each(|j| reached |= 1 << j);
-                    }
-                }
-                let expected: Vec<usize> = (0..SOCKETS).filter(|i| reached >> i & 1 == 0).collect();
-                assert_eq!(unreceivable(&all), expected, "{edges:b} {outside:b}");
-            }
+            (0u32..1 << SOCKETS).for_each(|outside| check_graph(edges, outside));
         }
     }
 }
