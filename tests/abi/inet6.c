@@ -416,6 +416,95 @@ CASE(inet6_options) {
     }
 }
 
+/* Who binds to an address of IPv6 speaks nothing else. */
+CASE(inet6_only_by_binding) {
+    static const char *addresses[] = {"::", "::1", "::ffff:127.0.0.1"};
+    for (int i = 0; i < 3; i++)
+        for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+            int s = MUST(socket(AF_INET6, type, 0)), value = -1;
+            socklen_t len = sizeof value;
+            MUST(bind6(s, addresses[i], 0));
+            MUST(getsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &value, &len));
+            say("%s, type %d: %d\n", addresses[i], type, value);
+            R(connect6(s, "::ffff:127.0.0.1", 9));
+            close(s);
+        }
+}
+
+/* Type of service and traffic class are two things. */
+CASE(inet6_class_and_service) {
+    int a = udp6(), b = udp6(), tos = 0x10, class = 0x20, value;
+    socklen_t len = sizeof value;
+    R(bind6(b, "::", 0));
+    int port = port_of(b);
+    set(b, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+    set(b, IPPROTO_IP, IP_RECVTOS, 1);
+    R(setsockopt(a, IPPROTO_IPV6, IPV6_TCLASS, &class, sizeof class));
+    R(setsockopt(a, IPPROTO_IP, IP_TOS, &tos, sizeof tos));
+    R(getsockopt(a, IPPROTO_IPV6, IPV6_TCLASS, &value, &len));
+    say("class %#x\n", value);
+    struct sockaddr_in6 to = v6("::1", port), mapped = v6("::ffff:127.0.0.1", port);
+    R(sendto(a, "six", 3, 0, (struct sockaddr *)&to, sizeof to));
+    receive(b);
+    R(sendto(a, "four", 4, 0, (struct sockaddr *)&mapped, sizeof mapped));
+    receive(b);
+}
+
+static void send_control(int fd, void *to, socklen_t len, int level, int type, void *data, size_t size) {
+    char control[64] = {0};
+    struct iovec v = {"c", 1};
+    struct msghdr m = {to, len, &v, 1, control, CMSG_SPACE(size), 0};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(c), data, size);
+    say("level %d, type %d, %zu bytes: ", level, type, size);
+    R(sendmsg(fd, &m, 0));
+}
+
+CASE(inet6_control_of_one_datagram) {
+    int a = udp6(), b = udp6();
+    R(bind6(b, "::", 0));
+    set(b, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+    set(b, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+    struct sockaddr_in6 to = v6("::1", port_of(b));
+    static const struct {
+        int type, value;
+    } six[] = {{IPV6_HOPLIMIT, 3}, {IPV6_HOPLIMIT, -1}, {IPV6_HOPLIMIT, 256}, {IPV6_TCLASS, 0x40}, {IPV6_TCLASS, -2}, {12345, 1}};
+    for (size_t i = 0; i < sizeof six / sizeof *six; i++) {
+        int value = six[i].value;
+        send_control(a, &to, sizeof to, IPPROTO_IPV6, six[i].type, &value, sizeof value);
+    }
+    for (int i = 0; i < 3; i++)
+        receive(b);
+    struct in6_pktinfo info = {.ipi6_addr = v6("2001:db8::9", 0).sin6_addr};
+    send_control(a, &to, sizeof to, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+    info.ipi6_addr = in6addr_loopback;
+    send_control(a, &to, sizeof to, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+    receive(b);
+    int value = 5;
+    send_control(a, &to, sizeof to, IPPROTO_TCP, 1, &value, sizeof value);
+    send_control(a, &to, sizeof to, SOL_SOCKET, 12345, &value, sizeof value);
+    int c = MUST(socket(AF_INET, SOCK_DGRAM, 0)), d = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+    struct sockaddr_in at = v4("127.0.0.1", 0);
+    MUST(bind(d, (struct sockaddr *)&at, sizeof at));
+    at.sin_port = htons(port_of(d));
+    set(d, IPPROTO_IP, IP_RECVTTL, 1);
+    set(d, IPPROTO_IP, IP_RECVTOS, 1);
+    static const struct {
+        int type, value;
+    } four[] = {{IP_TTL, 3}, {IP_TTL, 0}, {IP_TTL, 256}, {IP_TOS, 0x10}, {IP_TOS, 256}, {12345, 1}};
+    for (size_t i = 0; i < sizeof four / sizeof *four; i++) {
+        value = four[i].value;
+        send_control(c, &at, sizeof at, IPPROTO_IP, four[i].type, &value, sizeof value);
+    }
+    unsigned char byte = 0x08;
+    send_control(c, &at, sizeof at, IPPROTO_IP, IP_TOS, &byte, 1);
+    for (int i = 0; i < 3; i++)
+        receive(d);
+}
+
 CASE(inet6_interfaces) {
     struct ifaddrs *all;
     if (R(getifaddrs(&all)) != 0)

@@ -37,4 +37,4 @@ pub use tcp::{TcpOptions, TcpStatus};
 pub use types::{
     Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake,
 };
-pub use udp::{UdpOptions, UdpReceived};
+pub use udp::{UdpOptions, UdpReceived, UdpSend};

@@ -28,8 +28,10 @@ pub struct UdpOptions {
     pub broadcasts: bool,
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
     pub is_v6_only: bool,
-    /// `IP_TOS`, `IPV6_TCLASS`.
+    /// `IP_TOS`.
     pub tos: u8,
+    /// `IPV6_TCLASS`.
+    pub traffic_class: u8,
     /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
     pub ttl: u8,
     /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`.
@@ -45,11 +47,34 @@ impl Default for UdpOptions {
             broadcasts: false,
             is_v6_only: false,
             tos: 0,
+            traffic_class: 0,
             ttl: 64,
             multicast_ttl: 1,
             receive_buffer: 212_992,
         }
     }
+}
+
+/// How a datagram is sent, where it differs from what the socket says (`ip(7)`, `ipv6(7)`: control messages).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UdpSend {
+    /// Destination, instead of the peer.
+    pub to: Option<SocketAddr>,
+    /// Our address.
+    pub source: Option<IpAddr>,
+    /// Type of service or traffic class.
+    pub tos: Option<u8>,
+    /// Time to live or hop limit.
+    pub ttl: Option<u8>,
+}
+
+/// What stands in the headers of a datagram.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    source: SocketAddr,
+    to: SocketAddr,
+    tos: u8,
+    ttl: u8,
 }
 
 #[derive(Debug)]
@@ -138,6 +163,34 @@ impl UdpSocket {
             Some(remote) if remote != source => None,
             remote => Some(fit + 3 * u8::from(remote.is_some())),
         }
+    }
+
+    /// Returns the header of a datagram; `route` is our address on the way to `to`.
+    fn header(&self, how: &UdpSend, to: SocketAddr, route: IpAddr) -> Result<Header, Errno> {
+        let source = match how.source.unwrap_or(self.local.ip()) {
+            bound if !is_unicast_ip(bound) => route,
+            bound if bound.is_ipv4() != route.is_ipv4() => return Err(Errno::ENETUNREACH),
+            bound if bound.is_ipv4() && bound.is_loopback() != route.is_loopback() => {
+                return Err(Errno::EINVAL);
+            }
+            bound => bound,
+        };
+        let options = &self.options;
+        let tos = match to.ip() {
+            IpAddr::V4(_) => options.tos,
+            IpAddr::V6(_) => options.traffic_class,
+        };
+        let ttl = if to.ip().is_multicast() {
+            options.multicast_ttl
+        } else {
+            options.ttl
+        };
+        Ok(Header {
+            source: SocketAddr::new(source, self.local.port()),
+            to,
+            tos: how.tos.unwrap_or(tos),
+            ttl: how.ttl.unwrap_or(ttl),
+        })
     }
 
     fn push(&mut self, datagram: Datagram) -> bool {
@@ -234,6 +287,7 @@ impl Stack {
         self.udp.by_port.entry(at.port()).or_default().push(id);
         let socket = self.udp(id)?;
         socket.local = at;
+        socket.options.is_v6_only |= at.is_ipv6() && !address.is_unspecified();
         socket.is_bound = true;
         Ok(())
     }
@@ -281,6 +335,23 @@ impl Stack {
         to: Option<SocketAddr>,
         src: &mut dyn Source,
     ) -> Result<usize, Errno> {
+        let how = UdpSend {
+            to,
+            ..UdpSend::default()
+        };
+        self.udp_send_with(id, &how, src)
+    }
+
+    /// As [`Stack::udp_send`], for one datagram with a header of its own.
+    ///
+    /// # Errors
+    /// As [`Stack::udp_send`], and `EINVAL` for a source that is not ours.
+    pub fn udp_send_with(
+        &mut self,
+        id: SocketId,
+        how: &UdpSend,
+        src: &mut dyn Source,
+    ) -> Result<usize, Errno> {
         // Before anything else can fail, as in Linux (`inet_send_prepare`).
         self.udp_autobind(id)?;
         let socket = self.udp(id)?;
@@ -291,12 +362,15 @@ impl Stack {
         if socket.is_write_shut {
             return Err(Errno::EPIPE);
         }
-        let to = to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
+        let to = how.to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
         let to = to_self_if_unspecified(to);
+        let is_ours = |ip: IpAddr| ip.is_unspecified() || self.out.routes.is_own(ip);
+        if how.source.is_some_and(|ip| !is_ours(ip)) {
+            return Err(Errno::EINVAL);
+        }
         let len = src.remaining();
-        let header = header_len(to.ip());
         let room = match to.ip() {
-            IpAddr::V4(_) => MAX_DATAGRAM - header,
+            IpAddr::V4(_) => MAX_DATAGRAM - header_len(to.ip()),
             IpAddr::V6(_) => MAX_DATAGRAM,
         };
         if UDP_HEADER + len > room {
@@ -305,12 +379,12 @@ impl Stack {
         if to.port() == 0 {
             return Err(Errno::EINVAL);
         }
-        let may_broadcast = socket.options.broadcasts;
+        let may_broadcast = self.udp(id)?.options.broadcasts;
         let (path, source) = self.out.routes.route(to.ip())?;
         if self.out.routes.is_broadcast(to.ip()) && !may_broadcast {
             return Err(Errno::EACCES);
         }
-        let total = header + UDP_HEADER + len;
+        let total = header_len(to.ip()) + UDP_HEADER + len;
         if path == Path::Nic && total > self.out.mtu(path) {
             return Err(Errno::EMSGSIZE);
         }
@@ -322,42 +396,39 @@ impl Stack {
             self.report(id, Events::empty());
             return Err(Errno::EAGAIN);
         }
-        let socket = self.udp(id)?;
-        let bound = socket.local.ip();
-        let source = match bound {
-            b if !is_unicast_ip(b) => source,
-            b if b.is_ipv4() != source.is_ipv4() => return Err(Errno::ENETUNREACH),
-            b if b.is_loopback() != source.is_loopback() && b.is_ipv4() => {
-                return Err(Errno::EINVAL);
-            }
-            b => b,
-        };
-        let (port, tos) = (socket.local.port(), socket.options.tos);
-        let ttl = if to.ip().is_multicast() {
-            socket.options.multicast_ttl
-        } else {
-            socket.options.ttl
-        };
+        let header = self.udp(id)?.header(how, to, source)?;
+        self.emit_udp(path, &header, src)?;
+        Ok(len)
+    }
+
+    fn emit_udp(&mut self, path: Path, header: &Header, src: &mut dyn Source) -> Result<(), Errno> {
+        let Header {
+            source,
+            to,
+            tos,
+            ttl,
+        } = *header;
         let udp = UdpRepr {
-            src_port: port,
+            src_port: source.port(),
             dst_port: to.port(),
         };
         let checksums = self.out.checksums(path);
+        let len = src.remaining();
+        let total = header_len(to.ip()) + UDP_HEADER + len;
         self.out.emit(path, total, tos, |packet| {
             let protocol = IpProtocol::Udp;
-            let payload = write_header(packet, source, to.ip(), protocol, ttl, &checksums);
+            let payload = write_header(packet, source.ip(), to.ip(), protocol, ttl, &checksums);
             let mut result = Ok(());
             udp.emit(
                 &mut UdpPacket::new_unchecked(payload),
-                &source.into(),
+                &source.ip().into(),
                 &to.ip().into(),
                 len,
                 |payload| result = src.read_exact(payload),
                 &checksums,
             );
             result
-        })?;
-        Ok(len)
+        })
     }
 
     /// Takes the oldest datagram, or looks at it. What does not fit into `dst` is lost when it is taken.

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use super::tap::GUEST;
 
 /// The address that QEMU gives to its first network card.
-const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
-const OUR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0x66, 0x01];
+pub(super) const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+pub(super) const OUR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0x66, 0x01];
 
 /// Returns the paths of the sockets in a folder: where QEMU receives, and where it sends.
 pub(crate) fn sockets(dir: &Path) -> [PathBuf; 2] {
@@ -48,15 +48,22 @@ impl Wire {
         })
     }
 
+    /// Sends a frame to the guest.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
+        let sent = self.to.send_to(frame, &self.target);
+        sent.map(drop).context("QEMU takes no frames")
+    }
+
     /// Sends `count` requests to a port of the guest, each from another address.
     ///
     /// # Errors
     /// When QEMU is gone.
     pub(crate) fn flood(&self, port: u16, count: u32) -> Result<()> {
         for n in 0..count {
-            self.to
-                .send_to(&request(n, port), &self.target)
-                .context("QEMU takes no frames")?;
+            self.send(&request(n, port))?;
         }
         Ok(())
     }
@@ -72,7 +79,7 @@ impl Drop for Wire {
 }
 
 /// Adds up 16-bit words (RFC 1071).
-fn sum(bytes: &[u8]) -> u32 {
+pub(super) fn sum(bytes: &[u8]) -> u32 {
     let (pairs, _) = bytes.as_chunks::<2>();
     pairs
         .iter()
@@ -80,7 +87,7 @@ fn sum(bytes: &[u8]) -> u32 {
         .sum()
 }
 
-fn checksum(sum: u32) -> [u8; 2] {
+pub(super) fn checksum(sum: u32) -> [u8; 2] {
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     (!(sum as u16)).to_be_bytes()

@@ -1,8 +1,9 @@
 //! `cargo xtask net`: what the guest's network bears, measured over a TAP device with this Linux as the peer: connections
-//! held, a burst of connections, a flood of requests. The suite `net` runs the same at the size that CI has time for.
+//! held, a burst of connections, a flood of requests, and IPv6. The suite `net` runs the same at the size that CI has time for.
 
 mod clients;
 mod flood;
+mod ipv6;
 mod tap;
 
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ pub(crate) fn net(options: &Options) -> Result<()> {
     if options.flood > 0 {
         flood(&lab, options)?;
     }
-    Ok(())
+    ipv6::neighbours(&lab, options)
 }
 
 /// A guest at the end of a TAP device.
@@ -63,7 +64,7 @@ struct Guest {
     vm: Vm,
     wire: Option<Wire>,
     // Behind the machine: it must go first.
-    _tap: Tap,
+    tap: Tap,
     _dir: tempfile::TempDir,
 }
 
@@ -94,7 +95,7 @@ impl Guest {
         let guest = Self {
             vm,
             wire,
-            _tap: tap,
+            tap,
             _dir: dir,
         };
         let start = Instant::now();
@@ -263,6 +264,10 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
     let mut tally = crate::test::Tally::default();
     tally.count("connections_are_held_and_served", hold(&lab, &options));
     tally.count("burst_beyond_the_backlog_loses_none", burst(&lab, &options));
+    tally.count(
+        "ipv6_reaches_neighbours_and_listens_to_routers",
+        ipv6::neighbours(&lab, &options),
+    );
     tally.count("flood_of_requests_disturbs_nobody", flood(&lab, &options));
     Ok(tally)
 }

@@ -1,6 +1,7 @@
 //! A TAP device: an Ethernet card of this machine whose wire ends in a guest.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -42,6 +43,26 @@ impl Tap {
 
     fn ip(&self, args: &[&str]) -> Result<()> {
         output(Command::new("ip").args(args)).map(drop)
+    }
+
+    /// Gives this machine's end an IPv6 address. It does not listen to routers: those that a test plays are for the guest.
+    ///
+    /// # Errors
+    /// When this machine has no IPv6.
+    pub(crate) fn add_v6(&self, address: Ipv6Addr) -> Result<()> {
+        let setting = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", self.name);
+        fs::write(&setting, "0").with_context(|| setting)?;
+        let address = format!("{address}/64");
+        self.ip(&["-6", "address", "add", &address, "dev", &self.name, "nodad"])
+    }
+
+    /// Returns the device's number, the scope of link-local addresses.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn index(&self) -> Result<u32> {
+        let path = format!("/sys/class/net/{}/ifindex", self.name);
+        Ok(fs::read_to_string(path)?.trim().parse()?)
     }
 
     /// Returns the kernel option that gives the guest its address.

@@ -56,6 +56,13 @@ pub(crate) const AREAS: &[Area] = &[
             "pg",
             "disk_log",
             "heart",
+            "gen_tcp_api",
+            "gen_tcp_echo",
+            "gen_tcp_misc",
+            "gen_udp",
+            "inet",
+            "inet_res",
+            "sendfile",
         ],
     },
     Area {

@@ -24,7 +24,7 @@ const NOTES: &[&str] = &["wall clock ", "timers late ", "tyn: out of memory: "];
 /// Cases that share a boot: their beginnings, the number of CPUs, the memory.
 const GROUPS: &[(&str, u32, &str)] = &[
     ("port store file", 2, "1G"),
-    ("signal halt heart limit system nif", 2, "1G"),
+    ("signal halt heart limit system nif net", 2, "1G"),
     ("crypto tls memory time", 4, "2G"),
     ("big", 2, "4G"),
 ];

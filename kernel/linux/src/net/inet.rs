@@ -9,21 +9,21 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::socket::{
-    AF_INET, AF_INET6, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM,
+    AF_INET, AF_INET6, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET,
 };
 use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
 use tyn_hal::time;
 use tyn_net::{SocketId, Take, TcpOptions};
 
 use super::address::{Family, Given, decode_v4, encode, is_unspecified};
-use super::ip_options::IpSwitches;
+use super::ip_options::{self, IpSwitches};
 use super::options;
 use super::{close, inspect, operate, register};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::pipe::FIONREAD;
-use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
+use crate::socket::{Accepted, Blocking, Control, Direction, Incoming, Outgoing, Socket};
 use crate::socket_options::Options;
 use crate::user_io;
 use crate::wait::{Interrupted, WaitQueue};
@@ -390,7 +390,8 @@ impl Socket for InetSocket {
         if !message.rights.is_empty() {
             return Err(Errno::EINVAL);
         }
-        if let Some(control) = message.control.first() {
+        let is_for_all = |control: &&Control| control.level == SOL_SOCKET;
+        if let Some(control) = message.control.iter().find(is_for_all) {
             cx.trace_unsupported("send control message", control.kind.cast_unsigned().into());
             return Err(Errno::EINVAL);
         }
@@ -403,7 +404,9 @@ impl Socket for InetSocket {
             Protocol::Udp => {
                 let to = message.address.as_deref();
                 let to = to.map(|a| self.decode_peer(a, false)).transpose()?;
-                operate(|stack| stack.udp_send(self.id, to, src))
+                let mut how = ip_options::read_control(self, cx, &message.control)?;
+                how.to = to;
+                operate(|stack| stack.udp_send_with(self.id, &how, src))
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Options of `IPPROTO_IP` (`ip(7)`) and `IPPROTO_IPV6` (`ipv6(7)`), and the control messages that they ask for.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::Errno;
-use tyn_net::{Path, UdpReceived};
+use tyn_net::{Path, UdpReceived, UdpSend};
 
 use super::address::{CARD, Family, as_v6};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
@@ -126,41 +126,56 @@ impl IpSwitches {
     }
 }
 
-/// Type of service, time to live, and the one of multicasts.
-fn header_fields(socket: &InetSocket) -> Option<(u8, u8, u8)> {
+/// What a socket's packets say in their headers.
+struct HeaderFields {
+    tos: u8,
+    traffic_class: u8,
+    ttl: u8,
+    multicast_ttl: u8,
+}
+
+fn header_fields(socket: &InetSocket) -> Option<HeaderFields> {
     inspect(|stack| match socket.protocol {
-        Protocol::Tcp => stack.tcp_options(socket.id).map(|o| (o.tos, o.ttl, 1)),
-        Protocol::Udp => stack
-            .udp_options(socket.id)
-            .map(|o| (o.tos, o.ttl, o.multicast_ttl)),
+        Protocol::Tcp => stack.tcp_options(socket.id).map(|o| HeaderFields {
+            tos: o.tos,
+            traffic_class: o.traffic_class,
+            ttl: o.ttl,
+            multicast_ttl: 1,
+        }),
+        Protocol::Udp => stack.udp_options(socket.id).map(|o| HeaderFields {
+            tos: o.tos,
+            traffic_class: o.traffic_class,
+            ttl: o.ttl,
+            multicast_ttl: o.multicast_ttl,
+        }),
     })
     .ok()
 }
 
 /// Answers `getsockopt(2)` of `IPPROTO_IP`.
 pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
-    let (tos, ttl, multicast_ttl) = header_fields(socket)?;
+    let fields = header_fields(socket)?;
     if let Some(switch) = socket.switches.of_ip(name) {
         return Some(word(is_on(switch).into()));
     }
     Some(word(match name {
-        IP_TOS => tos.into(),
-        IP_TTL => ttl.into(),
-        IP_MULTICAST_TTL => multicast_ttl.into(),
+        IP_TOS => fields.tos.into(),
+        IP_TTL => fields.ttl.into(),
+        IP_MULTICAST_TTL => fields.multicast_ttl.into(),
         _ => return None,
     }))
 }
 
 /// Answers `getsockopt(2)` of `IPPROTO_IPV6`.
 pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
-    let (tos, ttl, multicast_ttl) = header_fields(socket)?;
+    let fields = header_fields(socket)?;
     if let Some(switch) = socket.switches.of_ipv6(name) {
         return Some(word(is_on(switch).into()));
     }
     Some(word(match name {
-        IPV6_TCLASS => tos.into(),
-        IPV6_UNICAST_HOPS => ttl.into(),
-        IPV6_MULTICAST_HOPS => multicast_ttl.into(),
+        IPV6_TCLASS => fields.traffic_class.into(),
+        IPV6_UNICAST_HOPS => fields.ttl.into(),
+        IPV6_MULTICAST_HOPS => fields.multicast_ttl.into(),
         IPV6_V6ONLY => socket.is_v6_only().into(),
         _ => return None,
     }))
@@ -179,6 +194,13 @@ fn set_tos(socket: &InetSocket, tos: u8) -> Result<(), Errno> {
         // ECN bits belong to TCP itself.
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.tos = tos & !3),
         Protocol::Udp => stack.udp_change_options(socket.id, |o| o.tos = tos),
+    })
+}
+
+fn set_class(socket: &InetSocket, class: u8) -> Result<(), Errno> {
+    operate(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.traffic_class = class & !3),
+        Protocol::Udp => stack.udp_change_options(socket.id, |o| o.traffic_class = class),
     })
 }
 
@@ -236,7 +258,7 @@ pub(super) fn set_ipv6(
         return Ok(());
     }
     match name {
-        IPV6_TCLASS => set_tos(socket, byte_or(number, 0, 0)?),
+        IPV6_TCLASS => set_class(socket, byte_or(number, 0, 0)?),
         IPV6_UNICAST_HOPS => set_ttl(socket, byte_or(number, 0, DEFAULT_TTL)?),
         IPV6_MULTICAST_HOPS if socket.protocol == Protocol::Udp => {
             let ttl = byte_or(number, 0, 1)?;
@@ -252,5 +274,60 @@ pub(super) fn set_ipv6(
             })
         }
         _ => Err(unknown(cx, IPPROTO_IPV6, name)),
+    }
+}
+
+/// Reads the control messages with which a datagram is sent, as far as its family has them.
+///
+/// # Errors
+/// `EINVAL` for one that is malformed, or that the family does not know.
+pub(super) fn read_control(
+    socket: &InetSocket,
+    cx: &Cx<'_>,
+    control: &[Control],
+) -> Result<UdpSend, Errno> {
+    let mut how = UdpSend::default();
+    let level = match socket.family {
+        Family::V4 => IPPROTO_IP,
+        Family::V6 => IPPROTO_IPV6,
+    };
+    for Control { kind, data, .. } in control.iter().filter(|c| c.level == level) {
+        let number = || int_or_byte(data);
+        match (socket.family, *kind) {
+            (Family::V4, IP_TTL) => how.ttl = Some(one_byte(int(data)?, 1)?),
+            (Family::V4, IP_TOS) => how.tos = Some(one_byte(number()?, 0)?),
+            (Family::V4, IP_PKTINFO) => {
+                let source = data.get(4..8).and_then(|s| s.first_chunk::<4>());
+                how.source = Some(IpAddr::from(*source.ok_or(Errno::EINVAL)?));
+            }
+            (Family::V6, IPV6_HOPLIMIT) => how.ttl = own_byte(int(data)?)?,
+            (Family::V6, IPV6_TCLASS) => how.tos = own_byte(int(data)?)?,
+            (Family::V6, IPV6_PKTINFO) => {
+                let source = Ipv6Addr::from(*data.first_chunk::<16>().ok_or(Errno::EINVAL)?);
+                let v4 = source.to_ipv4_mapped().map(IpAddr::V4);
+                how.source = Some(v4.unwrap_or(IpAddr::V6(source)));
+            }
+            _ => {
+                cx.trace_unsupported("send control message", kind.cast_unsigned().into());
+                return Err(Errno::EINVAL);
+            }
+        }
+    }
+    how.source = how.source.filter(|ip| !ip.is_unspecified());
+    Ok(how)
+}
+
+fn one_byte(number: u32, least: u8) -> Result<u8, Errno> {
+    u8::try_from(number)
+        .ok()
+        .filter(|n| *n >= least)
+        .ok_or(Errno::EINVAL)
+}
+
+/// Reads a byte; -1 leaves the choice to the socket.
+fn own_byte(number: u32) -> Result<Option<u8>, Errno> {
+    match number.cast_signed() {
+        -1 => Ok(None),
+        _ => one_byte(number, 0).map(Some),
     }
 }

@@ -83,6 +83,8 @@ impl Stack {
         self.ports_tcp.bind(id, bound, at.port(), shares)?;
         let socket = self.tcp(id)?;
         socket.local = at;
+        // As on Linux: who has an address of IPv6 has none of IPv4.
+        socket.options.is_v6_only |= at.is_ipv6() && !at.ip().is_unspecified();
         socket.port_use = PortUse::Bound;
         Ok(())
     }

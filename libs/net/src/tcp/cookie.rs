@@ -46,7 +46,8 @@ impl Stack {
             return;
         };
         let (receive, _) = socket.options.buffers();
-        let (tos, ttl) = (socket.options.tos, socket.options.ttl);
+        let tos = socket.options.service(tuple.remote.ip());
+        let ttl = socket.options.ttl;
         let theirs = syn.seq_number.0.cast_unsigned();
         let slot = slot_of(self.out.now);
         let ours = self.cookie(tuple, theirs, slot, index_of(syn.max_seg_size));
@@ -97,7 +98,14 @@ impl Stack {
             has_sack: false,
         };
         let buffers = (receive.min(usize::from(u16::MAX)), send);
-        let half = HalfOpen::new(listener, path, opening, buffers, &socket.options);
+        let half = HalfOpen::new(
+            listener,
+            path,
+            opening,
+            buffers,
+            &socket.options,
+            tuple.remote.ip(),
+        );
         self.tcp.half_open.insert(tuple, half);
         self.establish(tuple, packet);
         self.tcp.half_open.remove(&tuple);

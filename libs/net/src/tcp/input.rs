@@ -48,7 +48,8 @@ impl Stack {
             Path::Loopback => &mut self.lo,
         };
         let now = instant(self.out.now);
-        let mut shim = Shim::new(&mut self.out, connection.path, socket.options.tos)
+        let tos = socket.options.service(connection.tuple.remote.ip());
+        let mut shim = Shim::new(&mut self.out, connection.path, tos)
             .after(connection.last_sent)
             .receiving(packet);
         iface.poll_ingress_single(now, &mut shim, &mut connection.set);

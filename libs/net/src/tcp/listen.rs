@@ -6,6 +6,8 @@
 //! there, and its peer's data stay unacknowledged; while the queue is full new requests are dropped. So overload never
 //! resets anybody.
 
+use core::net::IpAddr;
+
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 use tyn_abi::Nanos;
@@ -49,13 +51,14 @@ impl HalfOpen {
         opening: Opening,
         buffers: (usize, usize),
         options: &TcpOptions,
+        peer: IpAddr,
     ) -> Self {
         Self {
             listener,
             path,
             opening,
             buffers,
-            tos: options.tos,
+            tos: options.service(peer),
             ttl: options.ttl,
             sent: 0,
             due: None,
@@ -143,7 +146,14 @@ impl Stack {
             has_sack: syn.sack_permitted,
         };
         let buffers = socket.options.buffers();
-        let half = HalfOpen::new(listener, path, opening, buffers, &socket.options);
+        let half = HalfOpen::new(
+            listener,
+            path,
+            opening,
+            buffers,
+            &socket.options,
+            tuple.remote.ip(),
+        );
         self.tcp.half_open.insert(tuple, half);
         self.send_syn_ack(tuple);
     }

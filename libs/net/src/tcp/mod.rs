@@ -49,8 +49,10 @@ pub struct TcpOptions {
     pub linger: Option<Nanos>,
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
     pub is_v6_only: bool,
-    /// `IP_TOS`, `IPV6_TCLASS`.
+    /// `IP_TOS`.
     pub tos: u8,
+    /// `IPV6_TCLASS`.
+    pub traffic_class: u8,
     /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
     pub ttl: u8,
     /// Capacity of the receive queue in bytes; takes effect when a connection is made.
@@ -80,10 +82,19 @@ impl TcpOptions {
             linger: None,
             is_v6_only: false,
             tos: 0,
+            traffic_class: 0,
             ttl: 64,
             receive_buffer: buffer,
             send_buffer: buffer,
             low_water: 1,
+        }
+    }
+
+    /// Returns what the header of packets to `address` says of the service.
+    pub(crate) fn service(&self, address: IpAddr) -> u8 {
+        match address {
+            IpAddr::V4(_) => self.tos,
+            IpAddr::V6(_) => self.traffic_class,
         }
     }
 

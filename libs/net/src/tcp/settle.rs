@@ -67,13 +67,13 @@ impl Stack {
         connection.release_due(self.out.now);
         connection.tune(&socket.options, socket.is_orphan, self.out.now);
         let path = connection.path;
+        let tos = socket.options.service(connection.tuple.remote.ip());
         let iface = match path {
             Path::Nic => &mut self.nic,
             Path::Loopback => &mut self.lo,
         };
         let now = instant(self.out.now);
-        let mut shim =
-            Shim::new(&mut self.out, path, socket.options.tos).after(connection.last_sent);
+        let mut shim = Shim::new(&mut self.out, path, tos).after(connection.last_sent);
         let mut sent = 0;
         while sent < BURST
             && iface.poll_egress(now, &mut shim, &mut connection.set)

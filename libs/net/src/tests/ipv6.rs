@@ -202,7 +202,7 @@ fn datagram_sockets_of_ipv6_hear_both_families() {
     let t = w.b.udp_socket_v6().unwrap();
     w.b.udp_bind(t, at(ANY6, 53)).unwrap();
     let s = w.a.udp_socket_v6().unwrap();
-    w.a.udp_change_options(s, |o| (o.tos, o.ttl) = (0x20, 7))
+    w.a.udp_change_options(s, |o| (o.tos, o.traffic_class, o.ttl) = (0x20, 0x20, 7))
         .unwrap();
     for (to, from) in [(IpAddr::from(B), IpAddr::from(A)), (B6.into(), A6.into())] {
         w.a.udp_send(s, Some(at(to, 53)), &mut &b"hi"[..]).unwrap();

@@ -24,7 +24,7 @@ stop(_) ->
 
 run(Wanted) ->
     Cases = lists:append([Module:cases() || Module <- [sc_port, sc_signal, sc_file, sc_store, sc_memory, sc_crypto,
-                                                       sc_tls, sc_nif, sc_time, sc_limit, sc_system]]),
+                                                       sc_tls, sc_nif, sc_time, sc_limit, sc_system, sc_net]]),
     [run_case(Name, Fun) || {Name, Fun} <- Cases, is_wanted(atom_to_list(Name), Wanted)],
     io:format("== end~n"),
     init:stop().
