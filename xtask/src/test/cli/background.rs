@@ -99,6 +99,8 @@ fn at_the_shell(bench: &Bench<'_>) -> Result<()> {
     screen.wait_for("1> ")?;
     screen.line("Kept = 1000.")?;
     screen.wait_lines("1000", 1)?;
+    // What is typed before the prompt is echoed elsewhere, on Linux, too.
+    screen.wait_for("2> ")?;
     screen.line("{io:columns(), io:rows()}.")?;
     screen.wait_lines("{{ok,100},{ok,40}}", 1)?;
     let second = Screen::start(&format!("{script}\n"), 80, 24)?;
@@ -110,8 +112,10 @@ fn at_the_shell(bench: &Bench<'_>) -> Result<()> {
     screen.wait_for("console; Ctrl-] d leaves it, Ctrl-] ? says more\n3> ")?;
     screen.line("Kept + 234.")?;
     screen.wait_lines("1234", 1)?;
+    screen.wait_for("4> ")?;
     screen.keys(&["C-]", "d"])?;
     screen.wait_lines("code 0", 1)?;
+    screen.wait_for("Ctrl-] ? says more\n4> ")?;
     screen.line("Kept + 1111.")?;
     screen.wait_lines("2111", 1)?;
     screen.keys(&["C-]", "d"])?;
