@@ -51,13 +51,13 @@ impl Grub {
         }
     }
 
-    /// Builds both loaders; the kernel gets `options`.
+    /// Builds both loaders, with temporary files below `folder`; the kernel gets `options`.
     ///
     /// # Errors
     /// When an option can't be written down, or GRUB's tool fails.
-    pub fn build(&self, options: &str) -> Result<Built, DiskError> {
-        let dir = tempfile::Builder::new().prefix("tyn-").tempdir();
-        let dir = dir.map_err(io_at(Path::new("a temporary folder")))?;
+    pub fn build(&self, options: &str, folder: &Path) -> Result<Built, DiskError> {
+        let dir = tempfile::Builder::new().prefix(".tyn-").tempdir_in(folder);
+        let dir = dir.map_err(io_at(folder))?;
         let config = dir.path().join("grub.cfg");
         fs::write(&config, commands(options)?).map_err(io_at(&config))?;
         let boot = self.lib.join("i386-pc/boot.img");

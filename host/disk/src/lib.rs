@@ -96,7 +96,7 @@ pub fn make(request: &Request<'_>) -> Result<u64, DiskError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let built = request.grub.build(request.options)?;
+    let built = request.grub.build(request.options, folder)?;
     let size = |path: &Path| {
         fs::metadata(path)
             .map(|meta| meta.len())

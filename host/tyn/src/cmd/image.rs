@@ -77,43 +77,27 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     // Beside the disk: it is as large, and a temporary folder may be in memory.
     let dir = tempfile::Builder::new().prefix(".tyn-").tempdir_in(folder);
     let dir = dir.with_context(|| format!("{} can't be written to", folder.display()))?;
+    remove_when_interrupted(dir.path().to_path_buf())?;
     let kernel = kernel::find(args.kernel.as_deref(), dir.path())?;
     // Hidden by itself where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::default_spinner());
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     bar.set_message("writing the disk");
-    let raw = match converter {
-        None => args.output.clone(),
-        Some(_) => dir.path().join("raw"),
-    };
+    let mut disk = dir.path().join("raw");
     let bytes = tyn_disk::make(&Request {
         kernel: &kernel.file,
         image: &args.image,
         options: &options,
         grub: &grub,
-        out: &raw,
+        out: &disk,
     })?;
     if let Some(converter) = converter {
         bar.set_message("converting the disk");
-        let new = dir.path().join("qcow2");
-        let mut convert = Command::new(converter);
-        convert
-            .args(["convert", "-f", "raw", "-O", "qcow2"])
-            .args([&raw, &new]);
-        let output = convert.output().context("qemu-img can't be started")?;
-        if !output.status.success() {
-            bail!(
-                "qemu-img failed: {}",
-                String::from_utf8_lossy(&output.stderr)
-                    .trim()
-                    .replace('\n', "; ")
-            );
-        }
-        let moved = fs::set_permissions(&new, fs::Permissions::from_mode(0o644))
-            .and_then(|()| fs::rename(&new, &args.output));
-        moved.with_context(|| format!("{} can't be written", args.output.display()))?;
+        disk = convert(&converter, &disk)?;
     }
+    let moved = fs::rename(&disk, &args.output);
+    moved.with_context(|| format!("{} can't be written", args.output.display()))?;
     bar.finish_and_clear();
     eprintln!(
         "{}: a disk of {:.1} MB for BIOS and UEFI",
@@ -121,4 +105,31 @@ pub(crate) fn image(args: &Args) -> Result<()> {
         bytes as f64 / 1e6
     );
     Ok(())
+}
+
+/// Makes a disk of QEMU's format beside the raw one.
+fn convert(converter: &Path, raw: &Path) -> Result<PathBuf> {
+    let new = raw.with_file_name("qcow2");
+    let mut convert = Command::new(converter);
+    convert
+        .args(["convert", "-f", "raw", "-O", "qcow2"])
+        .args([raw, &new]);
+    let output = convert.output().context("qemu-img can't be started")?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        bail!("qemu-img failed: {}", text.trim().replace('\n', "; "));
+    }
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o644))
+        .context("the disk can't be made readable")?;
+    Ok(new)
+}
+
+/// Ctrl-C, SIGTERM and SIGHUP end us and leave no file.
+fn remove_when_interrupted(dir: PathBuf) -> Result<()> {
+    let on_signal = move || {
+        // A file may be made there meanwhile, which is seen once more; what can't be removed stays.
+        let _ = fs::remove_dir_all(&dir).or_else(|_| fs::remove_dir_all(&dir));
+        std::process::exit(i32::from(tyn_vm_host::ExitCode::Interrupted as u8));
+    };
+    ctrlc::set_handler(on_signal).context("Ctrl-C can't be handled")
 }

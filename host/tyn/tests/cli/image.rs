@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::Bench;
 
@@ -51,4 +54,19 @@ fn lacks_are_named_and_leave_no_file() {
         "the folder none is not there; make it, or name another --output",
     );
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 0);
+    // Interrupted while GRUB is being built.
+    let slow = format!(
+        "#!/bin/sh\ntouch '{}'\nexec sleep 1\n",
+        bench.path("started").display()
+    );
+    bench.write("grub/usr/bin/grub-mkimage", slow);
+    let mut tool = bench.command(image).spawn().unwrap();
+    while !bench.path("started").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1);
+    kill_process(Pid::from_child(&tool), Signal::TERM).unwrap();
+    assert_eq!(tool.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 0);
+    bench.has_no_files();
 }
