@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 
 static struct sockaddr_in6 v6(const char *text, int port) {
     struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -503,6 +505,83 @@ CASE(inet6_control_of_one_datagram) {
     send_control(c, &at, sizeof at, IPPROTO_IP, IP_TOS, &byte, 1);
     for (int i = 0; i < 3; i++)
         receive(d);
+}
+
+/* What dissolving an association leaves of the own address: what was chosen. */
+CASE(inet6_udp_disconnect) {
+    static const char *six[] = {"::", "::1"}, *four[] = {"0.0.0.0", "127.0.0.1"};
+    for (int family = 0; family < 2; family++)
+        for (int how = 0; how < 4; how++) {
+            int s = MUST(socket(family ? AF_INET6 : AF_INET, SOCK_DGRAM, 0));
+            int port = 0;
+            if (how == 3) {
+                /* A port of one's own: one that was free a moment ago. */
+                int t = udp6();
+                MUST(bind6(t, "::", 0));
+                port = port_of(t);
+                close(t);
+            }
+            struct sockaddr_in a = v4(four[how == 2], port);
+            if (how > 0)
+                R(family ? bind6(s, six[how == 2], port) : bind(s, (struct sockaddr *)&a, sizeof a));
+            R(family ? connect6(s, "::1", 9) : connect4(s, "127.0.0.1", 9));
+            say_own("connected", s);
+            int before = port_of(s);
+            struct sockaddr none = {.sa_family = AF_UNSPEC};
+            R(connect(s, &none, sizeof none));
+            say_own("not any more", s);
+            R(send(s, "x", 1, 0));
+            R(family ? connect6(s, "::1", 10) : connect4(s, "127.0.0.1", 10));
+            say_own("again", s);
+            if (how == 3)
+                say("same port %d\n", port_of(s) == before);
+            close(s);
+        }
+}
+
+/* netdevice(7): what ioctl tells of the loopback interface. */
+CASE(inet_interface_ioctls) {
+    static const struct {
+        int code;
+        const char *text;
+    } calls[] = {{SIOCGIFADDR, "ADDR"}, {SIOCGIFDSTADDR, "DSTADDR"}, {SIOCGIFBRDADDR, "BRDADDR"}, {SIOCGIFNETMASK, "NETMASK"}};
+    for (int family = AF_INET; family <= AF_INET6; family += AF_INET6 - AF_INET) {
+        int s = MUST(socket(family, SOCK_DGRAM, 0));
+        struct ifreq all[16], r = {.ifr_name = "lo"};
+        struct ifconf c = {.ifc_len = sizeof all, .ifc_req = all};
+        R(ioctl(s, SIOCGIFCONF, &c));
+        for (size_t i = 0; i < c.ifc_len / sizeof *all; i++)
+            if (!strcmp(all[i].ifr_name, "lo"))
+                say_address("lo", (struct sockaddr_in6 *)&all[i].ifr_addr, sizeof(struct sockaddr_in));
+        int whole = c.ifc_len;
+        c.ifc_req = NULL;
+        R(ioctl(s, SIOCGIFCONF, &c));
+        say("length %d\n", c.ifc_len == whole);
+        c = (struct ifconf){.ifc_len = sizeof *all - 1, .ifc_req = all};
+        R(ioctl(s, SIOCGIFCONF, &c));
+        say("length %d\n", c.ifc_len);
+        for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+            memset(&r.ifr_addr, 0x55, sizeof r.ifr_addr);
+            say("%s: %d ", calls[i].text, ioctl(s, calls[i].code, &r));
+            say_address("lo", (struct sockaddr_in6 *)&r.ifr_addr, sizeof(struct sockaddr_in));
+        }
+        R(ioctl(s, SIOCGIFFLAGS, &r));
+        say("flags %#x\n", r.ifr_flags);
+        R(ioctl(s, SIOCGIFINDEX, &r));
+        say("index %d\n", r.ifr_ifindex);
+        memset(r.ifr_name, 0, sizeof r.ifr_name);
+        R(ioctl(s, SIOCGIFNAME, &r));
+        say("name %s\n", r.ifr_name);
+        R(ioctl(s, SIOCGIFMTU, &r));
+        say("mtu %d\n", r.ifr_mtu);
+        R(ioctl(s, SIOCGIFHWADDR, &r));
+        say("hardware %d %d\n", r.ifr_hwaddr.sa_family, r.ifr_hwaddr.sa_data[0]);
+        strcpy(r.ifr_name, "none0");
+        R(ioctl(s, SIOCGIFADDR, &r));
+        r.ifr_ifindex = 9999;
+        R(ioctl(s, SIOCGIFNAME, &r));
+        close(s);
+    }
 }
 
 CASE(inet6_interfaces) {

@@ -114,6 +114,8 @@ pub(crate) struct UdpSocket {
     /// The address of its family that stands for any one.
     any: IpAddr,
     is_bound: bool,
+    /// The program chose the address, and the port, by `bind`.
+    chose: (bool, bool),
     remote: Option<SocketAddr>,
     queue: VecDeque<Datagram>,
     queued_bytes: usize,
@@ -234,6 +236,7 @@ impl Stack {
             local: SocketAddr::new(any, 0),
             any,
             is_bound: false,
+            chose: (false, false),
             remote: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -273,6 +276,7 @@ impl Stack {
         if !is_ours {
             return Err(Errno::EADDRNOTAVAIL);
         }
+        let chose = (!address.is_unspecified(), at.port() != 0);
         let mut at = at;
         if at.port() == 0 {
             self.udp.port_counter = self.udp.port_counter.wrapping_add(1);
@@ -287,6 +291,7 @@ impl Stack {
         self.udp.by_port.entry(at.port()).or_default().push(id);
         let socket = self.udp(id)?;
         socket.local = at;
+        socket.chose = chose;
         socket.options.is_v6_only |= at.is_ipv6() && !address.is_unspecified();
         socket.is_bound = true;
         Ok(())
@@ -306,14 +311,17 @@ impl Stack {
     /// `ENETUNREACH`, `EACCES` for a broadcast address without `SO_BROADCAST`, `EAGAIN` when no port is free.
     pub fn udp_connect(&mut self, id: SocketId, to: Option<SocketAddr>) -> Result<(), Errno> {
         let Some(to) = to else {
-            self.udp(id)?.remote = None;
-            return Ok(());
+            return self.udp_disconnect(id);
         };
         let to = to_self_if_unspecified(to);
         let (_, source) = self.out.routes.route(to.ip())?;
         let is_broadcast = self.out.routes.is_broadcast(to.ip());
         if is_broadcast && !self.udp(id)?.options.broadcasts {
             return Err(Errno::EACCES);
+        }
+        let own = self.udp(id)?.local.ip();
+        if own.is_loopback() && own.is_ipv4() && !source.is_loopback() {
+            return Err(Errno::EINVAL);
         }
         self.udp_autobind(id)?;
         let socket = self.udp(id)?;
@@ -322,6 +330,34 @@ impl Stack {
         }
         socket.remote = Some(to);
         Ok(())
+    }
+
+    /// Removes the peer, and of our own address what the program did not choose (`__udp_disconnect` of Linux).
+    fn udp_disconnect(&mut self, id: SocketId) -> Result<(), Errno> {
+        let socket = self.udp(id)?;
+        socket.remote = None;
+        let (chose_address, chose_port) = socket.chose;
+        if !chose_address {
+            socket.local = with_ip(socket.local, socket.any);
+        }
+        if !chose_port && socket.is_bound {
+            let port = socket.local.port();
+            socket.local.set_port(0);
+            socket.is_bound = false;
+            self.leave_port(id, port);
+        }
+        Ok(())
+    }
+
+    /// Gives a port back.
+    fn leave_port(&mut self, id: SocketId, port: u16) {
+        self.ports_udp.unbind(id, port);
+        if let Some(here) = self.udp.by_port.get_mut(&port) {
+            here.retain(|&other| other != id);
+            if here.is_empty() {
+                self.udp.by_port.remove(&port);
+            }
+        }
     }
 
     /// Sends a datagram of all that `src` has, to `to` or the peer.
@@ -539,14 +575,7 @@ impl Stack {
     /// Closes a socket.
     pub(crate) fn udp_close(&mut self, id: SocketId) {
         if let Some(Socket::Udp(socket)) = self.sockets.remove(id) {
-            let port = socket.local.port();
-            self.ports_udp.unbind(id, port);
-            if let Some(here) = self.udp.by_port.get_mut(&port) {
-                here.retain(|&other| other != id);
-                if here.is_empty() {
-                    self.udp.by_port.remove(&port);
-                }
-            }
+            self.leave_port(id, socket.local.port());
         }
     }
 

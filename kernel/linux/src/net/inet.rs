@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::socket::{
@@ -16,6 +16,7 @@ use tyn_hal::time;
 use tyn_net::{SocketId, Take, TcpOptions};
 
 use super::address::{Family, Given, decode_v4, encode, is_unspecified};
+use super::interface_ioctl;
 use super::ip_options::{self, IpSwitches};
 use super::options;
 use super::{close, inspect, operate, register};
@@ -144,6 +145,15 @@ impl InetSocket {
         .unwrap_or(false)
     }
 
+    /// Returns whether the socket is bound to a link-local address, and thereby to the card.
+    fn is_link_local(&self) -> bool {
+        let local = inspect(|stack| match self.protocol {
+            Protocol::Tcp => stack.tcp_local(self.id),
+            Protocol::Udp => stack.udp_local(self.id),
+        });
+        matches!(local.map(|at| at.ip()), Ok(IpAddr::V6(ip)) if ip.is_unicast_link_local())
+    }
+
     /// Decodes an address to bind to.
     fn decode_own(&self, address: &[u8]) -> Result<SocketAddr, Errno> {
         if self.family == Family::V4 {
@@ -169,10 +179,11 @@ impl InetSocket {
             decode_v4(address)?
         } else {
             let given = Given::decode(address)?;
-            if connects {
-                given.scoped()?.at
-            } else {
-                given.at
+            match given.scoped() {
+                // The scope is that of our own address.
+                Err(Errno::EINVAL) if self.is_link_local() => given.at,
+                scoped if connects => scoped?.at,
+                _ => given.at,
             }
         };
         if at.is_ipv4() && self.is_v6_only() {
@@ -261,6 +272,9 @@ impl File for InetSocket {
     }
 
     fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
+        if let Some(result) = interface_ioctl::ioctl(self.family, request, arg) {
+            return result;
+        }
         let (unread, unsent) = match self.protocol {
             Protocol::Tcp => inspect(|stack| stack.tcp_queues(self.id))?,
             Protocol::Udp => (inspect(|stack| stack.udp_next_len(self.id)), 0),

@@ -12,6 +12,7 @@
 
 mod address;
 mod inet;
+mod interface_ioctl;
 mod ip_options;
 pub(crate) mod netlink;
 mod options;

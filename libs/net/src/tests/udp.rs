@@ -57,7 +57,7 @@ fn datagrams_keep_their_bounds_and_tell_their_sender() {
 #[test]
 fn connected_socket_hears_only_its_peer_and_its_refusals() {
     let mut w = World::new();
-    let a = w.a.udp_socket().unwrap();
+    let a = socket(&mut w.a, ANY, 4000);
     assert_eq!(put(&mut w.a, a, None, b"x"), Err(Errno::EDESTADDRREQ));
     assert_eq!(w.a.udp_remote(a), Err(Errno::ENOTCONN));
     w.a.udp_connect(a, Some(at(B, 9))).unwrap();
@@ -74,6 +74,7 @@ fn connected_socket_hears_only_its_peer_and_its_refusals() {
     w.settle();
     assert_eq!(take(&mut w.a, a, 9).err(), Some(Errno::EAGAIN));
     w.a.udp_connect(a, None).unwrap();
+    assert_eq!(w.a.udp_local(a), Ok(at(ANY, 4000)));
     put(&mut w.b, stranger, Some(local), b"psst").unwrap();
     w.settle();
     assert_eq!(take(&mut w.a, a, 9).unwrap().0, b"psst");
