@@ -400,3 +400,34 @@ CASE(name_nodes) {
     R(read(fd, &c, 1));
     R(open("nodev", O_RDONLY));
 }
+
+/* Says what a descriptor is called, below the working directory. */
+static void say_name(const char *what, int fd) {
+    char link[32], here[4096], path[4096] = {0};
+    MUST(getcwd(here, sizeof here) ? 0 : -1);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    MUST(readlink(link, path, sizeof path - 1));
+    size_t len = strlen(here);
+    say("%s: %s\n", what, strncmp(path, here, len) == 0 ? path + len : path);
+}
+
+/* The name of an open file follows the directories above it. */
+CASE(name_of_descriptors) {
+    MUST(mkdir("outer", 0700));
+    MUST(mkdir("outer/inner", 0700));
+    int file = MUST(open("outer/inner/file", O_CREAT | O_RDWR, 0600)), dir = MUST(open("outer/inner", O_RDONLY));
+    int dot = MUST(open(".", O_RDONLY));
+    say_name("file", file);
+    say_name("directory", dir);
+    say_name("here", dot);
+    MUST(rename("outer", "moved"));
+    say_name("file", file);
+    say_name("directory", dir);
+    MUST(rename("moved/inner", "inner"));
+    say_name("file", file);
+    MUST(unlink("inner/file"));
+    say_name("file", file);
+    MUST(rmdir("inner"));
+    say_name("file", file);
+    say_name("directory", dir);
+}

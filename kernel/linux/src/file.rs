@@ -11,6 +11,7 @@ use tyn_hal::mem::Frame;
 use tyn_hal::sync::SpinLock;
 
 use crate::cx::{Cx, SysResult};
+use crate::fs::ShownName;
 use crate::socket::Socket;
 use crate::wait::WaitQueue;
 use crate::{epoll, lock};
@@ -146,27 +147,27 @@ pub struct OpenFile {
     /// The position, for seekable files. Held over a read or write that uses it, so that these are atomic to each other.
     pub offset: SpinLock<u64>,
     /// What `/proc/self/fd` shows: a path, or `pipe:[7]` and the like.
-    pub name: alloc::string::String,
+    pub name: ShownName,
     /// The epoll sets that watch this description.
     pub watchers: epoll::Watchers,
 }
 
 impl core::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "OpenFile({})", self.name)
+        write!(f, "OpenFile({:?})", self.name)
     }
 }
 
 impl OpenFile {
     /// Makes a description at position 0. `O_CLOEXEC` belongs to the descriptor and is dropped from `flags`.
     #[must_use]
-    pub fn new(file: Arc<dyn File>, flags: u32, name: alloc::string::String) -> Arc<Self> {
+    pub fn new(file: Arc<dyn File>, flags: u32, name: impl Into<ShownName>) -> Arc<Self> {
         let flags = AtomicU32::new(flags & !flags::O_CLOEXEC);
         Arc::new(Self {
             file,
             flags,
             offset: SpinLock::new(0),
-            name,
+            name: name.into(),
             watchers: epoll::Watchers::new(),
         })
     }

@@ -1,6 +1,7 @@
 //! Pipes as files (`pipe(7)`), with a name in [`crate::fifo`] or without.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -192,7 +193,7 @@ impl PipeEnd {
             ends: Ends::One(end),
             place: None,
         };
-        Ok(OpenFile::new(Arc::new(file), flags, name.into()))
+        Ok(OpenFile::new(Arc::new(file), flags, String::from(name)))
     }
 }
 

@@ -248,6 +248,15 @@ impl<B: Clone> Tree<B> {
         Ok(self.get(ino)?.mode)
     }
 
+    /// Returns the mode and, of a device, its number.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn kind(&self, ino: Ino) -> Result<(u32, u64), Errno> {
+        let inode = self.get(ino)?;
+        Ok((inode.mode, inode.rdev))
+    }
+
     /// Returns the device number of the file system it belongs to.
     ///
     /// # Errors
@@ -337,13 +346,24 @@ impl<B: Clone> Tree<B> {
     /// # Errors
     /// `ENOENT` when it (or a directory above it) was removed; `ENOTDIR`.
     pub fn path(&self, dir: Ino) -> Result<Vec<u8>, Errno> {
-        let mut names: Vec<&Name> = Vec::new();
         let mut at = dir;
         while at != Self::ROOT {
             if self.get(at)?.nlink == 0 {
                 return Err(Errno::ENOENT);
             }
-            let directory = self.directory(at)?;
+            at = self.directory(at)?.parent;
+        }
+        Ok(self.last_path(dir))
+    }
+
+    /// Returns the absolute path of a directory; of a removed one what it was, as far as the directories above it are known.
+    #[must_use]
+    pub fn last_path(&self, dir: Ino) -> Vec<u8> {
+        let mut names: Vec<&Name> = Vec::new();
+        let mut at = dir;
+        while at != Self::ROOT
+            && let Ok(directory) = self.directory(at)
+        {
             names.push(&directory.name);
             at = directory.parent;
         }
@@ -355,7 +375,7 @@ impl<B: Clone> Tree<B> {
         if path.is_empty() {
             path.push(b'/');
         }
-        Ok(path)
+        path
     }
 
     /// Calls `visit` with the entries after `cookie` (0: all, with `.` and `..`) until it returns `false`.

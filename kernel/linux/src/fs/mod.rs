@@ -14,6 +14,7 @@ mod node;
 mod open;
 mod path_file;
 mod regular;
+mod shown_name;
 mod text;
 
 pub use body::Body;
@@ -25,6 +26,7 @@ pub use node::{AllFiles, Node, node_of};
 pub use open::{How, memfd, open, open_node};
 pub use path_file::PathFile;
 pub use regular::RegularFile;
+pub use shown_name::ShownName;
 pub use text::TextFile;
 
 use alloc::sync::Arc;

@@ -243,7 +243,7 @@ impl Node {
             Self::Tree(pin) => fs().with_tree(|t| t.path(pin.ino())),
             Self::Proc(node) => Ok(format!("/proc{}", node.path()).into_bytes()),
             Self::Sys(node) => Ok(format!("/sys{}", node.path()).into_bytes()),
-            Self::Open(open) => Ok(open.name.clone().into_bytes()),
+            Self::Open(open) => Ok(open.name.text().into_owned().into_bytes()),
         }
     }
 
@@ -255,6 +255,11 @@ impl Node {
         match self.link_target()? {
             Target::Path(path) => Ok(path),
             Target::Node(Self::Open(open)) => Ok(shown_name(&open)),
+            Target::Node(Self::Tree(pin)) => Ok(fs().with_tree(|t| {
+                let mut path = t.last_path(pin.ino());
+                mark_removed(&mut path, t.stat(pin.ino()).is_ok_and(|s| s.nlink == 0));
+                path
+            })),
             Target::Node(directory) => directory.directory_path(),
         }
     }
@@ -301,17 +306,21 @@ impl Node {
 
 /// The name of an open file as `/proc/PID/fd` shows it.
 fn shown_name(open: &OpenFile) -> Vec<u8> {
-    let mut name = open.name.clone().into_bytes();
+    let mut name = open.name.text().into_owned().into_bytes();
     let is_removed = match node_of(open) {
         Some(Node::Tree(pin)) => fs()
             .with_tree(|t| t.stat(pin.ino()))
             .is_ok_and(|s| s.nlink == 0),
         _ => false,
     };
+    mark_removed(&mut name, is_removed);
+    name
+}
+
+fn mark_removed(name: &mut Vec<u8>, is_removed: bool) {
     if is_removed && !name.ends_with(b" (deleted)") {
         name.extend_from_slice(b" (deleted)");
     }
-    name
 }
 
 /// Answers `stat(2)` for an inode of the tree.

@@ -1,18 +1,18 @@
 //! Opening: what `open(2)` does after its path was walked.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 
 use tyn_abi::Errno;
 use tyn_abi::fs::{fcntl, mode, open as o};
 use tyn_fs::name::Name;
 use tyn_fs::tree::{New, NewKind};
-use tyn_fs::walk::{self, Last, LastName, Resolved, Start};
+use tyn_fs::walk::{self, Last, Resolved, Start};
 
 use super::node::{AllFiles, path_text};
 use super::{
-    Body, DirectoryFile, Node, PathFile, Pin, RegularFile, TextFile, dev, fs, node_of, now,
+    Body, DirectoryFile, Node, PathFile, Pin, RegularFile, ShownName, TextFile, dev, fs, node_of,
+    now,
 };
 use crate::device::DeviceFile;
 use crate::file::{File, OpenFile};
@@ -61,11 +61,18 @@ pub fn open(start: &Start<Node>, path: &[u8], how: How) -> Result<Arc<OpenFile>,
     if how.has(o::O_TMPFILE_BIT) {
         return open_temporary(&found.existing()?, how);
     }
-    if let Some(node) = &found.node {
-        check_existing(&found, node, how)?;
-        let name = name_of(&found)?;
-        return open_node(node, name, how);
-    }
+    let found = match found {
+        Resolved {
+            parent,
+            name,
+            node: Some(node),
+            wants_directory,
+        } => {
+            check_existing(&node, wants_directory, how)?;
+            return open_node(&node, ShownName::of(parent, name, &node), how);
+        }
+        missing => missing,
+    };
     if !how.has(o::O_CREAT) {
         return Err(Errno::ENOENT);
     }
@@ -88,14 +95,14 @@ fn check_flags(how: How) -> Result<(), Errno> {
     Ok(())
 }
 
-fn check_existing(found: &Resolved<Node>, node: &Node, how: How) -> Result<(), Errno> {
+fn check_existing(node: &Node, wants_directory: bool, how: How) -> Result<(), Errno> {
     let file_type = node.mode()? & mode::S_IFMT;
     let is_directory = file_type == mode::S_IFDIR;
     if how.has(o::O_CREAT) && !how.has(o::O_PATH) {
         if how.has(o::O_EXCL) {
             return Err(Errno::EEXIST);
         }
-        if is_directory || found.wants_directory {
+        if is_directory || wants_directory {
             return Err(Errno::EISDIR);
         }
     }
@@ -106,22 +113,6 @@ fn check_existing(found: &Resolved<Node>, node: &Node, how: How) -> Result<(), E
         return Err(Errno::ELOOP);
     }
     Ok(())
-}
-
-/// The path of what was found, for `/proc/self/fd`.
-fn name_of(found: &Resolved<Node>) -> Result<String, Errno> {
-    match (&found.name, &found.node) {
-        (LastName::Name(name), _) => {
-            let mut path = found.parent.directory_path()?;
-            if path.last() != Some(&b'/') {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name);
-            Ok(path_text(&path))
-        }
-        (_, Some(node)) => Ok(path_text(&node.directory_path()?)),
-        (_, None) => Err(Errno::ENOENT),
-    }
 }
 
 /// Flags that stay with the description.
@@ -143,7 +134,7 @@ fn status_flags(how: How) -> u32 {
 ///
 /// # Errors
 /// As `open(2)`.
-pub fn open_node(node: &Node, name: String, how: How) -> Result<Arc<OpenFile>, Errno> {
+pub fn open_node(node: &Node, name: ShownName, how: How) -> Result<Arc<OpenFile>, Errno> {
     let flags = status_flags(how);
     if how.has(o::O_PATH) {
         let file = PathFile::new(node.clone())?;
@@ -169,10 +160,10 @@ pub fn open_node(node: &Node, name: String, how: How) -> Result<Arc<OpenFile>, E
 /// Opens anew what a magic link leads to.
 fn reopen(open: &Arc<OpenFile>, how: How) -> Result<Arc<OpenFile>, Errno> {
     if let Some(node) = node_of(open) {
-        return open_node(&node, open.name.clone(), how);
+        return open_node(&node, open.name.text().into_owned().into(), how);
     }
     if let Some(end) = open.downcast::<pipe::PipeEnd>() {
-        return end.reopen(status_flags(how), &open.name);
+        return end.reopen(status_flags(how), &open.name.text());
     }
     // Sockets and anonymous inodes cannot be opened by name.
     Err(Errno::ENXIO)
@@ -180,10 +171,13 @@ fn reopen(open: &Arc<OpenFile>, how: How) -> Result<Arc<OpenFile>, Errno> {
 
 fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
     let ino = pin.ino();
-    let stat = fs().with_tree(|t| t.stat(ino))?;
-    match stat.mode & mode::S_IFMT {
+    let (mode, rdev, body) = fs().with_tree(|t| {
+        let (mode, rdev) = t.kind(ino)?;
+        Ok::<_, Errno>((mode, rdev, t.body(ino)))
+    })?;
+    match mode & mode::S_IFMT {
         mode::S_IFREG => {
-            let body = fs().with_tree(|t| t.body(ino))?;
+            let body = body?;
             let file = RegularFile::new(pin.clone(), body, how.flags)?;
             // Linux truncates whatever the access mode.
             if how.has(o::O_TRUNC) {
@@ -191,9 +185,9 @@ fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
             }
             Ok(Arc::new(file))
         }
-        mode::S_IFCHR => match tty::open(stat.rdev, pin) {
+        mode::S_IFCHR => match tty::open(rdev, pin) {
             Some(result) => result,
-            None => Ok(Arc::new(DeviceFile::open(pin.clone(), stat.rdev)?)),
+            None => Ok(Arc::new(DeviceFile::open(pin.clone(), rdev)?)),
         },
         mode::S_IFIFO => Ok(Arc::new(fifo::open(pin.clone(), how.flags)?)),
         // Block devices, sockets.
@@ -203,11 +197,12 @@ fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
 
 fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
     let name = found.ordinary_name(Errno::EISDIR)?;
-    let parent = match &found.parent {
-        Node::Tree(pin) => pin.ino(),
+    let pin_of_parent = match &found.parent {
+        Node::Tree(pin) => pin,
         Node::Sys(_) => return Err(Errno::EACCES),
         Node::Proc(_) | Node::Open(_) => return Err(Errno::ENOENT),
     };
+    let parent = pin_of_parent.ino();
     let body = Body::empty(Arc::clone(&fs().quota), fcntl::F_SEAL_SEAL);
     let new = New {
         kind: NewKind::Regular(Arc::clone(&body)),
@@ -223,15 +218,16 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
     });
     match pin {
         Ok(pin) => {
-            let shown = name_of(found)?;
             let file = RegularFile::new(pin, body, how.flags)?;
-            Ok(OpenFile::new(Arc::new(file), status_flags(how), shown))
+            let name = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
+            Ok(OpenFile::new(Arc::new(file), status_flags(how), name))
         }
         // Somebody made it since we looked.
         Err(Errno::EEXIST) if !how.has(o::O_EXCL) => {
             let node = Node::Tree(Pin::find(|t| t.lookup(parent, name))?);
-            check_existing(found, &node, how)?;
-            open_node(&node, name_of(found)?, how)
+            check_existing(&node, found.wants_directory, how)?;
+            let name = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
+            open_node(&node, name, how)
         }
         Err(errno) => Err(errno),
     }

@@ -66,7 +66,7 @@ impl MappedFile {
         FileName {
             device: (major as u32, minor as u32),
             inode,
-            path: self.0.name.clone(),
+            path: self.0.name.text().into_owned(),
         }
     }
 
