@@ -8,10 +8,10 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-/// Chunks that are needed to run: what `beam_lib:strip/1` keeps.
+/// Chunks that are needed to run: what `beam_lib:strip/1` keeps, in its order.
 const RUNS: [&[u8; 4]; 11] = [
-    b"Atom", b"AtU8", b"Code", b"StrT", b"ImpT", b"ExpT", b"FunT", b"LitT", b"Meta", b"Line",
-    b"Type",
+    b"Line", b"Type", b"Atom", b"AtU8", b"Code", b"StrT", b"ImpT", b"ExpT", b"FunT", b"LitT",
+    b"Meta",
 ];
 /// Longest module that is unpacked, in bytes.
 const MAX_UNPACKED: u64 = 256 << 20;
@@ -132,6 +132,8 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(word.try_into().ok()?)).ok()
 }
 
+#[cfg(test)]
+mod strip_tests;
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,13 +1,14 @@
 //! Makes an image of an [`App`].
 
 use std::fs;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use tyn_bootfmt::{INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH};
 
+use crate::beam::Beam;
 use crate::include::{self, Include, IncludeError};
 use crate::input::App;
 use crate::libraries::{self, LibraryError};
@@ -16,6 +17,9 @@ use crate::release::{HEART, ReleaseError};
 use crate::start::{self, Mode, Start, StartError};
 use crate::system;
 use crate::tree::{Conflict, Node, Source, Tree};
+
+/// How hard images are compressed: shipping takes longer than that.
+const ZSTD_LEVEL: i32 = 19;
 
 /// What to build an image of.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,10 @@ pub struct Request<'a> {
     pub out: &'a Path,
     /// The time of all its entries, in seconds since 1970.
     pub mtime: u32,
+    /// Whether modules lose what isn't needed to run them.
+    pub strip_beams: bool,
+    /// Whether the image is compressed, by zstd.
+    pub compress: bool,
 }
 
 /// What was built.
@@ -82,6 +90,14 @@ pub enum BuildError {
     /// The sysroot isn't there.
     #[error("the sysroot {} is not a folder; name the root of a Linux system, or leave --sysroot out to use this machine's libraries", .0.display())]
     Sysroot(PathBuf),
+    /// There is no room for the image.
+    #[error("the image {} can't be written: {error}; make room there, or choose another place by -o", out.display())]
+    Full {
+        /// The image.
+        out: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// A file can't be read or the image can't be written.
     #[error("{} can't be read or written: {error}", path.display())]
     Io {
@@ -139,6 +155,9 @@ pub fn build(
     for include in request.includes {
         include::add(&mut tree, include, sysroot)?;
     }
+    if request.strip_beams {
+        strip_beams(&mut tree)?;
+    }
     on_progress(Progress::Libraries);
     let found = libraries::find(&tree, sysroot)?;
     for (path, file) in &found {
@@ -156,7 +175,7 @@ pub fn build(
         system::add_locale(&mut tree, sysroot)?;
     }
     system::add(&mut tree, &start::hostname(&recipe.name))?;
-    let bytes = write(&tree, request.out, request.mtime, on_progress)?;
+    let bytes = write(&tree, request, on_progress)?;
     let mut warnings = request.app.warnings.clone();
     warnings.extend(start.warnings);
     Ok(Built {
@@ -199,28 +218,68 @@ fn add_heart(tree: &mut Tree, app: &App) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Writes the image beside its place and moves it there when it is whole.
+/// Makes modules smaller; what is no module stays.
+fn strip_beams(tree: &mut Tree) -> Result<(), BuildError> {
+    let is_module = |path: &Path| path.extension().is_some_and(|e| e == "beam");
+    let modules = tree.iter().filter_map(|(path, node)| match node {
+        Node::File(mode, Source::Path(file, _)) if is_module(path) => {
+            Some((path.to_path_buf(), *mode, file.clone()))
+        }
+        Node::File(..) | Node::Dir(_) | Node::Symlink(_) => None,
+    });
+    for (path, mode, file) in modules.collect::<Vec<_>>() {
+        let bytes = fs::read(&file).map_err(io_at(&file))?;
+        if let Some(beam) = Beam::parse(&bytes) {
+            let stripped = Source::Bytes(beam.stripped());
+            tree.replace(&path, Node::File(mode, stripped))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the image beside its place and moves it there when it is whole; returns its length.
 fn write(
     tree: &Tree,
-    out: &Path,
-    mtime: u32,
+    request: &Request<'_>,
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<u64, BuildError> {
+    let out = request.out;
     let folder = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let file = NamedTempFile::new_in(folder).map_err(io_at(folder))?;
+    let failed = |(path, error): (PathBuf, io::Error)| match error.kind() {
+        // The file that was being read can't help it.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            BuildError::Full {
+                out: out.to_path_buf(),
+                error,
+            }
+        }
+        _ => BuildError::Io { path, error },
+    };
+    let at_out = |error| failed((out.to_path_buf(), error));
+    let mut file = NamedTempFile::new_in(folder).map_err(io_at(folder))?;
     let of = tree.len();
-    let length = tree
-        .write(BufWriter::new(file.as_file()), mtime, |path| {
-            on_progress(Progress::Writing { path, of });
-        })
-        .map_err(|(path, error)| BuildError::Io { path, error })?;
+    let mut on_entry = |path: &Path| on_progress(Progress::Writing { path, of });
+    let mut to = BufWriter::new(file.as_file_mut());
+    if request.compress {
+        let mut encoder = zstd::Encoder::new(&mut to, ZSTD_LEVEL).map_err(at_out)?;
+        encoder.include_checksum(true).map_err(at_out)?;
+        tree.write(&mut encoder, request.mtime, &mut on_entry)
+            .map_err(failed)?;
+        encoder.finish().map_err(at_out)?;
+    } else {
+        tree.write(&mut to, request.mtime, &mut on_entry)
+            .map_err(failed)?;
+    }
+    to.flush().map_err(at_out)?;
+    drop(to);
+    let length = file.as_file().metadata().map_err(at_out)?.len();
     // Temporary files are private; an image is as public as what it was made of.
     file.as_file()
         .set_permissions(fs::Permissions::from_mode(0o644))
-        .map_err(io_at(out))?;
+        .map_err(at_out)?;
     file.persist(out).map_err(|e| io_at(out)(e.error))?;
     Ok(length)
 }

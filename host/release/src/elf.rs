@@ -15,6 +15,17 @@ pub struct Needs {
     pub libraries: Vec<String>,
     /// Folders where they are looked for first (`DT_RUNPATH`, else `DT_RPATH`); may begin with `$ORIGIN`.
     pub search: Vec<String>,
+    /// The newest version of glibc that its symbols are of (`GLIBC_2.38`), those that it needs and those that it has.
+    pub glibc: Glibc,
+}
+
+/// Versions of glibc, major and minor number; (0, 0) for none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Glibc {
+    /// That a file needs.
+    pub needed: (u32, u32),
+    /// That a file, a C library, has.
+    pub defined: (u32, u32),
 }
 
 /// Why a file is of no use to an x86-64 guest.
@@ -96,7 +107,45 @@ pub fn needs(bytes: &[u8]) -> Result<Needs, ElfError> {
     if needs.search.is_empty() {
         needs.search = rpath;
     }
+    // Without section headers nothing can be said; then nothing is.
+    needs.glibc = glibc(header, bytes).unwrap_or_default();
     Ok(needs)
+}
+
+/// Reads the versions of symbols.
+fn glibc(header: &Header, bytes: &[u8]) -> object::Result<Glibc> {
+    let endian = LittleEndian;
+    let sections = header.sections(endian, bytes)?;
+    let mut found = Glibc::default();
+    if let Some((mut needs, link)) = sections.gnu_verneed(endian, bytes)? {
+        let strings = sections.strings(endian, bytes, link)?;
+        while let Some((_, mut versions)) = needs.next()? {
+            while let Some(version) = versions.next()? {
+                let name = version.name(endian, strings)?;
+                found.needed = found.needed.max(glibc_version(name));
+            }
+        }
+    }
+    if let Some((mut defined, link)) = sections.gnu_verdef(endian, bytes)? {
+        let strings = sections.strings(endian, bytes, link)?;
+        while let Some((_, mut names)) = defined.next()? {
+            if let Some(version) = names.next()? {
+                let name = version.name(endian, strings)?;
+                found.defined = found.defined.max(glibc_version(name));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn glibc_version(name: &[u8]) -> (u32, u32) {
+    let name = String::from_utf8_lossy(name);
+    let mut numbers = name.strip_prefix("GLIBC_").unwrap_or_default().split('.');
+    let mut number = || numbers.next().and_then(|number| number.parse().ok());
+    match (number(), number()) {
+        (Some(major), Some(minor)) => (major, minor),
+        _ => (0, 0),
+    }
 }
 
 fn check_machine(bytes: &[u8]) -> Result<(), ElfError> {

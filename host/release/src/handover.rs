@@ -12,7 +12,7 @@ use tyn_bootfmt::{BadStart, RUN_PATH, Run};
 
 use crate::cpio::Writer;
 use crate::erl_args::{self, ArgsError, ReadFile};
-use crate::image::Checked;
+use crate::image::{self, Checked};
 
 /// Folders that are not the image's in a guest: the kernel's own, and the start description's.
 const NOT_OURS: [&str; 4] = ["/.tyn", "/dev", "/proc", "/sys"];
@@ -265,14 +265,18 @@ fn without_replaced(args: &[Vec<u8>], new: &[String]) -> Vec<Vec<u8>> {
     kept
 }
 
-/// Writes an image followed by the archive of [`RunConfig::to_archive`] to a new private file (only its owner may read it); it
+/// Writes an image, unpacked, followed by the archive of [`RunConfig::to_archive`] to a new private file (only its owner may read it); it
 /// is removed when the returned handle is dropped.
 ///
 /// # Errors
 /// When a file can't be read or written.
 pub fn behind_image(image: &Path, run: &[u8], dir: &Path) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().suffix(".img").tempfile_in(dir)?;
-    io::copy(&mut File::open(image)?, file.as_file_mut())?;
+    if image::is_compressed(image)? {
+        zstd::stream::copy_decode(File::open(image)?, file.as_file_mut())?;
+    } else {
+        io::copy(&mut File::open(image)?, file.as_file_mut())?;
+    }
     file.write_all(run)?;
     Ok(file)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tyn_bootfmt::{
@@ -13,6 +13,8 @@ use tyn_fs::cpio::Entries;
 use crate::cpio;
 use crate::system;
 
+/// What compressed images begin with.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Where a release lies in its image.
 pub const ROOT: &str = "/app";
 /// Home of the user that everything runs as.
@@ -93,7 +95,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         path: path.to_path_buf(),
         error,
     };
-    let bytes = fs::read(path).map_err(io_error)?;
+    let bytes = read(path).map_err(io_error)?;
     let damaged = |what: String| ImageError::Archive {
         path: path.to_path_buf(),
         what,
@@ -153,6 +155,29 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
     })
 }
 
+/// Reads an image; one that is compressed is unpacked.
+///
+/// # Errors
+/// When it can't be read, or what is compressed is damaged.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(path)?;
+    match bytes.starts_with(&ZSTD) {
+        true => zstd::decode_all(bytes.as_slice()),
+        false => Ok(bytes),
+    }
+}
+
+/// Returns whether an image is compressed, so that a machine can't be started with it as it is.
+///
+/// # Errors
+/// When it can't be read.
+pub fn is_compressed(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    let length = ZSTD.len() as u64;
+    fs::File::open(path)?.take(length).read_to_end(&mut start)?;
+    Ok(start == ZSTD)
+}
+
 fn is_file(mode: u32) -> bool {
     mode & 0o170_000 == 0o100_000
 }
@@ -162,5 +187,7 @@ pub(crate) fn absolute(name: &[u8]) -> PathBuf {
     Path::new("/").join(std::ffi::OsStr::from_bytes(name))
 }
 
+#[cfg(test)]
+mod shipping_tests;
 #[cfg(test)]
 mod tests;

@@ -4,14 +4,13 @@
 //! time by name (NIFs, OpenSSL's providers) has no such entry anywhere; it is said where that can be told by its place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use tyn_bootfmt::{INIT_PATH, INTERACTIVE_FILES_PATH, Init};
 use tyn_fs::cpio::Entries;
 
 use crate::elf::{self, Needs};
-use crate::image::{ImageError, check};
+use crate::image::{self, ImageError, check};
 
 /// Folder of OpenSSL's providers, and the library that loads them.
 const OPENSSL_MODULES: &str = "ossl-modules";
@@ -98,7 +97,7 @@ pub struct Library {
 /// [`ImageError`]: what is wrong with it, and the remedy.
 pub fn inspect(path: &Path) -> Result<Inspection, ImageError> {
     let checked = check(path)?;
-    let bytes = fs::read(path).map_err(|error| ImageError::Io {
+    let bytes = image::read(path).map_err(|error| ImageError::Io {
         path: path.to_path_buf(),
         error,
     })?;

@@ -21,6 +21,7 @@ pub mod libraries;
 pub mod otp;
 pub mod recipe;
 pub mod release;
+pub mod sbom;
 pub mod shell;
 mod start;
 pub mod sysroot;

@@ -3,7 +3,7 @@
 //! A library keeps the path where it is found: the guest's loader has no cache and looks in the same places in the same
 //! order. Symbolic links on the way (`libz.so.1`, `/lib`) become the file itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -21,8 +21,8 @@ const OPENSSL_MODULES: &str = "ossl-modules";
 pub enum LibraryError {
     /// Nobody has it.
     #[error(
-        "the shared library {name}, which {needed_by} needs, is neither in the release nor below {}; \
-         install the package that has it there, or name another --sysroot", sysroot.display()
+        "the shared library {name}, which {needed_by} needs, is neither in the release nor below {}; {}",
+        sysroot.display(), remedy(name)
     )]
     NotFound {
         /// Its name (`DT_NEEDED`) or path (`PT_INTERP`).
@@ -31,6 +31,34 @@ pub enum LibraryError {
         needed_by: String,
         /// Where it was looked for.
         sysroot: PathBuf,
+    },
+    /// It is for another C library than the emulator.
+    #[error(
+        "{} is built for {its}, but the emulator for {ours}, so it can't be loaded; \
+         build it on a system like the emulator's, or remove it", path.display()
+    )]
+    OtherLibc {
+        /// The file, as a path in the image.
+        path: PathBuf,
+        /// Its C library.
+        its: &'static str,
+        /// That of the emulator.
+        ours: &'static str,
+    },
+    /// The C library is too old.
+    #[error(
+        "{} needs glibc {}.{} or newer, but {} is {}.{}; name a newer system by --sysroot, or build the release on an older one",
+        path.display(), needed.0, needed.1, libc.display(), has.0, has.1
+    )]
+    OldLibc {
+        /// The file, as a path in the image.
+        path: PathBuf,
+        /// What it needs.
+        needed: (u32, u32),
+        /// The C library.
+        libc: PathBuf,
+        /// Its version.
+        has: (u32, u32),
     },
     /// It can't be used.
     #[error("{} {error}", path.display())]
@@ -50,6 +78,14 @@ pub enum LibraryError {
     },
 }
 
+fn remedy(name: &str) -> &'static str {
+    if name.contains("musl") {
+        "it is for musl (Alpine Linux): name the root of such a system by --sysroot, or build from its container image"
+    } else {
+        "install the package that has it there, or name another --sysroot"
+    }
+}
+
 /// The libraries to add: path in the image, file of this machine.
 pub type Libraries = BTreeMap<PathBuf, PathBuf>;
 
@@ -62,15 +98,28 @@ pub fn find(tree: &Tree, sysroot: &Sysroot) -> Result<Libraries, LibraryError> {
         tree,
         sysroot,
         found: Libraries::new(),
-        seen: BTreeSet::new(),
+        seen: BTreeMap::new(),
     };
+    let mut elfs = Vec::new();
+    let mut emulator = None;
     for (path, node) in tree.iter() {
         if let Node::File(_, Source::Path(file, _)) = node
             && starts_as_elf(file)?
         {
-            search.visit(path, file)?;
+            let needs = read_needs(file)?;
+            if path.ends_with("bin/beam.smp") {
+                emulator = Some(needs.clone());
+            }
+            elfs.push((path, file, needs));
         }
     }
+    for (path, _, needs) in &elfs {
+        search.check_kind(path, needs, emulator.as_ref())?;
+    }
+    for (path, file, _) in elfs {
+        search.visit(path, file)?;
+    }
+    search.check_glibc()?;
     Ok(search.found)
 }
 
@@ -78,18 +127,69 @@ struct Search<'a> {
     tree: &'a Tree,
     sysroot: &'a Sysroot,
     found: Libraries,
-    seen: BTreeSet<PathBuf>,
+    /// What the files need that were looked at.
+    seen: BTreeMap<PathBuf, Needs>,
 }
 
 impl Search<'_> {
+    /// Expects that everything is for the emulator's C library. Before libraries are looked for: those of another one may
+    /// be there by chance.
+    fn check_kind(
+        &self,
+        path: &Path,
+        needs: &Needs,
+        emulator: Option<&Needs>,
+    ) -> Result<(), LibraryError> {
+        let Some(interpreter) = emulator.and_then(|needs| needs.interpreter.as_ref()) else {
+            return Ok(());
+        };
+        let has = |wanted: &dyn Fn(&str) -> bool| needs.libraries.iter().any(|name| wanted(name));
+        let is_musl = has(&|name| name == "libc.so" || name.starts_with("libc.musl"));
+        let is_glibc = has(&|name| name == "libc.so.6");
+        let (its, ours) = match interpreter.contains("ld-musl") {
+            true if is_glibc => ("glibc", "musl"),
+            false if is_musl => ("musl", "glibc"),
+            _ => return Ok(()),
+        };
+        Err(LibraryError::OtherLibc {
+            path: path.to_path_buf(),
+            its,
+            ours,
+        })
+    }
+
+    /// Expects that the C library has all versions of symbols.
+    fn check_glibc(&self) -> Result<(), LibraryError> {
+        let libc = self
+            .seen
+            .iter()
+            .find(|(path, needs)| path.ends_with("libc.so.6") && needs.glibc.defined != (0, 0));
+        let Some((libc, has)) = libc else {
+            return Ok(());
+        };
+        let newest = self.seen.iter().max_by_key(|(_, needs)| needs.glibc.needed);
+        match newest {
+            Some((path, needs)) if needs.glibc.needed > has.glibc.defined => {
+                Err(LibraryError::OldLibc {
+                    path: path.clone(),
+                    needed: needs.glibc.needed,
+                    libc: libc.clone(),
+                    has: has.glibc.defined,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Finds what the file needs that has `path` in the image and is `file` on this machine, and so on.
     fn visit(&mut self, path: &Path, file: &Path) -> Result<(), LibraryError> {
         let mut todo = vec![(path.to_path_buf(), file.to_path_buf())];
         while let Some((path, file)) = todo.pop() {
-            if !self.seen.insert(path.clone()) {
+            if self.seen.contains_key(&path) {
                 continue;
             }
             let needs = read_needs(&file)?;
+            self.seen.insert(path.clone(), needs.clone());
             let interpreter = needs.interpreter.iter().map(|i| vec![PathBuf::from(i)]);
             let libraries = needs
                 .libraries

@@ -145,7 +145,8 @@ impl Launch {
         // Removed at the end: QEMU has read the files when the machine runs.
         let dir = dir.context("a private folder can't be made")?;
         let kernel = kernel::find(self.kernel.as_deref(), dir.path())?;
-        let copy = if self.archive.is_empty() {
+        let is_whole = self.archive.is_empty() && !image::is_compressed(&self.image)?;
+        let copy = if is_whole {
             None
         } else {
             let copy = handover::behind_image(&self.image, &self.archive, dir.path());

@@ -50,6 +50,8 @@ pub(super) fn example_image() -> Result<PathBuf> {
         includes: &[],
         out: &image,
         mtime: 0,
+        strip_beams: false,
+        compress: false,
     };
     tyn_release::build(&request, &mut |_| {})?;
     Ok(image)

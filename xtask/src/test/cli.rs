@@ -354,6 +354,7 @@ fn bad_releases(bench: &Bench<'_>) -> Result<()> {
         &text(empty.path()),
         "needs, is neither in the release nor below",
     )?;
+    full_disk(bench, &dir, &sysroot, &out)?;
     let erts = crate::test::vm::erts_folder(&release)?;
     let beam = erts.join("bin/beam.smp");
     let mut bytes = fs::read(&beam)?;
@@ -376,6 +377,30 @@ fn bad_releases(bench: &Bench<'_>) -> Result<()> {
         fs::read(&here)? == b"kept",
         "a refused build changed the old image"
     );
+    Ok(())
+}
+
+/// A limit on the size of files stands for a full disk.
+fn full_disk(bench: &Bench<'_>, release: &str, sysroot: &str, out: &str) -> Result<()> {
+    let script =
+        "trap '' XFSZ; ulimit -f 1000; exec \"$0\" build \"$1\" --sysroot \"$2\" -o \"$3\"";
+    let done = std::process::Command::new("/bin/sh")
+        .args(["-c", script])
+        .arg(&bench.lab.tool)
+        .args([release, sysroot, out])
+        .output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(
+        done.status.code() == Some(125)
+            && said.contains("out.img can't be written: File too large")
+            && said.contains("make room there"),
+        "{}: {said}",
+        done.status
+    );
+    ensure!(!Path::new(out).exists(), "a cut-off image was left");
+    let left = fs::read_dir(bench.dir.path())?.flatten();
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp"));
+    ensure!(left.count() == 0, "a temporary file was left");
     Ok(())
 }
 

@@ -47,7 +47,7 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("one_of_two_mix_releases_boots_twice", mix_reboot),
     ("gleam_shipment_boots", shipment),
-    ("folder_of_modules_boots", modules),
+    ("folder_of_modules_boots_stripped_and_compressed", modules),
     ("saved_container_image_boots", saved_image),
     ("layout_of_a_shipment_boots", layout),
 ];
@@ -166,8 +166,15 @@ fn shipment(bench: &Bench) -> Result<()> {
 
 fn modules(bench: &Bench) -> Result<()> {
     let modules = bench.made.modules()?;
-    let args = ["--sysroot", &bench.sysroot(), "--start", "hello"];
+    let sysroot = bench.sysroot();
+    let shipping = ["--strip-beams", "--compress", "--sbom"];
+    let args = [&["--sysroot", &sysroot, "--start", "hello"][..], &shipping].concat();
     let (image, _) = bench.build("modules", &modules, &args)?;
+    let bill = fs::read_to_string(image.with_extension("img.cdx.json"))?;
+    ensure!(
+        bill.contains("\"CycloneDX\"") && bill.contains("\"stdlib\""),
+        "{bill}"
+    );
     let want = "hello from OTP 27, arguments [], variable false, apps [crypto], code at /app\n";
     bench.says_hello(&image, &[], want)
 }

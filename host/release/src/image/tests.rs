@@ -1,5 +1,5 @@
 //! Images of small made-up releases: what is in them, that they are deterministic, and what is said about bad input.
-//! The test program itself plays the emulator; this machine is the sysroot.
+//! A small program of this machine plays the emulator; this machine is the sysroot.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,15 +14,15 @@ use crate::{Request, build};
 use tyn_bootfmt::{DATA_ALIGN, Init};
 use tyn_fs::cpio::{Entries, Entry};
 
-struct Fixture {
-    dir: tempfile::TempDir,
+pub(super) struct Fixture {
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fixture = Self { dir };
-        let me = fs::read("/proc/self/exe").unwrap();
+        let me = fs::read("/bin/true").unwrap();
         for program in ["beam.smp", "erl_child_setup", "inet_gethost", "epmd"] {
             fixture.write(&format!("erts-15.0/bin/{program}"), &me);
         }
@@ -41,11 +41,11 @@ impl Fixture {
         fixture
     }
 
-    fn release(&self) -> PathBuf {
+    pub(super) fn release(&self) -> PathBuf {
         self.dir.path().join("rel")
     }
 
-    fn write(&self, path: &str, bytes: &[u8]) {
+    pub(super) fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.release().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
@@ -54,7 +54,7 @@ impl Fixture {
         }
     }
 
-    fn remove(&self, path: &str) {
+    pub(super) fn remove(&self, path: &str) {
         let path = self.release().join(path);
         if path.is_dir() {
             fs::remove_dir_all(path).unwrap();
@@ -63,7 +63,7 @@ impl Fixture {
         }
     }
 
-    fn build(&self, out: &str) -> Result<PathBuf, String> {
+    pub(super) fn build(&self, out: &str) -> Result<PathBuf, String> {
         self.build_with(out, &[])
     }
 
@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     /// Builds and expects a refusal that says `want`, with nothing left behind.
-    fn refused(&self, want: &str) {
+    pub(super) fn refused(&self, want: &str) {
         let error = self.build("refused.img").unwrap_err();
         assert!(error.contains(want), "{error}");
         let left: Vec<_> = fs::read_dir(self.dir.path())
@@ -86,7 +86,22 @@ impl Fixture {
     }
 }
 
-fn build_of(input: &Path, sysroot: &Path, includes: &[Include], out: &Path) -> Result<(), String> {
+pub(super) fn build_of(
+    input: &Path,
+    sysroot: &Path,
+    includes: &[Include],
+    out: &Path,
+) -> Result<(), String> {
+    build_as(input, sysroot, includes, out, |_| {})
+}
+
+pub(super) fn build_as(
+    input: &Path,
+    sysroot: &Path,
+    includes: &[Include],
+    out: &Path,
+    set: impl FnOnce(&mut Request<'_>),
+) -> Result<(), String> {
     let choices = Choices {
         release: None,
         start: None,
@@ -95,17 +110,20 @@ fn build_of(input: &Path, sysroot: &Path, includes: &[Include], out: &Path) -> R
     };
     let input = Input::detect(input).map_err(|error| error.to_string())?;
     let app = input.open(&choices).map_err(|error| error.to_string())?;
-    let request = Request {
+    let mut request = Request {
         app: &app,
         includes,
         out,
         mtime: 0,
+        strip_beams: false,
+        compress: false,
     };
+    set(&mut request);
     let built = build(&request, &mut |_| {});
     built.map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn entries(bytes: &[u8]) -> Vec<(String, Entry<'_>)> {
+pub(super) fn entries(bytes: &[u8]) -> Vec<(String, Entry<'_>)> {
     Entries::new(bytes)
         .map(|e| e.unwrap())
         .map(|e| (String::from_utf8(e.name.to_vec()).unwrap(), e))
@@ -168,7 +186,7 @@ fn data_is_page_aligned_and_folders_come_first() {
         assert_eq!((entry.uid, entry.gid, entry.mtime), (0, 0, 0));
         seen.push(name);
     }
-    let beam = fs::read("/proc/self/exe").unwrap();
+    let beam = fs::read("/bin/true").unwrap();
     let entries = entries(&bytes);
     let (_, entry) = entries
         .iter()
@@ -281,7 +299,7 @@ fn cpio_lists_an_image() {
 #[test]
 fn libraries_of_the_release_win_over_the_sysroot() {
     let fixture = Fixture::new();
-    let me = fs::read("/proc/self/exe").unwrap();
+    let me = fs::read("/bin/true").unwrap();
     fixture.write("lib/my_app-1/priv/port", &me);
     symlink("port", fixture.release().join("lib/my_app-1/priv/link")).unwrap();
     let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
@@ -300,7 +318,7 @@ fn libraries_of_the_release_win_over_the_sysroot() {
 fn included_programs_bring_their_libraries() {
     let fixture = Fixture::new();
     let extra = fixture.dir.path().join("extra");
-    fs::copy("/proc/self/exe", &extra).unwrap();
+    fs::copy("/bin/true", &extra).unwrap();
     let hosts = fixture.dir.path().join("hosts");
     fs::write(&hosts, "127.0.0.1 mine\n").unwrap();
     let includes = [
@@ -326,7 +344,7 @@ fn heart_comes_when_it_is_asked_for() {
     let fixture = Fixture::new();
     fixture.write("releases/1.2.3/vm.args", b"-heart");
     fixture.refused("heart is missing from the release");
-    let me = fs::read("/proc/self/exe").unwrap();
+    let me = fs::read("/bin/true").unwrap();
     fixture.write("erts-15.0/bin/heart", &me);
     for (args, want) in [(&b"-heart"[..], 1), (b"", 0)] {
         fixture.write("releases/1.2.3/vm.args", args);
@@ -357,7 +375,7 @@ fn bad_releases_are_refused_with_a_remedy() {
 #[test]
 fn foreign_emulators_are_refused() {
     let fixture = Fixture::new();
-    let mut beam = fs::read("/proc/self/exe").unwrap();
+    let mut beam = fs::read("/bin/true").unwrap();
     beam[18] = 183; // EM_AARCH64
     fixture.write("erts-15.0/bin/beam.smp", &beam);
     fixture.refused("beam.smp is built for 64-bit ARM, but Tyn runs x86-64 programs");

@@ -4,6 +4,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tyn_bootfmt::Init;
 
+use std::fs;
+
 use super::*;
 use crate::tree::{Node, Source, Tree};
 

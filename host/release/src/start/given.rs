@@ -2,7 +2,6 @@
 //! `sys.config.src`, `ERL_FLAGS`. Derived from the image's own files, as the image's start was.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use tyn_fs::cpio::Entries;
 
 use super::{Mode, Start, StartError, arguments, derive};
 use crate::handover::GuestFile;
-use crate::image::absolute;
+use crate::image::{self, absolute};
 use crate::recipe::{Files, RECIPE_PATH, Recipe};
 
 /// What is other than the image says by itself.
@@ -43,14 +42,14 @@ impl Files for Archive<'_> {
     }
 }
 
-/// Says what the variables `env` (`NAME=VALUE` each) change about the start of `image`. Nothing for an image that was not made
+/// Says what the variables `env` (`NAME=VALUE` each) change about the start of the image at `path`. Nothing for an image that was not made
 /// of something with a start script.
 ///
 /// # Errors
 /// [`StartError`] when they make no start.
-pub fn given(image: &Path, env: &[String], is_interactive: bool) -> Result<Given, StartError> {
-    let bytes = fs::read(image).map_err(|error| StartError::Image {
-        path: image.to_path_buf(),
+pub fn given(path: &Path, env: &[String], is_interactive: bool) -> Result<Given, StartError> {
+    let bytes = image::read(path).map_err(|error| StartError::Image {
+        path: path.to_path_buf(),
         error,
     })?;
     let files = Entries::new(&bytes).flatten();
@@ -59,7 +58,7 @@ pub fn given(image: &Path, env: &[String], is_interactive: bool) -> Result<Given
         return Ok(Given::default());
     };
     let recipe: Recipe = serde_json::from_slice(recipe).map_err(|error| StartError::Image {
-        path: image.to_path_buf(),
+        path: path.to_path_buf(),
         error: io::Error::from(error),
     })?;
     let mode = match is_interactive {

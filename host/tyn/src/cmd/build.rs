@@ -35,6 +35,15 @@ pub(crate) struct Args {
     /// for a file of this machine; may be repeated
     #[arg(long, value_name = "[FILE=]PATH")]
     include: Vec<Include>,
+    /// Drop from modules what isn't needed to run them (debug information, documentation)
+    #[arg(long)]
+    strip_beams: bool,
+    /// Compress the image (by zstd) for shipping; a start unpacks it first
+    #[arg(long)]
+    compress: bool,
+    /// Write a bill of materials beside the image: IMAGE.cdx.json, in the CycloneDX format
+    #[arg(long)]
+    sbom: bool,
     /// Image to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -59,6 +68,8 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         includes: &args.include,
         out: &args.output,
         mtime: source_date()?,
+        strip_beams: args.strip_beams,
+        compress: args.compress,
     };
     let built = tyn_release::build(&request, &mut |progress| match progress {
         Progress::Reading => bar.set_message("reading the release"),
@@ -70,7 +81,13 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         }
     });
     bar.finish_and_clear();
-    report(args, &app, &built?);
+    let built = built?;
+    if args.sbom {
+        let mut file = args.output.clone().into_os_string();
+        file.push(".cdx.json");
+        tyn_release::sbom::write(&args.output, &built.recipe, Path::new(&file))?;
+    }
+    report(args, &app, &built);
     Ok(())
 }
 
