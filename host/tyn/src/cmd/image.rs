@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tyn_disk::{Grub, Request};
+use tyn_release::handover::behind_image;
+use tyn_release::image::is_compressed;
 use tyn_vm_host::vm::find_program;
 
 use crate::{kernel, settings};
@@ -79,6 +81,11 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     let dir = dir.with_context(|| format!("{} can't be written to", folder.display()))?;
     remove_when_interrupted(dir.path().to_path_buf())?;
     let kernel = kernel::find(args.kernel.as_deref(), dir.path())?;
+    // A machine reads it as it lies on the disk.
+    let unpacked = is_compressed(&args.image)?.then(|| behind_image(&args.image, &[], dir.path()));
+    let unpacked = unpacked
+        .transpose()
+        .context("the image can't be unpacked")?;
     // Hidden by itself where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::default_spinner());
@@ -87,7 +94,7 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     let mut disk = dir.path().join("raw");
     let bytes = tyn_disk::make(&Request {
         kernel: &kernel.file,
-        image: &args.image,
+        image: unpacked.as_ref().map_or(&args.image, |file| file.path()),
         options: &options,
         grub: &grub,
         out: &disk,
