@@ -42,8 +42,6 @@ pub(crate) struct Power {
     pub(crate) reset: Option<(Register, u8)>,
     /// SLP_TYP of S5.
     pub(crate) s5: Option<u8>,
-    /// Generic event device: its register and its interrupt.
-    pub(crate) event_device: Option<(PhysAddr, u32)>,
 }
 
 /// What the tables say.
@@ -68,6 +66,11 @@ pub(crate) fn info() -> &'static Info {
 }
 
 impl Info {
+    /// Finds the generic event device: its register and its interrupt.
+    pub(crate) fn event_device(&self) -> Option<(PhysAddr, u32)> {
+        self.dsdt.and_then(find_event_device)
+    }
+
     /// Returns the wiring of an ISA interrupt that the MADT overrides.
     pub(crate) fn isa_override(&self, irq: u8) -> Option<(u32, Trigger)> {
         self.overrides
@@ -173,7 +176,6 @@ fn read_tables(rsdp: u64, memory: &dyn Fn(u64, usize) -> &'static [u8], info: &m
                 info.dsdt = sized_table(dsdt, memory);
                 if let Some(dsdt) = info.dsdt {
                     info.power.s5 = find_s5(dsdt);
-                    info.power.event_device = find_event_device(dsdt);
                 }
             }
             _ => {}

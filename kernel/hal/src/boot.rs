@@ -4,6 +4,7 @@ use alloc::string::String;
 
 use crate::mem::{Frame, PhysAddr, direct};
 use crate::sync::Once;
+use crate::time::Calibration;
 
 mod memory_map;
 #[cfg(any(test, feature = "entry"))]
@@ -55,6 +56,8 @@ pub struct BootInfo {
     pub ram_bytes: u64,
     /// Number of CPUs found (started or starting).
     pub cpus: usize,
+    /// The clock's calibration, for [`Calibration::finish`] before the first use of a clock or timer.
+    pub calibration: Calibration,
 }
 
 /// The boot module: read-only bytes, page-aligned in physical memory, never freed.

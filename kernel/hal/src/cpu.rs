@@ -22,23 +22,15 @@ static COUNT: AtomicUsize = AtomicUsize::new(1);
 /// What [`lock_owner`] returns while no block exists.
 pub(crate) const UNKNOWN_OWNER: u32 = u32::MAX - 1;
 
-/// Returns the CPU as lock owner.
-#[inline]
-pub(crate) fn lock_owner() -> u32 {
-    if HAS_BLOCK.load(Ordering::Relaxed) {
-        CpuLocal::current().id
-    } else {
-        UNKNOWN_OWNER
-    }
+/// Returns a CPU ([`local`]) as lock owner.
+pub(crate) fn lock_owner(cpu: Option<&CpuLocal>) -> u32 {
+    cpu.map_or(UNKNOWN_OWNER, |cpu| cpu.id)
 }
 
-/// Counts a lock that was taken or released on this CPU.
+/// Returns this CPU's block, if there are blocks yet.
 #[inline]
-pub(crate) fn spin_depth_changed(by: i32) {
-    if HAS_BLOCK.load(Ordering::Relaxed) {
-        let depth = &CpuLocal::current().spin_depth;
-        depth.set(depth.get().wrapping_add_signed(by));
-    }
+pub(crate) fn local() -> Option<&'static CpuLocal> {
+    HAS_BLOCK.load(Ordering::Relaxed).then(CpuLocal::current)
 }
 
 /// Notes that the boot CPU has its block (with no lock held), and how many CPUs there will be.

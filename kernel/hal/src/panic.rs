@@ -63,7 +63,7 @@ impl Write for Flat<'_, '_> {
 #[cfg(feature = "entry")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let me = crate::cpu::lock_owner();
+    let me = crate::cpu::lock_owner(crate::cpu::local());
     match PANICKING.compare_exchange(NOBODY, me, Ordering::SeqCst, Ordering::SeqCst) {
         Ok(_) => {}
         Err(other) if other != me => halt(),

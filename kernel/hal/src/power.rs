@@ -166,7 +166,7 @@ pub fn on_power_button(on_press: fn()) -> bool {
         let (gsi, _) = irq::isa_line(power.sci);
         return irq::register_line(gsi, Trigger::LevelHigh, handler).is_ok();
     }
-    let Some((address, gsi)) = power.event_device else {
+    let Some((address, gsi)) = acpi::info().event_device() else {
         return false;
     };
     // QEMU's generic event device: reading the selector returns and clears the pending events; bit 1 is "power down".

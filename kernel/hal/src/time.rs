@@ -1,7 +1,7 @@
 //! Clocks: the monotonic clock (TSC), the wall clock at boot, each CPU's one-shot timer.
 //!
 //! The TSC's rate comes from CPUID where a hypervisor or the CPU tells it, else it is measured against the ACPI
-//! power-management timer or the PIT for a few milliseconds while the rest of hal comes up.
+//! power-management timer or the PIT for a few milliseconds while what needs no clock comes up.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -120,9 +120,9 @@ struct Sample {
     apic: u32,
 }
 
-/// A measurement under way.
-#[derive(Debug)]
-pub(crate) struct Calibration {
+/// The measurement of the clock's rate, under way. Until it is finished, [`now`] stands at zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Calibration {
     reference: Reference,
     first: Sample,
 }
@@ -155,53 +155,54 @@ impl Calibration {
             first: reference.sample(),
         }
     }
+
+    /// Ends measuring, waiting until enough time has passed: the clocks and timers can be used from then on.
+    pub fn finish(&self) {
+        let mut calibration = *self;
+        let reference = calibration.reference;
+        let (_, mask) = reference.read();
+        let last = loop {
+            let sample = reference.sample();
+            let first = calibration.first;
+            if reference.has_run_out() {
+                // The host did not run us for long: what was counted says nothing.
+                calibration = Calibration::start(reference);
+                continue;
+            }
+            let ticks = sample.ticks.wrapping_sub(first.ticks) & mask;
+            if ticks * 1_000_000_000 / reference.hz() >= CALIBRATION_NS {
+                break sample;
+            }
+        };
+        let first = calibration.first;
+        let ticks = last.ticks.wrapping_sub(first.ticks) & mask;
+        let ns = u128::from(ticks) * 1_000_000_000 / u128::from(reference.hz());
+        let tsc = u128::from(last.tsc - first.tsc).max(1);
+        let mult = match khz_from_cpuid() {
+            Some(khz) => (1_000_000u128 << SHIFT) / u128::from(khz),
+            None => (ns << SHIFT) / tsc,
+        };
+        MULT.store(mult as u64, Ordering::Relaxed);
+        // Relative to the TSC, so that both clocks agree.
+        let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
+        let measured_ns = ((tsc * mult) >> SHIFT).max(1);
+        apic::set_timer_rate(((apic_ticks << 32) / measured_ns) as u64);
+        // The clock tells whole seconds: half of one more is at most half a second off.
+        const HALF: u64 = Nanos::PER_SEC / 2;
+        WALL_AT_BOOT.store(
+            read_rtc()
+                .saturating_mul(Nanos::PER_SEC)
+                .saturating_add(HALF)
+                .saturating_sub(now().0),
+            Ordering::Relaxed,
+        );
+    }
 }
 
 /// Starts measuring; needs ACPI tables and the local APIC.
 pub(crate) fn start_calibration() -> Calibration {
     let pm_timer = acpi::info().power.pm_timer;
     Calibration::start(pm_timer.map_or(Reference::Pit, Reference::PmTimer))
-}
-
-/// Ends measuring (waits until enough time has passed) and sets the rates of TSC and APIC timer.
-pub(crate) fn finish_calibration(mut calibration: Calibration) {
-    let reference = calibration.reference;
-    let (_, mask) = reference.read();
-    let last = loop {
-        let sample = reference.sample();
-        let first = calibration.first;
-        if reference.has_run_out() {
-            // The host did not run us for long: what was counted says nothing.
-            calibration = Calibration::start(reference);
-            continue;
-        }
-        let ticks = sample.ticks.wrapping_sub(first.ticks) & mask;
-        if ticks * 1_000_000_000 / reference.hz() >= CALIBRATION_NS {
-            break sample;
-        }
-    };
-    let first = calibration.first;
-    let ticks = last.ticks.wrapping_sub(first.ticks) & mask;
-    let ns = u128::from(ticks) * 1_000_000_000 / u128::from(reference.hz());
-    let tsc = u128::from(last.tsc - first.tsc).max(1);
-    let mult = match khz_from_cpuid() {
-        Some(khz) => (1_000_000u128 << SHIFT) / u128::from(khz),
-        None => (ns << SHIFT) / tsc,
-    };
-    MULT.store(mult as u64, Ordering::Relaxed);
-    // Relative to the TSC, so that both clocks agree.
-    let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
-    let measured_ns = ((tsc * mult) >> SHIFT).max(1);
-    apic::set_timer_rate(((apic_ticks << 32) / measured_ns) as u64);
-    // The clock tells whole seconds: half of one more is at most half a second off.
-    const HALF: u64 = Nanos::PER_SEC / 2;
-    WALL_AT_BOOT.store(
-        read_rtc()
-            .saturating_mul(Nanos::PER_SEC)
-            .saturating_add(HALF)
-            .saturating_sub(now().0),
-        Ordering::Relaxed,
-    );
 }
 
 /// Returns the time since boot. Monotonic across CPUs.
@@ -269,6 +270,7 @@ pub fn tsc_scale() -> TscScale {
 }
 
 /// Reads a CMOS register.
+#[inline(never)]
 fn cmos(register: u8) -> u8 {
     // SAFETY: selects a clock register (NMI stays enabled); only hal uses these ports.
     unsafe { out_u8(0x70, register) };

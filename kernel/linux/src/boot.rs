@@ -1,6 +1,7 @@
 //! Start-up: from the hardware's facts to the first process.
 //!
-//! Order: options, trace, kernel state, scheduler, vDSO, file system, console, first process. Then the other CPUs are released:
+//! Order: options, trace, kernel state, scheduler, archive; the clock, whose calibration went on until then; vDSO, file system,
+//! console, first process. Then the other CPUs are released:
 //! while the first process starts on the boot CPU, the first of them finds the devices and starts the network ([`DEVICES`]). The
 //! first call that needs the network waits for that, or does it, should no other CPU have arrived.
 //! What cannot be started ends in [`tyn_hal::boot::refuse`] with one sentence that says why and what to do.
@@ -13,6 +14,8 @@ use alloc::vec::Vec;
 use tyn_abi::{Errno, Tid};
 use tyn_bootfmt::options::{Options, Trace};
 use tyn_bootfmt::{INIT_PATH, Init, RUN_PATH, Run};
+use tyn_fs::load::LoadError;
+use tyn_fs::walk::{self, Last};
 use tyn_hal::boot::{self, BootInfo, refuse};
 use tyn_hal::{power, time};
 use tyn_io::ConsoleDevice;
@@ -26,12 +29,9 @@ use job::Job;
 use crate::exec;
 use crate::exit::INIT;
 use crate::file::{At, flags};
-use crate::fs::{self, FsContext, How};
+use crate::fs::{self, AllFiles, FsContext, How};
 use crate::kernel::{self, kernel};
 use crate::{mm, net, sched, signal, trace, tty, vdso};
-
-/// `open(2)`: fail unless it is a directory.
-const O_DIRECTORY: u32 = 0o200_000;
 
 /// How the devices are found.
 #[derive(Clone, Copy, Debug)]
@@ -71,14 +71,17 @@ pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
         ));
     }
     sched::init();
-    milestone("kernel state is ready");
+    let loaded = match fs::load(boot) {
+        Ok(loaded) => loaded,
+        Err(e) => refuse_archive(&e),
+    };
+    boot.calibration.finish();
+    milestone("root archive is indexed");
     if let Err(e) = vdso::init() {
         refuse(format_args!("the vDSO cannot be made: {e}"));
     }
-    if let Err(e) = fs::init(boot) {
-        refuse(format_args!(
-            "the root archive cannot be read: {e:?}: build the image again with 'tyn build'"
-        ));
+    if let Err(e) = fs::init(boot, loaded) {
+        refuse_archive(&e);
     }
     milestone("root file system is ready");
     let control = options.tty_size.and_then(|_| (probes.control)());
@@ -100,6 +103,12 @@ pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
         DEVICES.finish();
     }
     sched::run_cpu()
+}
+
+fn refuse_archive(error: &LoadError) -> ! {
+    refuse(format_args!(
+        "the root archive cannot be read: {error:?}: build the image again with 'tyn build'"
+    ))
 }
 
 /// What each further CPU does when it has arrived: helps with the start, then runs threads.
@@ -141,9 +150,11 @@ fn read_file(context: &FsContext, path: &str) -> Option<Vec<u8>> {
 
 /// Makes the directory at `path` the working directory.
 fn change_directory(context: &FsContext, path: &[u8]) -> Result<(), Errno> {
-    let how = How::existing(flags::O_PATH | O_DIRECTORY);
-    let open = fs::open(&context.start(), path, how)?;
-    context.set_cwd(fs::node_of(&open).ok_or(Errno::ENOTDIR)?)
+    let node = walk::resolve(&AllFiles, &context.start(), path, Last::Follow)?.existing()?;
+    if !node.is_directory()? {
+        return Err(Errno::ENOTDIR);
+    }
+    context.set_cwd(node)
 }
 
 fn start_first_process() {

@@ -21,7 +21,9 @@ tyn_hal::entry!(Entry {
     ap: cpus::serve
 });
 
-fn main(_boot: BootInfo) -> ! {
+#[expect(clippy::needless_pass_by_value, reason = "the type of the entry")]
+fn main(boot: BootInfo) -> ! {
+    boot.calibration.finish();
     cpus::init();
     space::init();
     boot::release_aps();

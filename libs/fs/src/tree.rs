@@ -1,7 +1,7 @@
 //! The tree of files: directories, links and metadata; what `/`, `/dev`, `/tmp` and memfds are made of.
 //!
-//! One arena of inodes, numbered upwards and never renumbered, so a number that a path walk carries across a lock
-//! either still means the same file or none. What a regular file holds is the caller's type `B` (a handle on a
+//! One table of inodes ([`crate::inodes`]) whose numbers never come back, so a number that a path walk carries across a
+//! lock either still means the same file or none. What a regular file holds is the caller's type `B` (a handle on a
 //! [`crate::content::Content`] behind the file's own lock). Nothing is dropped here: inodes that end are returned as
 //! [`Removed`], so that the caller drops their pages outside its lock.
 //!
@@ -21,6 +21,7 @@ use tyn_abi::fs::{Stat, mode};
 use tyn_abi::time::Timespec;
 
 use crate::content::Quota;
+use crate::inodes::Inodes;
 use crate::name::{NAME_MAX, Name};
 
 /// An inode's number (`st_ino`).
@@ -60,6 +61,11 @@ impl Directory {
             parent,
             name,
         }
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &[u8]) -> Option<Ino> {
+        self.by_name.get(name).map(|slot| slot.ino)
     }
 
     fn insert(&mut self, name: Name, ino: Ino) {
@@ -115,7 +121,8 @@ struct Inode<B> {
 /// An inode that ended: its content is freed when the caller drops this.
 #[derive(Debug)]
 #[must_use = "drop it outside the lock"]
-pub struct Removed<B>(Option<Inode<B>>);
+#[expect(dead_code, reason = "what counts is when it is dropped")]
+pub struct Removed<B>(Option<Box<Inode<B>>>);
 
 /// What a new inode is.
 #[derive(Debug)]
@@ -170,8 +177,7 @@ pub struct DirEntry<'a> {
 /// The tree.
 #[derive(Debug)]
 pub struct Tree<B> {
-    inodes: BTreeMap<Ino, Inode<B>>,
-    next: u64,
+    inodes: Inodes<Inode<B>>,
     quota: Arc<Quota>,
 }
 
@@ -182,7 +188,8 @@ impl<B: Clone> Tree<B> {
     /// Makes a tree with an empty root directory on device `dev`.
     #[must_use]
     pub fn new(quota: Arc<Quota>, dev: u64, now: Timespec) -> Self {
-        let root = Inode {
+        let mut inodes = Inodes::new();
+        let root = inodes.insert(Box::new(Inode {
             dev,
             mode: mode::S_IFDIR | 0o755,
             uid: 0,
@@ -195,20 +202,24 @@ impl<B: Clone> Tree<B> {
             btime: now,
             pins: 1,
             kind: Kind::Directory(Box::new(Directory::new(Self::ROOT, Name::Static(b"")))),
-        };
-        Self {
-            inodes: BTreeMap::from([(Self::ROOT, root)]),
-            next: 2,
-            quota,
+        }));
+        debug_assert_eq!(root, Some(Self::ROOT), "the first inode is the root");
+        Self { inodes, quota }
+    }
+
+    /// Sets the times of the root, which was made before there was a clock.
+    pub fn set_root_times(&mut self, now: Timespec) {
+        if let Ok(root) = self.get_mut(Self::ROOT) {
+            (root.atime, root.ctime, root.btime) = (now, now, now);
         }
     }
 
     fn get(&self, ino: Ino) -> Result<&Inode<B>, Errno> {
-        self.inodes.get(&ino).ok_or(Errno::ENOENT)
+        self.inodes.get(ino).ok_or(Errno::ENOENT)
     }
 
     fn get_mut(&mut self, ino: Ino) -> Result<&mut Inode<B>, Errno> {
-        self.inodes.get_mut(&ino).ok_or(Errno::ENOENT)
+        self.inodes.get_mut(ino).ok_or(Errno::ENOENT)
     }
 
     fn directory(&self, ino: Ino) -> Result<&Directory, Errno> {
@@ -321,16 +332,13 @@ impl<B: Clone> Tree<B> {
     ///
     /// # Errors
     /// `ENOTDIR`, `ENAMETOOLONG`, `ENOENT`.
+    #[inline(never)]
     pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Ino, Errno> {
         let directory = self.directory(dir)?;
         if name.len() > NAME_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
-        directory
-            .by_name
-            .get(name)
-            .map(|s| s.ino)
-            .ok_or(Errno::ENOENT)
+        directory.find(name).ok_or(Errno::ENOENT)
     }
 
     /// Returns the parent of a directory; the root's is the root.
@@ -429,8 +437,6 @@ impl<B: Clone> Tree<B> {
 
     fn allocate(&mut self, new: New<B>, dev: u64, now: Timespec) -> Result<Ino, Errno> {
         self.quota.charge_inode()?;
-        let ino = Ino(self.next);
-        self.next += 1;
         let (kind, nlink, rdev) = match new.kind {
             NewKind::Directory => {
                 let directory = Directory::new(Self::ROOT, Name::Static(b""));
@@ -440,7 +446,7 @@ impl<B: Clone> Tree<B> {
             NewKind::Symlink(target) => (Kind::Symlink(target), 1, 0),
             NewKind::Special(rdev) => (Kind::Special, 1, rdev),
         };
-        let inode = Inode {
+        let inode = Box::new(Inode {
             dev,
             mode: new.mode,
             uid: new.uid,
@@ -453,9 +459,12 @@ impl<B: Clone> Tree<B> {
             btime: now,
             pins: 0,
             kind,
-        };
-        self.inodes.insert(ino, inode);
-        Ok(ino)
+        });
+        let ino = self.inodes.insert(inode);
+        if ino.is_none() {
+            self.quota.release_inode();
+        }
+        ino.ok_or(Errno::ENOSPC)
     }
 
     /// Makes a new entry.
@@ -470,7 +479,7 @@ impl<B: Clone> Tree<B> {
         now: Timespec,
     ) -> Result<Ino, Errno> {
         self.check_writable_dir(dir, &name)?;
-        if self.directory(dir)?.by_name.contains_key(&name) {
+        if self.directory(dir)?.find(&name).is_some() {
             return Err(Errno::EEXIST);
         }
         let is_dir = matches!(new.kind, NewKind::Directory);
@@ -529,13 +538,13 @@ impl<B: Clone> Tree<B> {
     fn reap(&mut self, ino: Ino) -> Removed<B> {
         let is_dead = self
             .inodes
-            .get(&ino)
+            .get(ino)
             .is_some_and(|i| i.nlink == 0 && i.pins == 0);
         if !is_dead {
             return Removed(None);
         }
         self.quota.release_inode();
-        Removed(self.inodes.remove(&ino))
+        Removed(self.inodes.remove(ino))
     }
 
     /// Makes an inode that has no name (`memfd_create(2)`, `O_TMPFILE`), pinned once.
@@ -561,7 +570,7 @@ impl<B: Clone> Tree<B> {
 
     /// Undoes one [`Tree::pin`].
     pub fn unpin(&mut self, ino: Ino) -> Removed<B> {
-        if let Some(inode) = self.inodes.get_mut(&ino) {
+        if let Some(inode) = self.inodes.get_mut(ino) {
             inode.pins = inode.pins.saturating_sub(1);
         }
         self.reap(ino)
@@ -580,7 +589,7 @@ impl<B: Clone> Tree<B> {
         now: Timespec,
     ) -> Result<(), Errno> {
         self.check_writable_dir(dir, &name)?;
-        if self.directory(dir)?.by_name.contains_key(&name) {
+        if self.directory(dir)?.find(&name).is_some() {
             return Err(Errno::EEXIST);
         }
         let above_dev = self.get(dir)?.dev;
@@ -675,7 +684,7 @@ impl<B: Clone> Tree<B> {
         let (to_dir, to_name) = to;
         let source = self.lookup(from_dir, from_name)?;
         self.check_writable_dir(to_dir, &to_name)?;
-        let target = self.directory(to_dir)?.by_name.get(&to_name).map(|s| s.ino);
+        let target = self.directory(to_dir)?.find(&to_name);
         if how == RenameMode::NoReplace && target.is_some() {
             return Err(Errno::EEXIST);
         }
@@ -813,7 +822,7 @@ impl<B: Clone> Tree<B> {
         body: Option<B>,
         time: Timespec,
     ) {
-        if let Some(inode) = self.inodes.get_mut(&ino) {
+        if let Some(inode) = self.inodes.get_mut(ino) {
             (inode.mode, inode.uid, inode.gid) = meta;
             inode.mtime = time;
             if let Some(body) = body {

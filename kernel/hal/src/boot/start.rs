@@ -271,11 +271,11 @@ extern "C" fn tyn_boot_rust(information: u64, protocol: u32) -> ! {
     smp::start(&info.cpus, apic::id());
     let archive = loaded.module.map(archive);
     let cmdline = String::from_utf8_lossy(&loaded.cmdline[..loaded.cmdline_len]).into_owned();
-    time::finish_calibration(calibration);
     (entry().bsp)(BootInfo {
         cmdline,
         archive,
         ram_bytes: loaded.ram.total(),
         cpus,
+        calibration,
     })
 }

@@ -209,6 +209,7 @@ fn frame_of(piece: NonNull<FreePiece>) -> PhysAddr {
 
 // SAFETY: memory from a list or the frame allocator is unused, large and aligned enough, and stays valid until freed.
 unsafe impl GlobalAlloc for Heap {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match source(layout) {
             Source::List(list) => self.take(list),
@@ -219,6 +220,7 @@ unsafe impl GlobalAlloc for Heap {
         }
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         match source(layout) {
             Source::List(list) => {

@@ -44,6 +44,7 @@ fn table(phys: PhysAddr) -> &'static [AtomicU64; 512] {
 /// Gives frames for page tables, `None` when there are no more.
 type Allocate<'a> = &'a mut dyn FnMut() -> Option<PhysAddr>;
 
+#[inline(never)]
 fn new_table(allocate: Allocate<'_>) -> Option<PhysAddr> {
     let phys = allocate()?;
     for entry in table(phys) {
@@ -54,6 +55,7 @@ fn new_table(allocate: Allocate<'_>) -> Option<PhysAddr> {
 
 /// Returns the entry of `va` at `level` (1: 4 KiB pages, 2: 2 MiB, 3: 1 GiB), making tables on the way; `None` when there is
 /// no frame for one.
+#[inline(never)]
 fn entry(va: u64, level: u32, allocate: Allocate<'_>) -> Option<&'static AtomicU64> {
     let mut at = kernel_root();
     let mut depth = 4;

@@ -44,10 +44,7 @@ impl<T> Once<T> {
     /// # Panics
     /// When it is set already.
     pub fn set(&self, value: T) -> &T {
-        let claimed =
-            self.state
-                .compare_exchange(EMPTY, WRITING, Ordering::Acquire, Ordering::Relaxed);
-        assert!(claimed.is_ok(), "a Once was set twice");
+        claim(&self.state);
         // SAFETY: the state makes us the only one who touches the cell.
         let slot = unsafe { &mut *self.value.get() };
         let value = slot.write(value);
@@ -65,6 +62,13 @@ impl<T> Once<T> {
         // SAFETY: as above: it is initialised.
         Some(unsafe { slot.assume_init_ref() })
     }
+}
+
+/// Makes the caller the one who writes.
+#[inline(never)]
+fn claim(state: &AtomicU8) {
+    let claimed = state.compare_exchange(EMPTY, WRITING, Ordering::Acquire, Ordering::Relaxed);
+    assert!(claimed.is_ok(), "a Once was set twice");
 }
 
 impl<T> Drop for Once<T> {

@@ -82,21 +82,38 @@ pub fn fs() -> &'static FileSystem {
         .expect("invariant: fs::init ran before the first process")
 }
 
-/// Builds the root file system from the boot archive; called once, after [`crate::kernel::init`].
+/// The boot archive's files, before there are mounts.
+#[derive(Debug)]
+pub struct Loaded {
+    tree: Tree<Arc<Body>>,
+    quota: Arc<Quota>,
+}
+
+/// Indexes the boot archive; needs no clock.
 ///
 /// # Errors
 /// [`LoadError`] when the archive is damaged.
-pub fn init(boot: &BootInfo) -> Result<(), LoadError> {
-    let now = now();
+pub fn load(boot: &BootInfo) -> Result<Loaded, LoadError> {
     // As tmpfs: half of the memory, and as many files.
     let limit = boot.ram_bytes / 2 / PAGE_SIZE as u64;
     let quota = Quota::new(limit, limit);
-    let mut tree = Tree::new(Arc::clone(&quota), dev::ROOT, now);
+    let mut tree = Tree::new(Arc::clone(&quota), dev::ROOT, Timespec::default());
     if let Some(archive) = boot.archive {
         load::load(&mut tree, archive.bytes(), |base| {
             Body::from_base(Arc::clone(&quota), base)
         })?;
     }
+    Ok(Loaded { tree, quota })
+}
+
+/// Makes the root file system of what was loaded; called once, after [`crate::kernel::init`].
+///
+/// # Errors
+/// [`LoadError`] when the archive has something else where a directory is needed.
+pub fn init(boot: &BootInfo, loaded: Loaded) -> Result<(), LoadError> {
+    let now = now();
+    let Loaded { mut tree, quota } = loaded;
+    tree.set_root_times(now);
     let places =
         mount_points(&mut tree, now).map_err(|errno| LoadError::Entry { offset: 0, errno })?;
     FILE_SYSTEM.set(FileSystem {
@@ -112,26 +129,11 @@ pub fn init(boot: &BootInfo) -> Result<(), LoadError> {
 /// Makes the directories that every system has, and the devices; returns where `/proc` and `/sys` are.
 fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino), Errno> {
     let root = Tree::<Arc<Body>>::ROOT;
-    let directory =
-        |tree: &mut Tree<Arc<Body>>, above, name, permissions| match tree.lookup(above, name) {
-            Err(Errno::ENOENT) => tree.create(
-                above,
-                Name::Static(name),
-                New {
-                    kind: NewKind::Directory,
-                    mode: mode::S_IFDIR | permissions,
-                    uid: 0,
-                    gid: 0,
-                },
-                now,
-            ),
-            found => found,
-        };
-    directory(tree, root, b"tmp", 0o1777)?;
-    let proc = directory(tree, root, b"proc", 0o555)?;
-    let sys = directory(tree, root, b"sys", 0o555)?;
-    let devices = directory(tree, root, b"dev", 0o755)?;
-    let shm = directory(tree, devices, b"shm", 0o1777)?;
+    directory(tree, root, b"tmp", 0o1777, now)?;
+    let proc = directory(tree, root, b"proc", 0o555, now)?;
+    let sys = directory(tree, root, b"sys", 0o555, now)?;
+    let devices = directory(tree, root, b"dev", 0o755, now)?;
+    let shm = directory(tree, devices, b"shm", 0o1777, now)?;
     for (name, permissions, major, minor) in DEVICES {
         let new = New {
             kind: NewKind::Special(makedev(*major, *minor)),
@@ -159,6 +161,28 @@ fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino),
         tree.set_dev(dir, dev)?;
     }
     Ok((proc, sys))
+}
+
+/// Makes a directory, or finds the one that the archive has.
+fn directory(
+    tree: &mut Tree<Arc<Body>>,
+    above: Ino,
+    name: &'static [u8],
+    permissions: u32,
+    now: Timespec,
+) -> Result<Ino, Errno> {
+    match tree.lookup(above, name) {
+        Err(Errno::ENOENT) => {
+            let new = New {
+                kind: NewKind::Directory,
+                mode: mode::S_IFDIR | permissions,
+                uid: 0,
+                gid: 0,
+            };
+            tree.create(above, Name::Static(name), new, now)
+        }
+        found => found,
+    }
 }
 
 fn ignore_existing(result: Result<Ino, Errno>) -> Result<(), Errno> {
