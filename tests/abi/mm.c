@@ -108,6 +108,7 @@ CASE(mm_bad_arguments) {
     OK(mremap(page, -(size_t)PAGE, PAGE, 0) == MAP_FAILED ? -1 : 0);
     OK(mremap(page, -(size_t)page, PAGE, 0) == MAP_FAILED ? -1 : 0);
     OK(mremap(page, 1ul << 47, PAGE, 0) == MAP_FAILED ? -1 : 0);
+    OK(mremap(page, -(size_t)PAGE, -(size_t)PAGE, 0) == MAP_FAILED ? -1 : 0);
     R(madvise((void *)1, PAGE, MADV_DONTNEED));
     R(madvise(0, PAGE, 12345));
     R(msync((void *)1, PAGE, MS_SYNC));

@@ -86,9 +86,10 @@ impl<F: Clone + PartialEq> Space<F> {
         let vma = self.find(from).ok_or(Errno::EFAULT)?.clone();
         if request.fixed.is_none() && request.keep_old.is_none() && old_len >= new_len {
             let end = from.checked_add(old_len).filter(|&end| end <= USER_END);
+            let end = end.ok_or(Errno::EINVAL)?;
             return Ok(RemapPlan::InPlace {
                 start: from + new_len,
-                end: end.ok_or(Errno::EINVAL)?,
+                end,
             });
         }
         Self::check_source(&vma, from, old_len)?;

@@ -371,7 +371,14 @@ fn mremap_errors_are_those_of_the_man_page() {
         0u64.wrapping_sub(PAGE),
         0u64.wrapping_sub(0x10000),
     ] {
-        assert_eq!(plan(RemapRequest { old_len, ..good }), Err(Errno::EINVAL));
+        for new_len in [good.new_len, old_len] {
+            let request = RemapRequest {
+                old_len,
+                new_len,
+                ..good
+            };
+            assert_eq!(plan(request), Err(Errno::EINVAL), "{request:?}");
+        }
     }
     assert_eq!(
         plan(RemapRequest {
