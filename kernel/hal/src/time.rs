@@ -13,6 +13,8 @@ use crate::cpu_local::CpuLocal;
 
 /// Shortest measurement, in nanoseconds of the reference clock.
 const CALIBRATION_NS: u64 = 4_000_000;
+/// Longest measurement, in ticks of the TSC: the power-management timer wraps after 4.7 s.
+const LONGEST: u64 = 1 << 32;
 /// Frequency of the ACPI power-management timer in Hz.
 const PM_TIMER_HZ: u64 = 3_579_545;
 /// Frequency of the PIT in Hz.
@@ -164,7 +166,7 @@ impl Calibration {
         let last = loop {
             let sample = reference.sample();
             let first = calibration.first;
-            if reference.has_run_out() {
+            if reference.has_run_out() || sample.tsc - first.tsc > LONGEST {
                 // The host did not run us for long: what was counted says nothing.
                 calibration = Calibration::start(reference);
                 continue;
