@@ -273,7 +273,7 @@ impl File for UnixSocket {
             Role::Connected(end) => end.close(),
             Role::Datagram { inbox, .. } => inbox.close(),
         }
-        garbage::collect();
+        rights::socket_closed();
     }
 
     fn as_any(&self) -> &dyn Any {

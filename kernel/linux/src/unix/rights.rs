@@ -125,12 +125,27 @@ struct Grave {
     files: Vec<Arc<OpenFile>>,
     /// Somebody is dropping them and looks here again before stopping.
     is_digging: bool,
+    /// A local socket was closed meanwhile: others may have become unreachable.
+    is_collection_due: bool,
 }
 
 static GRAVE: SpinLock<Grave> = SpinLock::new(Grave {
     files: Vec::new(),
     is_digging: false,
+    is_collection_due: false,
 });
+
+/// Frees the sockets that became unreachable as a local socket was closed: at once or, where that was one of many files that
+/// are dropped, after all of them. The caller holds no lock.
+pub(super) fn socket_closed() {
+    let mut grave = GRAVE.lock();
+    if grave.is_digging {
+        grave.is_collection_due = true;
+        return;
+    }
+    drop(grave);
+    garbage::collect();
+}
 
 /// Drops rights that nobody received.
 pub(super) fn bury(rights: Vec<InFlight>) {
@@ -149,9 +164,17 @@ pub(super) fn bury_open(files: Vec<Arc<OpenFile>>) {
         return;
     }
     grave.is_digging = true;
-    while let Some(file) = grave.files.pop() {
-        drop(grave);
-        drop(file);
+    loop {
+        if let Some(file) = grave.files.pop() {
+            drop(grave);
+            drop(file);
+        } else if core::mem::take(&mut grave.is_collection_due) {
+            drop(grave);
+            // What it finds comes here, too.
+            garbage::collect();
+        } else {
+            break;
+        }
         grave = GRAVE.lock();
     }
     grave.is_digging = false;
