@@ -297,13 +297,17 @@ pub(super) fn read_control(
             (Family::V4, IP_TTL) => how.ttl = Some(one_byte(int(data)?, 1)?),
             (Family::V4, IP_TOS) => how.tos = Some(one_byte(number()?, 0)?),
             (Family::V4, IP_PKTINFO) => {
-                let source = data.get(4..8).and_then(|s| s.first_chunk::<4>());
-                how.source = Some(IpAddr::from(*source.ok_or(Errno::EINVAL)?));
+                // `struct in_pktinfo`: interface, source, destination.
+                let info: &[u8; 12] = data.as_slice().try_into().map_err(|_| Errno::EINVAL)?;
+                let [_, _, _, _, source @ .., _, _, _, _] = *info;
+                how.source = Some(IpAddr::from(source));
             }
             (Family::V6, IPV6_HOPLIMIT) => how.ttl = own_byte(int(data)?)?,
             (Family::V6, IPV6_TCLASS) => how.tos = own_byte(int(data)?)?,
             (Family::V6, IPV6_PKTINFO) => {
-                let source = Ipv6Addr::from(*data.first_chunk::<16>().ok_or(Errno::EINVAL)?);
+                // `struct in6_pktinfo`: address, interface.
+                let [source @ .., _, _, _, _] = *data.first_chunk::<20>().ok_or(Errno::EINVAL)?;
+                let source = Ipv6Addr::from(source);
                 let v4 = source.to_ipv4_mapped().map(IpAddr::V4);
                 how.source = Some(v4.unwrap_or(IpAddr::V6(source)));
             }
