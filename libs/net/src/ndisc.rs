@@ -158,17 +158,24 @@ impl Output {
     /// Asks for routers again; forgets what has run out. Returns whether the configuration changed.
     pub(crate) fn expire_v6(&mut self) -> bool {
         let now = self.now;
-        if self.autoconf.solicit_at.is_some_and(|at| at <= now)
-            && let Some(own) = self.routes.v6.link_local
-        {
-            self.autoconf.solicitations += 1;
-            let again = self.autoconf.solicitations < SOLICITATIONS;
-            self.autoconf.solicit_at = again.then_some(now + SOLICIT_EVERY);
-            let lladdr = raw(self.mac());
-            let question = NdiscRepr::RouterSolicit { lladdr };
-            self.send_ndisc(own, ALL_ROUTERS, group_mac(ALL_ROUTERS), question);
+        if self.autoconf.solicit_at.is_some_and(|at| at <= now) {
+            self.autoconf.solicit_at = None;
+            self.solicit_routers();
         }
         self.routes.v6.expire(now)
+    }
+
+    /// Asks for routers, if we still have an address to ask from.
+    fn solicit_routers(&mut self) {
+        let Some(own) = self.routes.v6.link_local else {
+            return;
+        };
+        self.autoconf.solicitations += 1;
+        let again = self.autoconf.solicitations < SOLICITATIONS;
+        self.autoconf.solicit_at = again.then_some(self.now + SOLICIT_EVERY);
+        let lladdr = raw(self.mac());
+        let question = NdiscRepr::RouterSolicit { lladdr };
+        self.send_ndisc(own, ALL_ROUTERS, group_mac(ALL_ROUTERS), question);
     }
 
     /// Takes in a message of neighbour discovery, whose checksum is right. Returns whether the configuration changed.

@@ -334,13 +334,18 @@ fn routers_give_address_route_and_name_servers_and_they_run_out() {
     assert!(w.b.out.routes.v6.networks.is_empty());
 }
 
+/// A stranger's advertisement of an address.
+fn claim_of(address: Ipv6Addr) -> Vec<u8> {
+    let mut claim = alloc::vec![136, 0, 0, 0, 0x20, 0, 0, 0];
+    claim.extend(address.octets());
+    claim.extend([2, 1, 2, 0, 0, 0, 0, 0x99]);
+    claim
+}
+
 #[test]
 fn address_that_somebody_else_has_is_given_up() {
     let mut w = world();
-    let mut claim = alloc::vec![136, 0, 0, 0, 0x20, 0, 0, 0];
-    claim.extend(B6.octets());
-    claim.extend([2, 1, 2, 0, 0, 0, 0, 0x99]);
-    let later = claim.clone();
+    let claim = claim_of(B6);
     deliver(&mut w, message(B6, all_nodes(), 255, &claim));
     assert!(
         w.b.out.routes.v6.is_own(B6),
@@ -350,8 +355,17 @@ fn address_that_somebody_else_has_is_given_up() {
     assert!(!w.b.out.routes.v6.is_own(B6));
     let mut w = world();
     w.pass(seconds(2));
-    deliver(&mut w, message(ROUTER, all_nodes(), 255, &later));
+    deliver(&mut w, message(ROUTER, all_nodes(), 255, &claim));
     assert!(w.b.out.routes.v6.is_own(B6), "too late");
+}
+
+#[test]
+fn who_lost_the_link_local_address_asks_for_no_router_and_rests() {
+    let mut w = world();
+    deliver(&mut w, message(ROUTER, all_nodes(), 255, &claim_of(B6)));
+    assert!(!w.b.out.routes.v6.is_own(B6));
+    w.pass(seconds(10));
+    assert_eq!(w.b.deadline(), None);
 }
 
 #[test]
