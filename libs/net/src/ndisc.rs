@@ -43,7 +43,8 @@ pub(crate) struct Autoconf {
     listens_to_routers: bool,
     solicitations: u8,
     solicit_at: Option<Nanos>,
-    tentative_until: Nanos,
+    /// Addresses that may turn out to be somebody else's, and until when.
+    tentative: Vec<(Ipv6Addr, Nanos)>,
 }
 
 /// Returns the Ethernet address of a group (RFC 2464 §7).
@@ -81,7 +82,6 @@ impl Output {
         let own = with_interface(prefix, self.mac());
         self.routes.has_v6 = true;
         self.routes.v6.link_local = Some(own);
-        self.autoconf.tentative_until = self.now + TENTATIVE_FOR;
         self.ask_whether_used(own);
         match config {
             Ip6Config::Static {
@@ -139,8 +139,12 @@ impl Output {
         self.send_ndisc(own, group, group_mac(group), question);
     }
 
-    /// Asks whether somebody else has an address of ours.
+    /// Asks whether somebody else has an address that became ours just now.
     fn ask_whether_used(&mut self, own: Ipv6Addr) {
+        let now = self.now;
+        let tentative = &mut self.autoconf.tentative;
+        tentative.retain(|&(address, until)| address != own && now < until);
+        tentative.push((own, now + TENTATIVE_FOR));
         let group = solicited_node(own);
         let question = NdiscRepr::NeighborSolicit {
             target_addr: own,
@@ -244,8 +248,13 @@ impl Output {
 
     fn on_advertisement(&mut self, target: Ipv6Addr, mac: Option<Mac>) -> bool {
         if self.routes.v6.is_own(target) {
-            let is_lost = self.now < self.autoconf.tentative_until;
+            let now = self.now;
+            let tentative = &mut self.autoconf.tentative;
+            let is_lost = tentative
+                .iter()
+                .any(|&(a, until)| a == target && now < until);
             if is_lost {
+                tentative.retain(|&(address, _)| address != target);
                 let v6 = &mut self.routes.v6;
                 v6.link_local = v6.link_local.filter(|own| *own != target);
                 v6.addresses.retain(|a| a.value.address != target);
@@ -368,7 +377,6 @@ impl Output {
             };
             if note(&mut v6.addresses, Timed { value, until }) {
                 is_changed = true;
-                self.autoconf.tentative_until = now + TENTATIVE_FOR;
                 self.ask_whether_used(address);
             }
         }

@@ -360,6 +360,23 @@ fn address_that_somebody_else_has_is_given_up() {
 }
 
 #[test]
+fn new_address_puts_no_old_one_in_doubt() {
+    let mut w = world();
+    w.pass(seconds(20));
+    let news = message(ROUTER, all_nodes(), 255, &advertisement(1800, 86_400));
+    deliver(&mut w, news);
+    let ours = Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0xff, 0xfe00, 2);
+    for address in [B6, ours] {
+        deliver(
+            &mut w,
+            message(ROUTER, all_nodes(), 255, &claim_of(address)),
+        );
+    }
+    assert!(w.b.out.routes.v6.is_own(B6));
+    assert!(!w.b.out.routes.v6.is_own(ours));
+}
+
+#[test]
 fn who_lost_the_link_local_address_asks_for_no_router_and_rests() {
     let mut w = world();
     deliver(&mut w, message(ROUTER, all_nodes(), 255, &claim_of(B6)));
