@@ -19,6 +19,9 @@ pub struct Shell {
     unknown: BTreeSet<String>,
 }
 
+/// A shell and the words of a command to start by it, or why there are none.
+type Prepared = Result<(Shell, Vec<String>), String>;
+
 /// A statement that is not run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NotRun {
@@ -75,76 +78,73 @@ impl Shell {
 
     /// Runs a script as far as it can be; returns what can't.
     pub fn run(&mut self, script: &str) -> Vec<NotRun> {
-        let mut not_run = Vec::new();
-        for statement in statements::split(script) {
-            match self.perform(&statement) {
-                Ok(()) => {}
-                Err(why) => {
-                    for name in statements::assigned(&statement.text) {
-                        self.unknown.insert(name);
-                    }
-                    not_run.push(NotRun {
-                        line: statement.line,
-                        text: first_line(&statement.text),
-                        why,
-                    });
-                }
-            }
-        }
-        not_run
+        let statements = statements::split(script);
+        let not_run = statements.iter().filter_map(|s| self.run_one(s));
+        not_run.collect()
     }
 
-    /// Runs a script that ends by executing a program (`A=B exec ./NAME start`); returns that program's words. Changes of
-    /// folders are left to the caller, who knows where the script lies.
+    /// Runs a script that ends by executing a program (`A=B exec ./NAME start`), or with one as its last command; returns
+    /// that program's words. Changes of folders are left to the caller, who knows where the script lies.
     pub fn run_to_exec(&mut self, script: &str) -> (Option<Vec<String>>, Vec<NotRun>) {
         let mut not_run = Vec::new();
+        // The last program with a `/`, with the shell that it would be started by.
+        let mut last: Option<(Statement, Prepared)> = None;
         for statement in statements::split(script) {
             let Ok(words) = statement.words() else {
                 not_run.extend(self.run_one(&statement));
                 continue;
             };
             let program = words.iter().position(|word| word.assignment().is_none());
-            let program = program.unwrap_or(words.len());
-            let Some((first, rest)) = words.get(program..).and_then(<[Word]>::split_first) else {
-                not_run.extend(self.run_one(&statement));
-                continue;
-            };
-            if first.text == "cd" {
-                continue;
-            }
-            let is_exec = first.text == "exec";
-            // A script without `exec` runs the release as its last command.
-            if !is_exec && !first.text.contains('/') {
-                not_run.extend(self.run_one(&statement));
-                continue;
-            }
-            let command = if is_exec { rest } else { &words[program..] };
-            let words = words[..program].iter();
-            let result = words
-                .map(|word| self.assign(word).map(|name| self.exported.insert(name)))
-                .collect::<Result<Vec<_>, _>>()
-                .and_then(|_| {
-                    let words = command.iter().filter(|word| word.text != "\"$@\"");
-                    words.map(|word| self.expand(word)).collect()
-                });
-            match result {
-                Ok(command) => return (Some(command), not_run),
-                Err(why) => not_run.push(NotRun {
-                    line: statement.line,
-                    text: first_line(&statement.text),
-                    why,
-                }),
+            let (assignments, command) = words.split_at(program.unwrap_or(words.len()));
+            let first = command.first().map_or("", |word| word.text.as_str());
+            match first {
+                "cd" => {}
+                "exec" => {
+                    not_run.extend(last.take().map(|(earlier, _)| earlier.not_started()));
+                    last = Some((statement, self.prepare(assignments, &command[1..])));
+                    break;
+                }
+                _ if first.contains('/') => {
+                    not_run.extend(last.take().map(|(earlier, _)| earlier.not_started()));
+                    last = Some((statement, self.prepare(assignments, command)));
+                }
+                _ => not_run.extend(self.run_one(&statement)),
             }
         }
-        (None, not_run)
+        let command = match last {
+            Some((_, Ok((shell, command)))) => {
+                *self = shell;
+                Some(command)
+            }
+            Some((statement, Err(why))) => {
+                not_run.push(statement.not_run(why));
+                None
+            }
+            None => None,
+        };
+        not_run.sort_by_key(|n| n.line);
+        (command, not_run)
     }
 
+    /// Returns the words of a command, and the shell with the variables that are set for it.
+    fn prepare(&self, assignments: &[Word], command: &[Word]) -> Prepared {
+        let mut shell = self.clone();
+        for word in assignments {
+            let name = shell.assign(word)?;
+            shell.exported.insert(name);
+        }
+        let words = command.iter().filter(|word| word.text != "\"$@\"");
+        let words = words
+            .map(|word| shell.expand(word))
+            .collect::<Result<_, _>>()?;
+        Ok((shell, words))
+    }
+
+    /// Runs a statement if it can be; if not, what it would have set is unknown.
     fn run_one(&mut self, statement: &Statement) -> Option<NotRun> {
-        self.perform(statement).err().map(|why| NotRun {
-            line: statement.line,
-            text: first_line(&statement.text),
-            why,
-        })
+        let why = self.perform(statement).err()?;
+        self.unknown.extend(statements::assigned(&statement.text));
+        Some(statement.not_run(why))
     }
 
     fn perform(&mut self, statement: &Statement) -> Result<(), String> {
@@ -198,6 +198,21 @@ impl Shell {
             return Err(unknown(name));
         }
         Ok(self.get(name))
+    }
+}
+
+impl Statement {
+    fn not_run(&self, why: String) -> NotRun {
+        NotRun {
+            line: self.line,
+            text: first_line(&self.text),
+            why,
+        }
+    }
+
+    /// Of a program that others follow.
+    fn not_started(&self) -> NotRun {
+        self.not_run("an image starts only the program that a script ends with".into())
     }
 }
 

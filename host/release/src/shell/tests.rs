@@ -143,6 +143,53 @@ fn overlay_scripts_end_in_the_release() {
     assert_eq!(self::shell().run_to_exec("export A=1").0, None);
 }
 
+#[test]
+fn overlay_scripts_know_what_is_unknown() {
+    let script = "ip=$(hostname -i)\nexport RELEASE_NODE=app@$ip\nexec /app/bin/x start";
+    let mut shell = shell();
+    let (command, not_run) = shell.run_to_exec(script);
+    assert_eq!(command.unwrap(), ["/app/bin/x", "start"]);
+    let lines: Vec<usize> = not_run.iter().map(|n| n.line).collect();
+    assert_eq!(lines, [1, 2]);
+    assert!(not_run[1].why.contains("the value of ip is not known"));
+    assert_eq!(shell.get("RELEASE_NODE"), None);
+    // What it depends on being unknown, the end is, too.
+    let (command, not_run) =
+        self::shell().run_to_exec("/app/bin/y start\nc=$(z)\nexec /app/bin/x $c");
+    assert_eq!(command, None);
+    assert_eq!(not_run.len(), 3, "{not_run:?}");
+}
+
+#[test]
+fn overlay_scripts_end_with_their_last_program() {
+    let script = "A=1 /app/bin/migrate\nexport B=2\n/bin/mkdir /x\nC=3 /app/bin/x start\nB=4";
+    for (end, line) in [("", 0), ("\nexec ./other", 4)] {
+        let mut shell = shell();
+        let (command, not_run) = shell.run_to_exec(&format!("{script}{end}"));
+        let lines: Vec<usize> = not_run.iter().map(|n| n.line).collect();
+        let (words, set, want) = match line {
+            0 => (
+                vec!["/app/bin/x", "start"],
+                [Some("2"), Some("3")],
+                vec![1, 3],
+            ),
+            _ => (vec!["./other"], [Some("4"), None], vec![1, 3, line]),
+        };
+        assert_eq!(
+            (command.unwrap(), lines),
+            (words.into_iter().map(str::to_owned).collect(), want)
+        );
+        assert!(
+            not_run[0]
+                .why
+                .contains("only the program that a script ends with")
+        );
+        // What is set for a program alone, others don't get.
+        assert_eq!(shell.get("A"), None);
+        assert_eq!(["B", "C"].map(|name| shell.get(name)), set);
+    }
+}
+
 proptest! {
     #[test]
     fn no_script_panics(script in "[ -~\n]{0,80}") {
