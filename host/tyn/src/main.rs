@@ -48,10 +48,10 @@ enum Command {
     /// Boot an image; its exit code becomes ours
     #[command(after_help = examples::RUN)]
     Run(Box<cmd::run::Args>),
-    /// Show what is in an image, and why
-    #[command(after_help = examples::IMAGE)]
     /// Make a disk of an image, which boots by itself
+    #[command(after_help = examples::IMAGE)]
     Image(cmd::image::Args),
+    /// Show what is in an image, and why
     #[command(after_help = examples::INSPECT)]
     Inspect(cmd::inspect::Args),
     /// List the guests in the background

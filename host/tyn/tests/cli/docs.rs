@@ -1,5 +1,6 @@
 //! Help, completions, manual pages; and that the documentation knows every command and flag.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -7,16 +8,21 @@ use crate::bench::Bench;
 
 const CLI_MD: &str = include_str!("../../../../docs/cli.md");
 
-/// Returns the names of all commands, out of the help.
-fn commands(bench: &Bench) -> Vec<String> {
+/// Returns the names of all commands with what the help says of them.
+fn described(bench: &Bench) -> Vec<(String, String)> {
     let help = bench.tyn("--help").out;
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let lines = lines.take_while(|line| !line.is_empty());
-    let names = lines.filter_map(|line| line.split_whitespace().next());
-    names
-        .filter(|name| *name != "help")
-        .map(str::to_owned)
+    let parts = lines.map(|line| line.trim().split_once(' ').unwrap_or((line.trim(), "")));
+    parts
+        .filter(|(name, _)| *name != "help")
+        .map(|(name, what)| (name.to_owned(), what.trim().to_owned()))
         .collect()
+}
+
+/// Returns the names of all commands, out of the help.
+fn commands(bench: &Bench) -> Vec<String> {
+    described(bench).into_iter().map(|(name, _)| name).collect()
 }
 
 #[test]
@@ -26,6 +32,7 @@ fn every_command_has_help_with_examples_and_is_documented() {
     let want = [
         "build",
         "run",
+        "image",
         "inspect",
         "ps",
         "logs",
@@ -41,6 +48,11 @@ fn every_command_has_help_with_examples_and_is_documented() {
             commands.iter().any(|command| command == name),
             "{name} in {commands:?}"
         );
+    }
+    let mut said = BTreeSet::new();
+    for (name, what) in described(&bench) {
+        assert!(!what.is_empty(), "nothing is said of {name}");
+        assert!(said.insert(what), "{name} has another's description");
     }
     for name in &commands {
         let help = bench.tyn(&format!("{name} --help"));
