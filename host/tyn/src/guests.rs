@@ -7,7 +7,8 @@
 //! | `log` | the console, and what the supervisor says |
 //! | `control` | the socket where the supervisor takes requests |
 //!
-//! Who changes which folders there are, or asks whether one is locked, holds the lock of the parent folder meanwhile.
+//! Who changes which folders there are, or asks whether one is locked, holds the lock of the parent folder (`.lock`, which is
+//! no guest's name) meanwhile.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -20,6 +21,11 @@ use serde::{Deserialize, Serialize};
 use tyn_vm_host::Forward;
 
 use crate::settings::absolute;
+
+/// The lock in a guest's folder.
+const LOCK: &str = "lock";
+/// The lock beside the folders of guests.
+const ROOT_LOCK: &str = ".lock";
 
 /// What is known of a guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,11 +106,6 @@ impl Guest {
         self.dir.join("log")
     }
 
-    /// Returns whether it runs now.
-    pub(crate) fn is_running(&self) -> bool {
-        is_locked(&self.dir)
-    }
-
     /// Returns its folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
@@ -150,7 +151,7 @@ impl Guests {
 
     /// Waits for the right to look at and change which folders there are; `None` when there is none at all.
     fn lock(&self) -> Result<Option<File>> {
-        match open_lock(&self.root) {
+        match open_lock(&self.root.join(ROOT_LOCK)) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             other => {
                 let file = other.and_then(|file| file.lock().map(|()| file));
@@ -251,7 +252,7 @@ impl Guests {
         for name in candidates {
             let dir = self.root.join(&name);
             builder.create(&dir).with_context(unusable)?;
-            let lock = open_lock(&dir).with_context(unusable)?;
+            let lock = open_lock(&dir.join(LOCK)).with_context(unusable)?;
             match lock.try_lock() {
                 Ok(()) => {
                     for file in ["guest.json", "log", "control"] {
@@ -335,14 +336,14 @@ impl Reserved {
     }
 }
 
-fn open_lock(dir: &Path) -> io::Result<File> {
+fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(0o600);
-    options.open(dir.join("lock"))
+    options.open(path)
 }
 
 fn is_locked(dir: &Path) -> bool {
-    let lock = File::open(dir.join("lock"));
+    let lock = File::open(dir.join(LOCK));
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
@@ -432,6 +433,9 @@ mod tests {
         // Nothing is known of it yet.
         assert!(guests.list().unwrap().is_empty());
         first.write(&record(&first.name)).unwrap();
+        // No name is ours.
+        guests.reserve(Some("lock"), image).unwrap().remove();
+        assert!(check_name(ROOT_LOCK).is_err());
         let second = guests.reserve(None, image).unwrap();
         second.write(&record(&second.name)).unwrap();
         assert_eq!(

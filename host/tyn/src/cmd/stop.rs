@@ -8,6 +8,9 @@ use anyhow::{Result, bail};
 use crate::control::{self, Request};
 use crate::guests::{Guest, Guests, Status};
 
+/// How long a killed guest's end is waited for: QEMU may have much memory to give back.
+const KILL_LIMIT: Duration = Duration::from_secs(60);
+
 /// Arguments of `tyn stop`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -49,18 +52,14 @@ pub(crate) fn stop(args: &Args) -> Result<()> {
 
 fn stop_one(guests: &Guests, guest: &Guest, timeout: Duration) -> Result<()> {
     let name = &guest.record.name;
-    if !timeout.is_zero() && ask(guest, Request::Stop, Some(timeout))? {
+    if !timeout.is_zero() && ask(guests, guest, Request::Stop, timeout)? {
         return Ok(());
     }
     eprintln!(
         "tyn: {name} did not stop within {} s: killed",
         timeout.as_secs()
     );
-    ask(guest, Request::Kill, None)?;
-    if guests
-        .find(name)
-        .is_ok_and(|guest| guest.status == Status::Running)
-    {
+    if !ask(guests, guest, Request::Kill, KILL_LIMIT)? {
         bail!(
             "{name} can't be killed; end the process {} by hand",
             guest.record.qemu_pid
@@ -70,12 +69,12 @@ fn stop_one(guests: &Guests, guest: &Guest, timeout: Duration) -> Result<()> {
 }
 
 /// Sends a request; returns whether the guest ended within `limit`.
-fn ask(guest: &Guest, request: Request, limit: Option<Duration>) -> Result<bool> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
+fn ask(guests: &Guests, guest: &Guest, request: Request, limit: Duration) -> Result<bool> {
+    let deadline = deadline(limit);
     let mut connection = match control::ask(guest.dir(), request) {
         Ok(connection) => connection,
         // It ended meanwhile.
-        Err(_) if !guest.is_running() => return Ok(true),
+        Err(_) if !runs(guests, &guest.record.name) => return Ok(true),
         Err(error) => return Err(error),
     };
     loop {
@@ -98,6 +97,16 @@ fn ask(guest: &Guest, request: Request, limit: Option<Duration>) -> Result<bool>
     }
 }
 
+/// Returns when a time that begins now is over; `None`: never.
+fn deadline(limit: Duration) -> Option<Instant> {
+    Instant::now().checked_add(limit)
+}
+
+fn runs(guests: &Guests, name: &str) -> bool {
+    let found = guests.find(name);
+    found.is_ok_and(|guest| guest.status == Status::Running)
+}
+
 /// Forgets guests that have ended.
 ///
 /// # Errors
@@ -113,4 +122,15 @@ pub(crate) fn remove(args: &RemoveArgs) -> Result<()> {
         guests.remove(Some(name))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_beyond_time_is_none() {
+        assert_eq!(deadline(Duration::from_secs(u64::MAX)), None);
+        assert!(deadline(Duration::from_secs(10)) > Some(Instant::now()));
+    }
 }
