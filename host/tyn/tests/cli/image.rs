@@ -56,7 +56,7 @@ fn lacks_are_named_and_leave_no_file() {
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 0);
     // Interrupted while GRUB is being built.
     let slow = format!(
-        "#!/bin/sh\ntouch '{}'\nexec sleep 1\n",
+        "#!/bin/sh\necho $$ > '{0}.new'\nmv '{0}.new' '{0}'\nexec sleep 600\n",
         bench.path("started").display()
     );
     bench.write("grub/usr/bin/grub-mkimage", slow);
@@ -67,6 +67,9 @@ fn lacks_are_named_and_leave_no_file() {
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1);
     kill_process(Pid::from_child(&tool), Signal::TERM).unwrap();
     assert_eq!(tool.wait().unwrap().code(), Some(130));
+    let slow = fs::read_to_string(bench.path("started")).unwrap();
+    let slow = Pid::from_raw(slow.trim().parse().unwrap()).unwrap();
+    kill_process(slow, Signal::KILL).unwrap();
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 0);
     bench.has_no_files();
 }
