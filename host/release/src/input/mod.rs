@@ -93,15 +93,7 @@ pub struct App {
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Where an archive was unpacked to; lives as long as this.
-    unpacked: Option<TempDir>,
-}
-
-impl App {
-    /// Returns a path as the user knows it: of what was unpacked, the path inside the archive.
-    #[must_use]
-    pub fn is_unpacked(&self) -> bool {
-        self.unpacked.is_some()
-    }
+    _unpacked: Option<TempDir>,
 }
 
 impl Input {

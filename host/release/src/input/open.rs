@@ -45,7 +45,7 @@ impl Input {
 }
 
 fn keep(mut app: App, temp: tempfile::TempDir) -> App {
-    app.unpacked = Some(temp);
+    app._unpacked = Some(temp);
     app
 }
 
@@ -314,7 +314,7 @@ impl<'a> Opener<'a> {
             system: self.system,
             ports: Vec::new(),
             warnings: Vec::new(),
-            unpacked: None,
+            _unpacked: None,
         }
     }
 
