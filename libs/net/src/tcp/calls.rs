@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use smoltcp::socket::tcp::State;
 use tyn_abi::{Errno, Events, Nanos, Sink, Source};
 
 use crate::ports::{Bound, ephemeral, ephemeral_count};
@@ -50,7 +49,7 @@ impl Stack {
         self.sockets.insert(socket).ok_or(Errno::ENFILE)
     }
 
-    fn tcp(&mut self, id: SocketId) -> Result<&mut TcpSocket, Errno> {
+    pub(crate) fn tcp(&mut self, id: SocketId) -> Result<&mut TcpSocket, Errno> {
         match self.sockets.get_mut(id) {
             Some(Socket::Tcp(socket)) => Ok(socket),
             _ => Err(Errno::EBADF),
@@ -402,7 +401,7 @@ impl Stack {
     }
 
     /// Ends a listener: connections that nobody accepted are reset.
-    fn stop_listening(&mut self, id: SocketId) {
+    pub(crate) fn stop_listening(&mut self, id: SocketId) {
         let Ok(socket) = self.tcp(id) else {
             return;
         };
@@ -425,54 +424,6 @@ impl Stack {
         self.report(id, Events::empty());
     }
 
-    /// Closes a TCP or UDP socket: no operation finds it from here on. A connection goes on until its data and FIN are
-    /// acknowledged; it is reset if data was not read or `SO_LINGER` is zero.
-    pub fn close(&mut self, id: SocketId) {
-        match self.sockets.get(id) {
-            Some(Socket::Udp(_)) => self.udp_close(id),
-            Some(Socket::Tcp(_)) => self.tcp_close(id),
-            None => {}
-        }
-    }
-
-    fn tcp_close(&mut self, id: SocketId) {
-        self.stop_listening(id);
-        self.wake_up(id);
-        let Ok(socket) = self.tcp(id) else {
-            return;
-        };
-        let TcpState::Open(connection) = &mut socket.state else {
-            return self.remove_tcp(id);
-        };
-        let is_reset = connection.receive_queue() > 0 || socket.options.linger == Some(Nanos::ZERO);
-        if connection.is_connecting() || is_reset {
-            return self.reset(id);
-        }
-        connection.release_held();
-        connection.socket_mut().close();
-        socket.is_orphan = true;
-        self.enqueue(id);
-    }
-
-    /// Closes a socket whose connection is not to be finished in order.
-    fn reset(&mut self, id: SocketId) {
-        self.wake_up(id);
-        let Ok(socket) = self.tcp(id) else {
-            return;
-        };
-        socket.is_orphan = true;
-        match &mut socket.state {
-            // A request that was not answered ends without a word.
-            TcpState::Open(c) if c.socket().state() == State::SynSent => self.end(id),
-            TcpState::Open(c) => {
-                c.socket_mut().abort();
-                c.last_state = State::Closed;
-                self.enqueue(id);
-            }
-            _ => self.remove_tcp(id),
-        }
-    }
-
     /// Dissolves a connection (`connect(2)` to `AF_UNSPEC`): it is reset, and the socket can be used again.
     ///
     /// # Errors
@@ -487,7 +438,7 @@ impl Stack {
         if matches!(state, TcpState::Open(_)) {
             // The connection moves to a socket of its own, which resets it and holds the port meanwhile.
             let mut heir = TcpSocket::new(options, any);
-            (heir.local, heir.state, heir.is_orphan) = (local, state, true);
+            (heir.local, heir.state) = (local, state);
             self.hand_over(id, heir);
         }
         self.report(id, Events::empty());

@@ -5,6 +5,7 @@
 //! queues ([`sleep`]).
 
 pub(crate) mod calls;
+mod close;
 pub(crate) mod connection;
 pub(crate) mod cookie;
 pub(crate) mod input;
@@ -270,6 +271,8 @@ pub(crate) struct TcpTables {
     pub(crate) half_open: BTreeMap<Tuple, HalfOpen>,
     pub(crate) time_waits: TimeWaits,
     pub(crate) listeners: BTreeMap<u16, Vec<(Bound, SocketId)>>,
+    /// Connections that go on without their program.
+    pub(crate) orphans: usize,
     /// Bytes of all queues.
     pub(crate) buffered: usize,
     /// Connections that became quiet, and when; in that order.

@@ -216,6 +216,7 @@ impl Stack {
     pub(crate) fn remove_tcp(&mut self, id: SocketId) {
         if let Some(Socket::Tcp(socket)) = self.sockets.remove(id) {
             let local = socket.local;
+            self.tcp.orphans -= usize::from(socket.is_orphan);
             match socket.port_use {
                 PortUse::None => {}
                 PortUse::Bound => self.ports_tcp.unbind(id, local.port()),

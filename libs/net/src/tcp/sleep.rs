@@ -157,7 +157,7 @@ impl Stack {
         self.resize(id, buffers);
     }
 
-    fn open_connection(&mut self, id: SocketId) -> Option<&mut Connection> {
+    pub(crate) fn open_connection(&mut self, id: SocketId) -> Option<&mut Connection> {
         match self.sockets.get_mut(id) {
             Some(Socket::Tcp(socket)) => match &mut socket.state {
                 TcpState::Open(connection) => Some(connection),
@@ -167,7 +167,7 @@ impl Stack {
         }
     }
 
-    fn resize(&mut self, id: SocketId, buffers: (usize, usize)) {
+    pub(crate) fn resize(&mut self, id: SocketId, buffers: (usize, usize)) {
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return;
         };

@@ -180,3 +180,47 @@ fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
         Err(Errno::EADDRNOTAVAIL)
     );
 }
+
+#[test]
+fn orphans_are_bounded_and_the_rest_is_reset() {
+    let limits = Limits {
+        tcp_buffers: 1 << 20,
+        ..Limits::default()
+    };
+    let most = limits.orphans();
+    let mut w = World::with_limits(Limits::default());
+    w.b = stack(&w.cards[1], B, limits);
+    for is_small in [false, true] {
+        if is_small {
+            w.b.limits.tcp_buffers = 100 * 2048;
+        }
+        let listener = w.listen(80, 1000);
+        w.b.tcp_change_options(listener, |o| *o = TcpOptions::new(2048))
+            .unwrap();
+        let clients: Vec<_> = (0..120).map(|_| w.dial(80)).collect();
+        w.pass(seconds(3));
+        let mut servers = Vec::new();
+        while let Ok((server, _)) = w.b.tcp_accept(listener) {
+            servers.push(server);
+        }
+        assert_eq!(servers.len(), 120);
+        w.b.close(listener);
+        // They say goodbye, and nobody listens.
+        w.filter = Box::new(|_, _| Fault::Lose);
+        for server in servers {
+            w.b.close(server);
+            w.settle();
+            assert!(w.b.tcp.orphans <= most);
+            assert!(w.b.tcp.buffered <= w.b.limits.tcp_buffers);
+        }
+        assert_eq!(w.b.tcp.orphans, w.b.sockets.len());
+        assert!(w.b.tcp.orphans > 1);
+        w.pass(seconds(200));
+        assert_eq!((w.b.tcp.orphans, w.b.sockets.len()), (0, 0));
+        w.filter = Box::new(|_, _| Fault::Deliver);
+        for client in clients {
+            w.a.close(client);
+        }
+        w.pass(seconds(1000));
+    }
+}

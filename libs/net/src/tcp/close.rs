@@ -1,0 +1,98 @@
+//! Closing: what a connection does when its program has let go of it.
+
+use smoltcp::socket::tcp::State;
+use tyn_abi::Nanos;
+
+use crate::stack::{Limits, Socket, Stack};
+use crate::tcp::TcpState;
+use crate::tcp::sleep::LEAST;
+use crate::types::SocketId;
+
+/// Queues of a connection that only says that it is reset.
+const NONE_TO_SPEAK_OF: (usize, usize) = (1, 0);
+/// Memory for queues for which there may be one orphan, and how many there may be in any case.
+const BYTES_PER_ORPHAN: usize = 16 << 10;
+const LEAST_ORPHANS: usize = 64;
+
+impl Limits {
+    /// Returns how many connections may go on without their program (`tcp_max_orphans`).
+    pub(crate) fn orphans(&self) -> usize {
+        (self.tcp_buffers / BYTES_PER_ORPHAN).max(LEAST_ORPHANS)
+    }
+}
+
+impl Stack {
+    /// Closes a TCP or UDP socket: no operation finds it from here on. A connection goes on until its data and FIN are
+    /// acknowledged; it is reset if data was not read, if `SO_LINGER` is zero, or if too many go on like this.
+    pub fn close(&mut self, id: SocketId) {
+        match self.sockets.get(id) {
+            Some(Socket::Udp(_)) => self.udp_close(id),
+            Some(Socket::Tcp(_)) => self.tcp_close(id),
+            None => {}
+        }
+    }
+
+    fn tcp_close(&mut self, id: SocketId) {
+        self.stop_listening(id);
+        if !self.may_orphan(id) {
+            return self.reset(id);
+        }
+        self.wake_up(id);
+        let Ok(socket) = self.tcp(id) else {
+            return;
+        };
+        let TcpState::Open(connection) = &mut socket.state else {
+            return self.remove_tcp(id);
+        };
+        let is_reset = connection.receive_queue() > 0 || socket.options.linger == Some(Nanos::ZERO);
+        if connection.is_connecting() || is_reset {
+            return self.reset(id);
+        }
+        connection.release_held();
+        connection.socket_mut().close();
+        self.orphan(id);
+        self.enqueue(id);
+    }
+
+    /// Returns whether there may be one more orphan. What is asleep must have room for queues to say goodbye with.
+    fn may_orphan(&mut self, id: SocketId) -> bool {
+        if self.tcp.orphans >= self.limits.orphans() {
+            return false;
+        }
+        let is_asleep = self.open_connection(id).is_some_and(|c| c.is_asleep());
+        if is_asleep {
+            self.reclaim(LEAST);
+        }
+        !is_asleep || self.has_memory(LEAST)
+    }
+
+    /// Takes note that a socket's program is gone.
+    fn orphan(&mut self, id: SocketId) {
+        if let Ok(socket) = self.tcp(id)
+            && !core::mem::replace(&mut socket.is_orphan, true)
+        {
+            self.tcp.orphans += 1;
+        }
+    }
+
+    /// Closes a socket whose connection is not to be finished in order.
+    pub(crate) fn reset(&mut self, id: SocketId) {
+        if self.open_connection(id).is_some_and(|c| c.is_asleep()) {
+            self.resize(id, NONE_TO_SPEAK_OF);
+        }
+        self.orphan(id);
+        let Ok(socket) = self.tcp(id) else {
+            return;
+        };
+        match &mut socket.state {
+            // A request that was not answered ends without a word.
+            TcpState::Open(c) if c.socket().state() == State::SynSent => self.end(id),
+            TcpState::Open(c) => {
+                c.socket_mut().abort();
+                c.last_state = State::Closed;
+                self.enqueue(id);
+            }
+            _ => self.remove_tcp(id),
+        }
+    }
+}
