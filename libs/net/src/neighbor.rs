@@ -21,12 +21,20 @@ const WAITING_PACKETS: usize = 128;
 /// Hosts that are remembered.
 const ENTRIES: usize = 1024;
 
+/// More than this many are remembered only when we want to talk to them: anybody can invent hosts that ask for us.
+const ENTRIES_OF_STRANGERS: usize = ENTRIES / 2;
+
+/// The hosts that all others are reached by: of IPv4 and of IPv6.
+pub(crate) type Routers = [Option<IpAddr>; 2];
+
 /// An Ethernet address.
 pub(crate) type Mac = [u8; 6];
 
 #[derive(Debug)]
 struct Entry {
     mac: Option<Mac>,
+    /// When it was made or last confirmed.
+    since: Nanos,
     confirmed_until: Nanos,
     /// Requests sent and not answered, and when the next step is due.
     asking: Option<(u8, Nanos)>,
@@ -59,16 +67,21 @@ pub(crate) struct Neighbors {
 }
 
 impl Neighbors {
-    /// Looks up where to send `packet`, and keeps a copy if that is not known yet.
-    pub(crate) fn resolve(&mut self, host: IpAddr, packet: &[u8], now: Nanos) -> Resolution {
-        if !self.entries.contains_key(&host) && !self.make_room(now) {
-            return Resolution {
-                mac: None,
-                asks: false,
-            };
+    /// Looks up where to send `packet`, and keeps a copy if that is not known yet. When the table is full, another host
+    /// than a router gives way.
+    pub(crate) fn resolve(
+        &mut self,
+        host: IpAddr,
+        packet: &[u8],
+        routers: Routers,
+        now: Nanos,
+    ) -> Resolution {
+        if !self.knows(host) {
+            self.make_room(routers, now);
         }
         let entry = self.entries.entry(host).or_insert(Entry {
             mac: None,
+            since: now,
             confirmed_until: Nanos::ZERO,
             asking: None,
             waiting: Vec::new(),
@@ -92,14 +105,15 @@ impl Neighbors {
     }
 
     /// Takes note of a host's address and returns the packets that waited for it. Hosts that we have nothing for are
-    /// learnt as well: they are about to talk to us.
+    /// learnt as well while there is plenty of room: they are about to talk to us.
     pub(crate) fn learn(&mut self, host: IpAddr, mac: Mac, now: Nanos) -> Vec<Vec<u8>> {
-        if !self.entries.contains_key(&host) && !self.make_room(now) {
+        if !self.knows(host) && self.entries.len() >= ENTRIES_OF_STRANGERS {
             return Vec::new();
         }
         let confirmed_until = now + CONFIRMED_FOR;
         let new = Entry {
             mac: Some(mac),
+            since: now,
             confirmed_until,
             asking: None,
             waiting: Vec::new(),
@@ -147,13 +161,30 @@ impl Neighbors {
         self.entries.contains_key(&host)
     }
 
-    /// Makes sure that one more host can be remembered; only those that are stale and wanted by nobody give way.
-    fn make_room(&mut self, now: Nanos) -> bool {
-        if self.entries.len() >= ENTRIES {
-            self.entries
-                .retain(|_, e| e.asking.is_some() || now < e.confirmed_until);
+    /// Makes sure that one more host can be remembered: those that are stale and wanted by nobody give way, or else the
+    /// oldest, first of those that never answered. Packets that wait for it are lost.
+    fn make_room(&mut self, routers: Routers, now: Nanos) {
+        if self.entries.len() < ENTRIES {
+            return;
         }
-        self.entries.len() < ENTRIES
+        let is_router = |host: &IpAddr| routers.contains(&Some(*host));
+        self.entries
+            .retain(|host, e| e.asking.is_some() || now < e.confirmed_until || is_router(host));
+        if self.entries.len() < ENTRIES {
+            return;
+        }
+        let others = self.entries.iter().filter(|(host, _)| !is_router(host));
+        let oldest = others.min_by_key(|(_, e)| (e.mac.is_some(), e.since));
+        let Some((&host, _)) = oldest else {
+            return;
+        };
+        if let Some(Entry {
+            asking: Some((_, at)),
+            ..
+        }) = self.entries.remove(&host)
+        {
+            self.due.remove(&(at, host));
+        }
     }
 }
 
@@ -164,6 +195,7 @@ mod tests {
 
     const HOST: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1));
     const MAC: Mac = [2, 0, 0, 0, 0, 1];
+    const NO_ROUTERS: Routers = [None; 2];
     const SECOND: u64 = Nanos::PER_SEC;
 
     fn ask(mac: Option<Mac>) -> Resolution {
@@ -177,18 +209,18 @@ mod tests {
     #[test]
     fn packets_wait_for_the_answer_in_order() {
         let mut n = Neighbors::default();
-        assert_eq!(n.resolve(HOST, &[1], Nanos(0)), ask(None));
-        assert_eq!(n.resolve(HOST, &[2], Nanos(1)), wait(None));
+        assert_eq!(n.resolve(HOST, &[1], NO_ROUTERS, Nanos(0)), ask(None));
+        assert_eq!(n.resolve(HOST, &[2], NO_ROUTERS, Nanos(1)), wait(None));
         assert_eq!(n.learn(HOST, MAC, Nanos(2)), vec![vec![1], vec![2]]);
         assert_eq!(n.deadline(), None);
-        assert_eq!(n.resolve(HOST, &[3], Nanos(3)), wait(Some(MAC)));
+        assert_eq!(n.resolve(HOST, &[3], NO_ROUTERS, Nanos(3)), wait(Some(MAC)));
         assert_eq!(n.learn(HOST, MAC, Nanos(4)), Vec::<Vec<u8>>::new());
     }
 
     #[test]
     fn silent_host_is_unreachable_after_three_requests() {
         let mut n = Neighbors::default();
-        n.resolve(HOST, &[1], Nanos(0));
+        n.resolve(HOST, &[1], NO_ROUTERS, Nanos(0));
         assert_eq!(n.expire(Nanos(SECOND - 1)), None);
         assert_eq!(n.expire(Nanos(SECOND)), Some(Retry::Ask(HOST)));
         assert_eq!(n.expire(Nanos(SECOND)), None);
@@ -196,7 +228,10 @@ mod tests {
         let lost = Retry::Unreachable(vec![vec![1]]);
         assert_eq!(n.expire(Nanos(3 * SECOND)), Some(lost));
         assert_eq!(n.deadline(), None);
-        assert_eq!(n.resolve(HOST, &[2], Nanos(3 * SECOND)), ask(None));
+        assert_eq!(
+            n.resolve(HOST, &[2], NO_ROUTERS, Nanos(3 * SECOND)),
+            ask(None)
+        );
     }
 
     #[test]
@@ -204,34 +239,62 @@ mod tests {
         let mut n = Neighbors::default();
         n.learn(HOST, MAC, Nanos(0));
         let stale = CONFIRMED_FOR;
-        assert_eq!(n.resolve(HOST, &[1], stale), ask(Some(MAC)));
-        assert_eq!(n.resolve(HOST, &[1], stale), wait(Some(MAC)));
+        assert_eq!(n.resolve(HOST, &[1], NO_ROUTERS, stale), ask(Some(MAC)));
+        assert_eq!(n.resolve(HOST, &[1], NO_ROUTERS, stale), wait(Some(MAC)));
         assert!(n.learn(HOST, [9; 6], stale).is_empty());
-        assert_eq!(n.resolve(HOST, &[1], stale), wait(Some([9; 6])));
+        assert_eq!(n.resolve(HOST, &[1], NO_ROUTERS, stale), wait(Some([9; 6])));
     }
 
     #[test]
     fn waiting_packets_are_bounded() {
         let mut n = Neighbors::default();
         for i in 0..200 {
-            n.resolve(HOST, &[i], Nanos(0));
+            n.resolve(HOST, &[i], NO_ROUTERS, Nanos(0));
         }
         let packets = n.learn(HOST, MAC, Nanos(0));
         assert_eq!(packets.len(), WAITING_PACKETS);
         assert_eq!(packets.last(), Some(&vec![199]));
     }
 
+    fn host(i: u32) -> IpAddr {
+        IpAddr::from(core::net::Ipv4Addr::from(0x0a00_0000 + i))
+    }
+
     #[test]
-    fn table_is_bounded_and_stale_entries_give_way() {
+    fn strangers_take_half_of_the_table_at_most() {
         let mut n = Neighbors::default();
-        let host = |i: u32| IpAddr::from(core::net::Ipv4Addr::from(0x0a00_0000 + i));
         for i in 0..5000 {
             n.learn(host(i), MAC, Nanos(0));
         }
-        assert_eq!(n.entries.len(), ENTRIES);
-        assert_eq!(n.resolve(host(4999), &[0], Nanos(1)), wait(None));
-        let later = CONFIRMED_FOR + Nanos(1);
-        assert_eq!(n.resolve(host(4999), &[0], later), ask(None));
-        assert_eq!(n.entries.len(), 1);
+        assert_eq!(n.entries.len(), ENTRIES / 2);
+        n.resolve(host(4999), &[0], NO_ROUTERS, Nanos(1));
+        assert_eq!(n.learn(host(4999), MAC, Nanos(2)), vec![vec![0]]);
+        assert_eq!(n.entries.len(), ENTRIES / 2 + 1);
+    }
+
+    #[test]
+    fn stale_hosts_give_way_then_silent_ones_then_the_oldest_but_no_router() {
+        let mut n = Neighbors::default();
+        let routers = [None, Some(host(0))];
+        let meet = |n: &mut Neighbors, i: u32, at: Nanos| {
+            n.resolve(host(i), &[7], routers, at);
+            n.learn(host(i), MAC, at);
+        };
+        for i in 0..1024 {
+            meet(&mut n, i, Nanos(u64::from(i)));
+        }
+        let now = Nanos(5000);
+        for i in 2000..2003 {
+            // The oldest gives way, then the silent one before.
+            assert_eq!(n.resolve(host(i), &[1], routers, now), ask(None));
+            assert_eq!((n.entries.len(), n.due.len()), (ENTRIES, 1));
+        }
+        assert!(n.knows(host(0)) && !n.knows(host(1)) && n.knows(host(2)));
+        assert_eq!(n.learn(host(2002), MAC, now), vec![vec![1]]);
+        meet(&mut n, 2003, now);
+        assert!(n.knows(host(0)) && !n.knows(host(2)) && n.knows(host(3)));
+        n.resolve(host(2004), &[1], routers, now + CONFIRMED_FOR);
+        assert_eq!(n.entries.len(), 2, "the router and the new one");
+        assert!(n.knows(host(0)));
     }
 }

@@ -173,7 +173,8 @@ impl Output {
             _ => {}
         }
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
-        let resolution = self.neighbors.resolve(hop, packet, self.now);
+        let routers = self.routes.routers();
+        let resolution = self.neighbors.resolve(hop, packet, routers, self.now);
         if let Some(mac) = resolution.mac {
             self.transmit(mac);
         }

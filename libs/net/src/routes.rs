@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tyn_abi::{Errno, Nanos};
 
+use crate::neighbor::Routers;
 use crate::types::{Cidr6, Lease, Path};
 
 /// Addresses and networks of one kind that are kept.
@@ -191,6 +192,13 @@ impl Routes {
             lease.gateway
         };
         hop.map(IpAddr::V4)
+    }
+
+    /// Returns the routers that are used.
+    pub(crate) fn routers(&self) -> Routers {
+        let v4 = self.lease.as_ref().and_then(|lease| lease.gateway);
+        let v6 = self.v6.router.map(|router| router.value);
+        [v4.map(IpAddr::V4), v6.map(IpAddr::V6)]
     }
 
     /// Returns the name servers, those of DHCP first.
