@@ -52,6 +52,8 @@ pub(crate) struct Shim<'a> {
     pub(crate) is_exhausted: bool,
     /// What is sent goes nowhere.
     is_mute: bool,
+    /// Windows are divided by two to this power on their way out.
+    shift: u8,
 }
 
 impl<'a> Shim<'a> {
@@ -64,6 +66,7 @@ impl<'a> Shim<'a> {
             last_sent: None,
             is_exhausted: false,
             is_mute: false,
+            shift: 0,
         }
     }
 
@@ -81,6 +84,12 @@ impl<'a> Shim<'a> {
     /// Goes on from what a connection has sent.
     pub(crate) fn after(mut self, last_sent: Option<LastSent>) -> Self {
         self.last_sent = last_sent;
+        self
+    }
+
+    /// Divides the windows that are sent by two to the power of `shift`, besides what smoltcp scales them by.
+    pub(crate) fn scaling(mut self, shift: u8) -> Self {
+        self.shift = shift;
         self
     }
 
@@ -109,6 +118,7 @@ impl Device for Shim<'_> {
             tos: self.tos,
             last_sent: &mut self.last_sent,
             is_mute: self.is_mute,
+            shift: self.shift,
         };
         Some((Received(packet), transmit))
     }
@@ -124,6 +134,7 @@ impl Device for Shim<'_> {
             tos: self.tos,
             last_sent: &mut self.last_sent,
             is_mute: self.is_mute,
+            shift: self.shift,
         })
     }
 
@@ -152,6 +163,7 @@ pub(crate) struct Transmit<'a> {
     tos: u8,
     last_sent: &'a mut Option<LastSent>,
     is_mute: bool,
+    shift: u8,
 }
 
 impl TxToken for Transmit<'_> {
@@ -163,6 +175,9 @@ impl TxToken for Transmit<'_> {
         let has_checksum = self.out.checksums(self.path).tcp.tx();
         let fill = |packet: &mut [u8]| {
             let result = f(packet);
+            if self.shift > 0 {
+                scale_window(packet, self.shift, has_checksum);
+            }
             if let Some(sent) = follow(packet, *last_sent, has_checksum) {
                 *last_sent = Some(sent);
             }
@@ -200,6 +215,23 @@ fn follow(packet: &mut [u8], before: Option<LastSent>, has_checksum: bool) -> Op
         }
     }
     Some(LastSent { next, acked })
+}
+
+/// Scales the window of a segment on its way out, if it is of the kind whose window is scaled (RFC 7323 §2.2).
+fn scale_window(packet: &mut [u8], shift: u8, has_checksum: bool) -> Option<()> {
+    let ip = Ip::parse(packet)?;
+    if ip.protocol != IpProtocol::Tcp {
+        return None;
+    }
+    let (source, destination, header) = (ip.source.into(), ip.destination.into(), ip.header);
+    let mut tcp = TcpPacket::new_checked(packet.get_mut(header..)?).ok()?;
+    if !tcp.syn() {
+        tcp.set_window_len(tcp.window_len() >> shift);
+        if has_checksum {
+            tcp.fill_checksum(&source, &destination);
+        }
+    }
+    Some(())
 }
 
 /// Makes an interface of smoltcp's for one way. What it is shown is ours: every address counts as its own.

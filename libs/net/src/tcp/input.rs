@@ -51,6 +51,7 @@ impl Stack {
         let tos = socket.options.service(connection.tuple.remote.ip());
         let mut shim = Shim::new(&mut self.out, connection.path, tos)
             .after(connection.last_sent)
+            .scaling(connection.missing_shift())
             .receiving(packet);
         iface.poll_ingress_single(now, &mut shim, &mut connection.set);
         connection.last_sent = shim.last_sent;

@@ -111,7 +111,7 @@ pub(crate) fn segment_of(packet: &[u8]) -> Option<TcpPacket<&[u8]>> {
 }
 
 /// Returns the window scale that smoltcp uses for a receive queue.
-fn scale_of(capacity: usize) -> u8 {
+pub(crate) fn scale_of(capacity: usize) -> u8 {
     let bits = usize::BITS - capacity.leading_zeros();
     bits.saturating_sub(16) as u8
 }
@@ -296,6 +296,7 @@ impl Stack {
         };
         let mut shim = Shim::new(&mut self.out, half.path, half.tos)
             .after(connection.last_sent)
+            .scaling(connection.missing_shift())
             .receiving(packet);
         let now = instant(shim.now());
         iface.poll_ingress_single(now, &mut shim, &mut connection.set);

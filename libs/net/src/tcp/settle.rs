@@ -73,7 +73,9 @@ impl Stack {
             Path::Loopback => &mut self.lo,
         };
         let now = instant(self.out.now);
-        let mut shim = Shim::new(&mut self.out, path, tos).after(connection.last_sent);
+        let mut shim = Shim::new(&mut self.out, path, tos)
+            .after(connection.last_sent)
+            .scaling(connection.missing_shift());
         let mut sent = 0;
         while sent < BURST
             && iface.poll_egress(now, &mut shim, &mut connection.set)

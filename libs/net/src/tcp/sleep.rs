@@ -16,7 +16,7 @@ use crate::shim::{Shim, instant, interface};
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
 use crate::tcp::connection::Connection;
-use crate::tcp::listen::{plain_segment, segment_len, write_segment};
+use crate::tcp::listen::{plain_segment, scale_of, segment_len, write_segment};
 use crate::types::{Path, SocketId};
 
 /// How long a connection keeps its queues while nothing happens.
@@ -86,6 +86,15 @@ impl Connection {
             } else {
                 segment.window_len()
             };
+        }
+    }
+
+    /// Returns by how much more the peer scales our windows than smoltcp does: it goes by the queue that there is now,
+    /// the peer by the one that was promised in the handshake.
+    pub(crate) fn missing_shift(&self) -> u8 {
+        match self.peer.scale {
+            Some(_) => scale_of(self.promised.0).saturating_sub(scale_of(self.receive_capacity())),
+            None => 0,
         }
     }
 

@@ -55,6 +55,28 @@ fn scaled_windows_survive_sleep() {
 }
 
 #[test]
+fn the_least_queue_is_not_promised_to_be_more() {
+    let mut w = World::new();
+    w.b.limits.tcp_buffers = 100_000;
+    let (a, b) = pair_of(&mut w, &TcpOptions::new(300_000));
+    w.filter = Box::new(|side, frame| {
+        if let (Side::B, Some(tcp)) = (side, segment(frame)) {
+            let promised = usize::from(tcp.window_len()) << 3;
+            assert!(promised <= 1024, "{promised} bytes");
+            let (source, destination) = (IpAddr::from(B).into(), IpAddr::from(A).into());
+            assert!(tcp.verify_checksum(&source, &destination));
+        }
+        Fault::Deliver
+    });
+    for _ in 0..3 {
+        exchange(&mut w, a, b, &pattern(20_000), 700);
+        assert_eq!(w.b.tcp.buffered, 2048);
+        w.pass(seconds(3));
+        assert_eq!((w.a.tcp.buffered, w.b.tcp.buffered), (0, 0));
+    }
+}
+
+#[test]
 fn more_connections_are_served_than_there_is_memory_for_queues() {
     let limits = Limits {
         tcp_buffers: 200_000,
