@@ -90,6 +90,9 @@ pub enum BuildError {
     /// The sysroot isn't there.
     #[error("the sysroot {} is not a folder; name the root of a Linux system, or leave --sysroot out to use this machine's libraries", .0.display())]
     Sysroot(PathBuf),
+    /// Its place is taken.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// There is no room for the image.
     #[error("the image {} can't be written: {error}; make room there, or choose another place by -o", out.display())]
     Full {
@@ -106,6 +109,24 @@ pub enum BuildError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// Something that isn't a file is where one is to be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is there and no regular file, so it is not replaced; name a file by -o", .0.display())]
+pub struct Taken(PathBuf);
+
+/// Checks that what is about to be replaced, if anything, is a file and not a device, say.
+///
+/// # Errors
+/// [`Taken`].
+pub fn check_output(out: &Path) -> Result<(), Taken> {
+    // What can't be looked at can't be replaced either: that is told when it is tried.
+    let is_other = fs::metadata(out).is_ok_and(|meta| !meta.is_file());
+    match is_other {
+        true => Err(Taken(out.to_path_buf())),
+        false => Ok(()),
+    }
 }
 
 impl Files for Tree {
@@ -139,6 +160,7 @@ pub fn build(
         system: sysroot,
         ..
     } = request.app;
+    check_output(request.out)?;
     on_progress(Progress::Reading);
     if !sysroot.dir().is_dir() {
         return Err(BuildError::Sysroot(sysroot.dir().to_path_buf()));

@@ -29,7 +29,7 @@ mod system;
 mod term;
 pub mod tree;
 
-pub use build::{BuildError, Built, Progress, Request, build};
+pub use build::{BuildError, Built, Progress, Request, Taken, build, check_output};
 pub use handover::{GuestFile, HandoverError, RunConfig};
 pub use image::{Checked, ImageError, check};
 pub use include::{Include, IncludeError};

@@ -200,6 +200,25 @@ fn data_is_page_aligned_and_folders_come_first() {
 }
 
 #[test]
+fn images_replace_files_only() {
+    let fixture = Fixture::new();
+    let out = fixture.build("x.img").unwrap();
+    fixture.build("x.img").unwrap();
+    fs::remove_file(&out).unwrap();
+    // As /dev/null would be: a rename over it takes no notice of what it is.
+    let socket = std::os::unix::net::UnixListener::bind(&out).unwrap();
+    let error = fixture.build("x.img").unwrap_err();
+    assert!(
+        error.contains(
+            "x.img is there and no regular file, so it is not replaced; name a file by -o"
+        ),
+        "{error}"
+    );
+    assert!(!out.is_file());
+    drop(socket);
+}
+
+#[test]
 fn two_builds_are_equal() {
     let fixture = Fixture::new();
     let first = fixture.build("a.img").unwrap();

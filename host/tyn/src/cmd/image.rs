@@ -58,6 +58,7 @@ enum Format {
 pub(crate) fn image(args: &Args) -> Result<()> {
     let options = settings::kernel_options(&args.append, None)?;
     tyn_release::check(&args.image)?;
+    tyn_release::check_output(&args.output)?;
     let grub = Grub::find(&args.grub)?;
     let converter = match args.format {
         Format::Raw => None,

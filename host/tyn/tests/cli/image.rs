@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +18,11 @@ fn lacks_are_named_and_leave_no_file() {
     let image = "image app.img -o out/disk --kernel kernel --grub grub";
     fs::create_dir(bench.path("out")).unwrap();
     bench.refused("image none.img -o out/disk", "the image none.img can't be read: No such file or directory (os error 2); build one with `tyn build`");
+    let _socket = UnixListener::bind(bench.path("socket")).unwrap();
+    bench.refused(
+        "image app.img -o socket",
+        "socket is there and no regular file, so it is not replaced; name a file by -o",
+    );
     let error = tyn_bootfmt::options::Options::parse("quiet").unwrap_err();
     bench.refused(&format!("{image} --append quiet"), &error.to_string());
     bench.refused(image, "grub/usr/bin/grub-mkimage is missing; install GRUB (Debian packages grub-common, grub-pc-bin and grub-efi-amd64-bin)");
