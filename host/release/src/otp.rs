@@ -32,6 +32,47 @@ pub struct Otp {
     apps: BTreeMap<String, PathBuf>,
 }
 
+/// An application that another one needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Need {
+    /// Its name.
+    pub app: String,
+    /// Whether it goes without, too.
+    pub is_optional: bool,
+}
+
+impl Need {
+    fn of(app: impl Into<String>) -> Self {
+        Self {
+            app: app.into(),
+            is_optional: false,
+        }
+    }
+}
+
+/// What an input has and lacks.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Its own applications.
+    pub apps: BTreeSet<String>,
+    /// What those need.
+    pub needs: Vec<Need>,
+    /// The modules that its modules call.
+    pub imports: BTreeSet<String>,
+}
+
+/// Applications that are nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it needs the applications {}, which neither it nor the Erlang/OTP {otp} in {} has; \
+     add them, or name an Erlang/OTP that has them by --otp", apps.join(", "), at.display()
+)]
+pub struct MissingApps {
+    apps: Vec<String>,
+    otp: String,
+    at: PathBuf,
+}
+
 impl Otp {
     /// Finds the installation in a system.
     #[must_use]
@@ -88,28 +129,41 @@ impl Otp {
         folder.split_once('-').map(|(_, version)| version)
     }
 
-    /// Returns the applications that these modules and applications need, with what those need in turn. `kernel` and
+    /// Returns the applications that an input needs of this installation, with what those need in turn. `kernel` and
     /// `stdlib` always.
-    #[must_use]
-    pub fn needed(&self, apps: &[String], modules: &BTreeSet<String>) -> BTreeSet<String> {
-        let mut todo: Vec<String> = apps.to_vec();
-        todo.extend(["kernel", "stdlib"].map(str::to_owned));
+    ///
+    /// # Errors
+    /// [`MissingApps`] when there are some that neither this has nor the input.
+    pub fn needed(&self, input: &Parts) -> Result<BTreeSet<String>, MissingApps> {
+        let mut todo = input.needs.clone();
+        todo.extend(["kernel", "stdlib"].map(Need::of));
         for (app, dir) in &self.apps {
             let ebin = dir.join("ebin");
             let has = |module: &String| ebin.join(format!("{module}.beam")).is_file();
-            if modules.iter().any(has) {
-                todo.push(app.clone());
+            if input.imports.iter().any(has) {
+                todo.push(Need::of(app));
             }
         }
-        let mut needed = BTreeSet::new();
-        while let Some(app) = todo.pop() {
-            if !self.apps.contains_key(&app) || !needed.insert(app.clone()) {
+        let (mut needed, mut missing) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(Need { app, is_optional }) = todo.pop() {
+            let Some(dir) = self.apps.get(&app) else {
+                if !is_optional && !input.apps.contains(&app) {
+                    missing.insert(app);
+                }
                 continue;
+            };
+            if needed.insert(app.clone()) {
+                todo.extend(needs(&dir.join("ebin").join(format!("{app}.app"))));
             }
-            let file = self.apps[&app].join("ebin").join(format!("{app}.app"));
-            todo.extend(applications(&file));
         }
-        needed
+        if !missing.is_empty() {
+            return Err(MissingApps {
+                apps: missing.into_iter().collect(),
+                otp: self.release(),
+                at: self.dir.clone(),
+            });
+        }
+        Ok(needed)
     }
 
     /// Returns where its `heart` is.
@@ -140,10 +194,17 @@ impl Otp {
         }
         let folders = apps.iter().filter_map(|app| self.apps.get(app));
         let folders = folders.flat_map(|folder| ["ebin", "priv"].map(|part| folder.join(part)));
-        for folder in folders {
-            let walk = walkdir::WalkDir::new(folder).sort_by_file_name();
-            let entries = walk.follow_links(true).into_iter().flatten();
-            for entry in entries.filter(|entry| entry.file_type().is_file()) {
+        // Few have `priv`.
+        for folder in folders.filter(|folder| folder.is_dir()) {
+            let walk = walkdir::WalkDir::new(&folder).sort_by_file_name();
+            for entry in walk.follow_links(true) {
+                let entry = entry.map_err(|error| {
+                    let path = error.path().unwrap_or(&folder).to_path_buf();
+                    (path, error.into())
+                })?;
+                if !entry.file_type().is_file() {
+                    continue;
+                }
                 let path = entry.path().strip_prefix(&self.dir);
                 self.add(path.unwrap_or(entry.path()), &mut files)?;
             }
@@ -178,7 +239,7 @@ pub fn number(erts: &str) -> Option<u32> {
 
 /// Returns the applications that an `.app` file says it needs; none when there is no such file.
 #[must_use]
-pub fn applications(file: &Path) -> Vec<String> {
+pub fn needs(file: &Path) -> Vec<Need> {
     let Some(term) = fs::read_to_string(file)
         .ok()
         .and_then(|text| Term::parse(&text))
@@ -186,12 +247,19 @@ pub fn applications(file: &Path) -> Vec<String> {
         return Vec::new();
     };
     let keys = term.parts().get(2);
-    ["applications", "included_applications"]
-        .into_iter()
-        .filter_map(|key| keys?.get(key))
-        .flat_map(Term::parts)
-        .filter_map(|app| app.text().map(str::to_owned))
-        .collect()
+    let listed = |key: &str| {
+        let listed = keys.and_then(|keys| keys.get(key));
+        let listed = listed.map_or(&[][..], Term::parts);
+        listed.iter().filter_map(Term::text)
+    };
+    // They are among the others, too.
+    let optional: BTreeSet<&str> = listed("optional_applications").collect();
+    let apps = listed("applications").chain(listed("included_applications"));
+    apps.map(|app| Need {
+        app: app.to_owned(),
+        is_optional: optional.contains(app),
+    })
+    .collect()
 }
 
 /// Returns the modules that those in a folder call by name.

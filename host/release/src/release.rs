@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::elf::{self, ElfError};
-use crate::otp::{self, Otp};
+use crate::otp::{self, MissingApps, Otp, Parts};
 use crate::recipe::Kind;
 use crate::term::Term;
 use crate::tree::{Node, Source};
@@ -53,6 +53,9 @@ pub enum ReleaseError {
     /// Another version of Erlang/OTP than it was built with.
     #[error(transparent)]
     OtpVersion(#[from] Box<OtpVersion>),
+    /// Applications that are nowhere.
+    #[error("{}: {}", .0.display(), .1)]
+    MissingApps(PathBuf, MissingApps),
     /// A file that every release has is missing.
     #[error("{} is missing from the release; build the release again", .0.display())]
     Missing(PathBuf),
@@ -243,13 +246,16 @@ impl Release {
         }
         if self.applications().is_empty() {
             let apps = fs::read_dir(self.dir.join("lib")).into_iter().flatten();
-            let apps = apps.flatten().flat_map(|app| {
+            let mut parts = Parts::default();
+            for app in apps.flatten() {
                 let folder = app.file_name().to_string_lossy().into_owned();
                 let name = folder.split('-').next().unwrap_or_default().to_owned();
-                otp::applications(&app.path().join(format!("ebin/{name}.app")))
-            });
-            let apps: Vec<String> = apps.collect();
-            needed = otp.needed(&apps, &BTreeSet::new());
+                let needs = otp::needs(&app.path().join(format!("ebin/{name}.app")));
+                parts.needs.extend(needs);
+                parts.apps.insert(name);
+            }
+            let missing = |apps| ReleaseError::MissingApps(self.dir.clone(), apps);
+            needed = otp.needed(&parts).map_err(missing)?;
         }
         Ok(needed)
     }

@@ -7,6 +7,7 @@ use super::InputError;
 use super::archive::ArchiveError;
 use super::container::ContainerError;
 use super::oci::OciError;
+use crate::otp::MissingApps;
 use crate::release::ReleaseError;
 
 /// Why nothing can be made of an input.
@@ -56,6 +57,14 @@ pub enum OpenError {
         sysroot: PathBuf,
         /// The number of the OTP release that it was made with, when it says so.
         wanted: Option<u32>,
+    },
+    /// Applications that are nowhere.
+    #[error("{}: {error}", path.display())]
+    MissingApps {
+        /// The input.
+        path: PathBuf,
+        /// Which.
+        error: MissingApps,
     },
     /// Modules without a start.
     #[error("{} holds modules but no release, so it doesn't say what to start; name the module by --start MODULE", .0.display())]

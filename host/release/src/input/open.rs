@@ -9,7 +9,7 @@ use super::container;
 use super::oci::Image;
 use super::{App, Choices, Input, OpenError, folders};
 use crate::image::ROOT;
-use crate::otp::{self, Otp};
+use crate::otp::{self, Otp, Parts};
 use crate::recipe::{Kind, Recipe};
 use crate::release::Release;
 use crate::sysroot::Sysroot;
@@ -215,16 +215,17 @@ impl<'a> Opener<'a> {
         let main = setting("PACKAGE=").filter(|name| !name.is_empty());
         let main = main.ok_or(OpenError::NoPackage(entrypoint))?;
         let mut files = Vec::new();
-        let mut apps = Vec::new();
-        let mut modules = BTreeSet::new();
+        let mut parts = Parts::default();
         for folder in folders(dir) {
             let name = folder.file_name().unwrap_or_default().to_owned();
             if !folder.join("ebin").is_dir() {
                 continue;
             }
             let file = name.to_string_lossy();
-            apps.extend(otp::applications(&folder.join(format!("ebin/{file}.app"))));
-            modules.extend(otp::imports(&folder.join("ebin")));
+            let needs = otp::needs(&folder.join(format!("ebin/{file}.app")));
+            parts.needs.extend(needs);
+            parts.imports.extend(otp::imports(&folder.join("ebin")));
+            parts.apps.insert(file.into_owned());
             for part in ["ebin", "priv"] {
                 add_folder(&mut files, &folder.join(part), &root.join(&name).join(part))?;
             }
@@ -232,7 +233,7 @@ impl<'a> Opener<'a> {
         let built = setting("OTP_VERSION=");
         let wanted = built.as_ref().and_then(|built| built.parse().ok());
         let otp = self.otp(dir, wanted)?;
-        let needed = otp.needed(&apps, &modules);
+        let needed = needed_of(&otp, dir, &parts)?;
         files.extend(otp_files(&otp, &needed)?);
         let recipe = Recipe {
             main,
@@ -274,14 +275,19 @@ impl<'a> Opener<'a> {
         let mut files = Vec::new();
         add_folder(&mut files, &ebin, root)?;
         let otp = self.otp(dir, None)?;
-        let mut apps = Vec::new();
+        let mut parts = Parts {
+            imports: otp::imports(&ebin),
+            ..Parts::default()
+        };
         for (path, _) in &files {
             if path.extension().is_some_and(|e| e == "app") {
                 let name = path.file_name().unwrap_or_default();
-                apps.extend(otp::applications(&ebin.join(name)));
+                parts.needs.extend(otp::needs(&ebin.join(name)));
+                let app = path.file_stem().unwrap_or_default();
+                parts.apps.insert(app.to_string_lossy().into_owned());
             }
         }
-        let needed = otp.needed(&apps, &otp::imports(&ebin));
+        let needed = needed_of(&otp, dir, &parts)?;
         files.extend(otp_files(&otp, &needed)?);
         let recipe = Recipe {
             name: main.into(),
@@ -332,6 +338,13 @@ impl<'a> Opener<'a> {
             wanted,
         })
     }
+}
+
+fn needed_of(otp: &Otp, path: &Path, parts: &Parts) -> Result<BTreeSet<String>, OpenError> {
+    otp.needed(parts).map_err(|error| OpenError::MissingApps {
+        path: path.to_path_buf(),
+        error,
+    })
 }
 
 fn otp_files(otp: &Otp, apps: &BTreeSet<String>) -> Result<Vec<(PathBuf, Node)>, OpenError> {

@@ -285,6 +285,30 @@ fn shipments_name_their_package() {
         "{:?}",
         app.warnings
     );
+    // What one goes without is not asked for; what nobody has is.
+    let needs = |apps: &str| {
+        let text = format!(
+            "{{application, hello, [{{applications, [{apps}]}}, {{optional_applications, [wx, none]}}]}}."
+        );
+        fixture.write("ship/hello/ebin/hello.app", text);
+        fixture.open("ship", |c| c.otp = Some(&otp))
+    };
+    fixture.write("ship/dep/ebin/dep.beam", "");
+    let app = needs("ssl, wx, none, dep").unwrap();
+    assert!(has(&app, &format!("{lib}/wx-2/ebin/wx.app")));
+    let error = needs("ssl, lost, none, gone").unwrap_err();
+    assert!(
+        error.contains(
+            "ship: it needs the applications gone, lost, which neither it nor the Erlang/OTP 27 in"
+        ),
+        "{error}"
+    );
+    needs("ssl").unwrap();
+    let ring = fixture.path("otp/lib/ssl-11/ebin/ring");
+    std::os::unix::fs::symlink("../ebin", &ring).unwrap();
+    let error = fixture.open("ship", |c| c.otp = Some(&otp)).unwrap_err();
+    assert!(error.contains("ssl-11/ebin/ring can't be read"), "{error}");
+    fs::remove_file(ring).unwrap();
     fixture.write("ship/entrypoint.sh", "#!/bin/sh\n");
     let error = fixture.open("ship", |c| c.otp = Some(&otp)).unwrap_err();
     assert!(error.contains("entrypoint.sh names no package"), "{error}");
