@@ -53,6 +53,14 @@ pub enum OciError {
         /// The part.
         part: String,
     },
+    /// A part is named by another sum than is known here.
+    #[error("{} names a part by {digest}, which can't be checked; copy the image with SHA-256 digests", path.display())]
+    Digest {
+        /// The image.
+        path: PathBuf,
+        /// The part's name.
+        digest: String,
+    },
     /// A description can't be understood.
     #[error("{}: {part} can't be understood ({why}); save or copy the image again", path.display())]
     Json {
@@ -214,13 +222,24 @@ impl<'a> Image<'a> {
         }
         let image = all.pop().ok_or_else(|| self.missing("an image"))?;
         let layers = image.layers.iter().map(|layer| {
+            self.check_named(layer)?;
             self.part(layer)
                 .ok_or_else(|| self.missing(&format!("the layer {layer}")))
         });
-        Ok((
-            self.config(&image.config)?,
-            layers.collect::<Result<_, _>>()?,
-        ))
+        let layers = layers.collect::<Result<_, _>>()?;
+        self.check_named(&image.config)?;
+        Ok((self.config(&image.config)?, layers))
+    }
+
+    /// Checks a part that is named as in a layout; older versions of docker give others names of their own.
+    fn check_named(&self, name: &str) -> Result<(), OciError> {
+        match name
+            .strip_prefix("blobs/")
+            .map(|name| name.replacen('/', ":", 1))
+        {
+            Some(digest) => self.blob(&digest).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Reads an OCI layout from `index.json` on.
@@ -296,8 +315,14 @@ impl<'a> Image<'a> {
         if !is_plain(kind) || !is_plain(sum) {
             return Err(self.missing(&format!("a part with the digest {digest}")));
         }
+        if kind != "sha256" {
+            return Err(OciError::Digest {
+                path: self.path.to_path_buf(),
+                digest: digest.into(),
+            });
+        }
         let file = self.part(&name).ok_or_else(|| self.missing(&name))?;
-        if kind == "sha256" && sha256(&file).map_err(|error| self.bad(&name, &error))? != sum {
+        if sha256(&file).map_err(|error| self.bad(&name, &error))? != sum {
             return Err(OciError::Sum {
                 path: self.path.to_path_buf(),
                 part: name,

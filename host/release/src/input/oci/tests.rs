@@ -199,6 +199,48 @@ fn damaged_parts_are_named() {
     assert!(unpack(dir).unwrap_err().contains("lacks a manifest"));
 }
 
+#[test]
+fn saved_parts_are_checked_where_their_name_is_a_sum() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let whole = manifest(dir, "amd64", &layers());
+    let manifest: Manifest = {
+        let sum = whole["digest"].as_str().unwrap().replace(':', "/");
+        serde_json::from_slice(&fs::read(dir.join("blobs").join(sum)).unwrap()).unwrap()
+    };
+    let name = |d: &Descriptor| format!("blobs/{}", d.digest.replace(':', "/"));
+    let names: Vec<String> = manifest.layers.iter().map(name).collect();
+    let config = name(&manifest.config);
+    let save = |config: &str, layers: &[String]| {
+        let one = json!([{"Config": config, "RepoTags": null, "Layers": layers}]);
+        write(&dir.join("manifest.json"), one.to_string().as_bytes());
+    };
+    save(&config, &names);
+    check(dir);
+    // Of the same length, and still JSON or an archive.
+    for part in [&config, &names[0]] {
+        let bytes = fs::read(dir.join(part)).unwrap();
+        let mut other = bytes.clone();
+        let at = other.iter().rposition(|byte| *byte == b'1').unwrap();
+        other[at] = b'2';
+        fs::write(dir.join(part), other).unwrap();
+        let error = unpack(dir).unwrap_err();
+        assert!(
+            error.contains(&format!(
+                "{part} has another SHA-256 sum than its name says"
+            )),
+            "{error}"
+        );
+        fs::write(dir.join(part), bytes).unwrap();
+    }
+    save(&config, &["blobs/sha512/00".into()]);
+    let error = unpack(dir).unwrap_err();
+    assert!(
+        error.contains("names a part by sha512:00, which can't be checked"),
+        "{error}"
+    );
+}
+
 fn follow(files: &[(&str, &str)], config: &Config) -> Result<Found, String> {
     let temp = tempfile::tempdir().unwrap();
     for (path, text) in files {
