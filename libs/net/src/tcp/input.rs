@@ -9,8 +9,9 @@ use tyn_abi::Errno;
 use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
-use crate::tcp::listen::plain_segment;
+use crate::tcp::listen::{plain_segment, segment_of};
 use crate::tcp::settle::After;
+use crate::tcp::size::lowered;
 use crate::tcp::time_wait::Answer;
 use crate::types::{Path, SocketId, Tuple};
 
@@ -23,12 +24,23 @@ impl Stack {
         if tuple.local.port() == 0 || tuple.remote.port() == 0 {
             return;
         }
+        if segment.syn()
+            && self.out.is_behind_router6(path, tuple.remote.ip())
+            && let Some(packet) = lowered(packet)
+            && let Some(segment) = segment_of(&packet)
+        {
+            return self.on_segment(path, tuple, &segment, &packet);
+        }
+        self.on_segment(path, tuple, &segment, packet);
+    }
+
+    fn on_segment(&mut self, path: Path, tuple: Tuple, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
         if let Some(&id) = self.tcp.connections.get(&tuple) {
-            self.on_connection(id, &segment, packet);
+            self.on_connection(id, segment, packet);
         } else if self.tcp.half_open.contains_key(&tuple) {
-            self.on_half_open(tuple, &segment, packet);
+            self.on_half_open(tuple, segment, packet);
         } else {
-            self.on_unknown(tuple, path, &segment, packet);
+            self.on_unknown(tuple, path, segment, packet);
         }
     }
 

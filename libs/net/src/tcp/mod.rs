@@ -11,6 +11,7 @@ pub(crate) mod cookie;
 pub(crate) mod input;
 pub(crate) mod listen;
 pub(crate) mod settle;
+mod size;
 pub(crate) mod sleep;
 pub(crate) mod time_wait;
 

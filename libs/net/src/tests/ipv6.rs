@@ -5,9 +5,10 @@ use super::*;
 use core::net::Ipv6Addr;
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{EthernetAddress, Icmpv6Packet, IpProtocol};
+use smoltcp::wire::{EthernetAddress, Icmpv6Packet, IpProtocol, TcpControl, TcpRepr};
 
-use crate::types::Cidr6;
+use crate::tcp::listen::{plain_segment, segment_len, write_segment};
+use crate::types::{Cidr6, Tuple};
 use crate::wire::{Ip, write_header};
 use crate::{ConfigEvent, UdpReceived};
 
@@ -357,6 +358,87 @@ fn address_that_somebody_else_has_is_given_up() {
     w.pass(seconds(2));
     deliver(&mut w, message(ROUTER, all_nodes(), 255, &claim));
     assert!(w.b.out.routes.v6.is_own(B6), "too late");
+}
+
+/// Hands B a segment from behind the router.
+fn deliver_segment(w: &mut World, tuple: &Tuple, repr: &TcpRepr<'_>) {
+    let mut frame = message(
+        ROUTER,
+        B6,
+        64,
+        &alloc::vec![0; segment_len(tuple, repr) - 40],
+    );
+    let caps = ChecksumCapabilities::default();
+    write_segment(&mut frame[14..], tuple, 64, repr, &caps);
+    deliver(w, frame);
+}
+
+/// Returns the segments that B sent, as sequence number and length of the data.
+fn sent_by_b(w: &World) -> Vec<(u32, usize)> {
+    let frames = w.cards[1].with(|c| core::mem::take(&mut c.sent));
+    let packets = frames.iter().filter_map(|f| Ip::parse(&f[14..]));
+    let segments = packets.filter(|ip| ip.protocol == IpProtocol::Tcp);
+    let segments = segments.map(|ip| TcpPacket::new_checked(ip.payload).unwrap());
+    let both = segments.map(|s| (s.seq_number().0.cast_unsigned(), s.payload().len()));
+    both.collect()
+}
+
+#[test]
+fn segments_for_hosts_behind_a_router_fit_every_link() {
+    let mut w = world();
+    w.pass(seconds(10));
+    let news = advertisement(1800, 86_400);
+    deliver(&mut w, message(ROUTER, all_nodes(), 255, &news));
+    let ours = Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0xff, 0xfe00, 2);
+    let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let near = Ipv6Addr::new(0xfd00, 1, 2, 3, 0, 0, 0, 7);
+    let listener = listen6(&mut w.b, ANY6, 80, false).unwrap();
+    for (peer, offer, most) in [
+        (far, 1440, 1220),
+        (far, 1220, 1220),
+        (far, 600, 600),
+        (near, 1440, 1440),
+    ] {
+        sent_by_b(&w);
+        let tuple = Tuple {
+            local: at(peer, 5000 + offer),
+            remote: at(ours, 80),
+        };
+        let mut syn = plain_segment(&tuple, 1000, None);
+        (syn.control, syn.max_seg_size) = (TcpControl::Syn, Some(offer));
+        syn.window_len = 60_000;
+        deliver_segment(&mut w, &tuple, &syn);
+        if peer == near {
+            w.b.out.learn(near.into(), [2, 0, 0, 0, 0, 0x99]);
+        }
+        let &[(seq, 0)] = &sent_by_b(&w)[..] else {
+            panic!("no answer");
+        };
+        let mut ack = plain_segment(&tuple, 1001, Some(seq.wrapping_add(1)));
+        ack.window_len = 60_000;
+        deliver_segment(&mut w, &tuple, &ack);
+        let (server, _) = w.b.tcp_accept(listener).unwrap();
+        send(&mut w.b, server, &pattern(9000)).unwrap();
+        w.b.poll(w.now);
+        let longest = sent_by_b(&w).iter().map(|&(_, len)| len).max();
+        assert_eq!(longest, Some(most));
+    }
+    let client = w.b.tcp_socket_v6(options()).unwrap();
+    w.b.tcp_connect(client, at(far, 80), w.now).unwrap();
+    w.b.poll(w.now);
+    let (seq, _) = sent_by_b(&w)[0];
+    let tuple = Tuple {
+        local: at(far, 80),
+        remote: w.b.tcp_local(client).unwrap(),
+    };
+    let mut syn_ack = plain_segment(&tuple, 1000, Some(seq.wrapping_add(1)));
+    (syn_ack.control, syn_ack.max_seg_size) = (TcpControl::Syn, Some(1440));
+    syn_ack.window_len = 60_000;
+    deliver_segment(&mut w, &tuple, &syn_ack);
+    send(&mut w.b, client, &pattern(9000)).unwrap();
+    w.b.poll(w.now);
+    let longest = sent_by_b(&w).iter().map(|&(_, len)| len).max();
+    assert_eq!(longest, Some(1220));
 }
 
 #[test]
