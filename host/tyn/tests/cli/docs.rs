@@ -51,7 +51,9 @@ fn every_command_has_help_with_examples_and_is_documented() {
     }
     let mut said = BTreeSet::new();
     for (name, what) in described(&bench) {
-        assert!(!what.is_empty(), "nothing is said of {name}");
+        // What clap takes where the command itself has none.
+        let is_described = !what.is_empty() && !what.starts_with("Arguments of ");
+        assert!(is_described, "nothing is said of {name}");
         assert!(said.insert(what), "{name} has another's description");
     }
     for name in &commands {
