@@ -78,7 +78,13 @@ impl Connection {
         let acked = segment.ack_number().0.cast_unsigned();
         if segment.ack() && self.last_sent.is_none_or(|sent| sent.next == acked) {
             let start = segment.seq_number().0.cast_unsigned();
-            self.peer.end = start.wrapping_add(segment.segment_len() as u32);
+            let end = start.wrapping_add(segment.segment_len() as u32);
+            // What was sent before the latest segment, or to see whether we live, says nothing new.
+            let is_older = end.wrapping_sub(self.peer.end).cast_signed() < 0;
+            if is_older && acked == self.peer.acked {
+                return;
+            }
+            self.peer.end = end;
             self.peer.acked = acked;
             let scale = self.peer.scale.unwrap_or(0).min(14);
             self.peer.window = if segment.syn() {

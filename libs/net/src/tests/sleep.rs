@@ -55,6 +55,23 @@ fn scaled_windows_survive_sleep() {
 }
 
 #[test]
+fn segments_out_of_order_keep_nobody_awake() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    exchange(&mut w, a, b, &pattern(20_000), 7000);
+    let mut fault = Some(Fault::Delay);
+    w.filter = Box::new(move |side, _| match side {
+        Side::A => fault.take().unwrap_or(Fault::Deliver),
+        Side::B => Fault::Deliver,
+    });
+    send(&mut w.a, a, &pattern(2920)).unwrap();
+    w.pass(ms(500));
+    assert!(receive(&mut w.b, b, 9999) == Ok(pattern(2920)));
+    w.pass(seconds(3));
+    assert_eq!((w.a.tcp.buffered, w.b.tcp.buffered), (0, 0));
+}
+
+#[test]
 fn the_least_queue_is_not_promised_to_be_more() {
     let mut w = World::new();
     w.b.limits.tcp_buffers = 100_000;
