@@ -133,7 +133,9 @@ impl Config {
         let mut args = Args::default();
         args.flag("-nodefaults")
             .flag("-no-user-config")
-            .flag("-no-reboot");
+            .flag("-no-reboot")
+            // Stopped at first: a guest must not be over before its machine was spoken to.
+            .flag("-S");
         args.pair("-display", "none");
         args.pair("-name", "tyn");
         args.pair("-machine", self.machine.option());
@@ -493,7 +495,8 @@ mod tests {
         config.network = Network::Tap("tap7".into());
         let text = line(&config);
         assert!(
-            text.contains("-netdev tap,id=net,ifname=tap7,script=no") && !text.contains("user")
+            text.contains("-netdev tap,id=net,ifname=tap7,script=no")
+                && !text.contains("-netdev user")
         );
         config.network = Network::Hub {
             tap: "tap7".into(),

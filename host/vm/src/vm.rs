@@ -453,7 +453,7 @@ fn connect(
     }
     let mut streams = streams.into_iter().flatten();
     match (streams.next(), streams.next()) {
-        (Some(control), Some(report)) => Qmp::new(control)
+        (Some(control), Some(report)) => run(control)
             .map(|qmp| (qmp, report, streams.next()))
             .map_err(|error| {
                 // It connected, and ended before it spoke: its own words say more.
@@ -461,6 +461,17 @@ fn connect(
                 VmError::Qemu(format!("{error}; {}", text.trim().replace('\n', "; ")))
             }),
         _ => Err(VmError::Qemu("it did not connect".into())),
+    }
+}
+
+/// Begins to speak with a QEMU that waits, and lets its machine run.
+fn run(control: UnixStream) -> io::Result<Qmp> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let mut qmp = Qmp::new(control)?;
+    match qmp.execute("cont") {
+        // The guest is over already, and its exit took QEMU along before the answer: the report says how it ended.
+        Err(e) if matches!(e.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => Ok(qmp),
+        result => result.map(|_| qmp),
     }
 }
 
