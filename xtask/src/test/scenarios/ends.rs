@@ -64,12 +64,16 @@ fn same_end(linux: &Run, tyn: &Run) -> Result<()> {
     Ok(())
 }
 
-/// The emulator either gives up by itself, which is status 1 with its own words, or is killed with a line of the kernel's.
+/// The emulator either gives up by itself, which is status 1 with its own words, or is killed with a line of the kernel's. It
+/// also gives up when its helper is killed before it, and it notices that before it needs more memory.
 fn out_of_memory(run: &Run) -> Result<()> {
-    let is_own = run.status == Some(1) && run.output.contains("Cannot allocate");
+    let says = |words| run.status == Some(1) && run.output.contains(words);
+    let is_own = says("Cannot allocate");
+    let is_alone =
+        says("erl_child_setup closed") && run.errors.contains("was killed: out of memory");
     let is_killed = run.status == Some(KILLED) && kernel_says_so(run);
     ensure!(
-        is_own || is_killed,
+        is_own || is_alone || is_killed,
         "ended with {:?}: {}; {}",
         run.status,
         tail(&run.output),
