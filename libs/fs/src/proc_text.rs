@@ -677,4 +677,34 @@ mod tests {
         assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff\n");
         assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000\n");
     }
+
+    #[test]
+    fn slabinfo_has_a_line_for_each_size() {
+        let slabs = [
+            SlabFacts {
+                bytes: 16,
+                in_use: 3,
+                total: 512,
+            },
+            SlabFacts {
+                bytes: 2048,
+                in_use: 0,
+                total: 0,
+            },
+        ];
+        let text = slabinfo(slabs.into_iter());
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("slabinfo - version: 2.1"));
+        assert!(lines.next().is_some_and(|l| l.starts_with("# name ")));
+        let fields = |line: &str| {
+            line.split_whitespace()
+                .map(String::from)
+                .collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = lines.map(fields).collect();
+        assert_eq!(rows[0][..6], ["kmalloc-16", "3", "512", "16", "256", "1"]);
+        assert_eq!(rows[0][11..], [":", "slabdata", "2", "2", "0"]);
+        assert_eq!(rows[1][..6], ["kmalloc-2048", "0", "0", "2048", "2", "1"]);
+        assert_eq!(rows.len(), 2);
+    }
 }
