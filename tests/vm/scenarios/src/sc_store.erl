@@ -98,12 +98,15 @@ tar() ->
     say("~p ~p", [file:read_file(Dir ++ "/out/x/a"), file:read_link(Dir ++ "/out/x/link")]),
     say("~s", [os:cmd("cd " ++ Dir ++ "/out/x && ls -l | cut -c 1-10")]).
 
-%% The logger's file handler, with rotation.
+%% The logger's file handler, with rotation. By default a handler drops what exceeds 500 events in
+%% a second or 200 in its queue, and then the number of files would tell how fast the machine is.
 logger() ->
     Dir = sc:temp_dir("log"),
     File = Dir ++ "/app.log",
-    Config = #{file => File, max_no_bytes => 20000, max_no_files => 3},
-    ok = logger:add_handler(sc, logger_std_h, #{config => Config, level => all}),
+    Whole = #{burst_limit_enable => false, drop_mode_qlen => 1000, flush_qlen => 1000},
+    Config = Whole#{file => File, max_no_bytes => 15000, max_no_files => 3},
+    Formatter = {logger_formatter, #{template => [msg, "\n"], single_line => true}},
+    ok = logger:add_handler(sc, logger_std_h, #{config => Config, level => all, formatter => Formatter}),
     Level = logger:get_primary_config(),
     ok = logger:update_handler_config(default, level, none),
     ok = logger:set_primary_config(level, notice),
@@ -112,4 +115,5 @@ logger() ->
     ok = logger:remove_handler(sc),
     ok = logger:set_primary_config(Level),
     {ok, Names} = file:list_dir(Dir),
-    say("~p", [lists:sort(Names)]).
+    Lines = [binary:matches(Bytes, <<"\n">>) || Name <- Names, {ok, Bytes} <- [file:read_file(Dir ++ "/" ++ Name)]],
+    say("~p ~b", [lists:sort(Names), length(lists:append(Lines))]).
