@@ -9,7 +9,7 @@
 %% OUT_DIR/releases            start_erl.data and VSN/{start.boot, start.script, NAME.rel, sys.config, vm.args}
 -mode(compile).
 
--define(PROGRAMS, ["beam.smp", "erl_child_setup", "inet_gethost"]).
+-define(PROGRAMS, ["beam.smp", "epmd", "erl_child_setup", "inet_gethost"]).
 
 main([Out]) ->
     main([Out, filename:dirname(filename:absname(escript:script_name()))]);

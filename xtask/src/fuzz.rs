@@ -156,6 +156,7 @@ fn image(program: &Path, options: Options) -> Result<PathBuf> {
         env: Vec::new(),
         cwd: b"/",
         hostname: b"fuzz",
+        ..Init::default()
     };
     let size = std::fs::metadata(program)?.len();
     let mut tree = Tree::default();

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-use tyn_bootfmt::{INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH};
+use tyn_bootfmt::{DAEMON_FILES_PATH, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH};
 
 use crate::beam::Beam;
 use crate::include::{self, Include, IncludeError};
 use crate::input::App;
-use crate::libraries::{self, LibraryError};
-use crate::recipe::{Files, Kind, RECIPE_PATH, Recipe};
+use crate::libraries::{self, Libraries, LibraryError};
+use crate::recipe::{EPMD, Files, Kind, RECIPE_PATH, Recipe};
 use crate::release::{HEART, ReleaseError};
 use crate::start::{self, Mode, Start, StartError};
 use crate::system;
@@ -172,7 +172,10 @@ pub fn build(
     let start = start::derive(recipe, &tree, &[], Mode::Daemon)?;
     let interactive = start::derive(recipe, &tree, &[], Mode::Interactive)?;
     if start.args.wants_heart {
-        add_heart(&mut tree, request.app)?;
+        add_program(&mut tree, request.app, HEART)?;
+    }
+    if start.args.wants_epmd && recipe.has_epmd {
+        add_program(&mut tree, request.app, EPMD)?;
     }
     for include in request.includes {
         include::add(&mut tree, include, sysroot)?;
@@ -187,6 +190,9 @@ pub fn build(
         tree.insert(path, Node::File(0o755, Source::Path(file.clone(), size)))?;
     }
     add_start(&mut tree, recipe, &start, &interactive)?;
+    if recipe.has_epmd && !start.args.wants_epmd {
+        add_daemon_files(&mut tree, request.app, &found)?;
+    }
     let files = system::interactive_files(sysroot)?;
     tree.insert(
         Path::new(INTERACTIVE_FILES_PATH),
@@ -230,13 +236,31 @@ fn add_start(
     Ok(())
 }
 
-/// Adds the program that restarts a node when it hangs: only some ask for it.
-fn add_heart(tree: &mut Tree, app: &App) -> Result<(), BuildError> {
-    let Ok(meta) = app.heart.metadata() else {
-        return Err(ReleaseError::Missing(app.heart.clone()).into());
+/// Adds a program of the run-time system that only some ask for.
+fn add_program(tree: &mut Tree, app: &App, name: &str) -> Result<(), BuildError> {
+    let file = app.programs.join(name);
+    let Ok(meta) = file.metadata() else {
+        return Err(ReleaseError::Missing(file).into());
     };
-    let node = Node::File(0o755, Source::Path(app.heart.clone(), meta.len()));
-    tree.insert(&app.recipe.erts_bin().join(HEART), node)?;
+    let node = Node::File(0o755, Source::Path(file, meta.len()));
+    tree.insert(&app.recipe.erts_bin().join(name), node)?;
+    Ok(())
+}
+
+/// Adds an archive with epmd and the libraries that only it needs, for a start that gives the node a name when the
+/// image's own does not.
+fn add_daemon_files(tree: &mut Tree, app: &App, present: &Libraries) -> Result<(), BuildError> {
+    let mut files = Tree::default();
+    add_program(&mut files, app, EPMD)?;
+    for (path, file) in libraries::find(&files, &app.system)? {
+        if !present.contains_key(&path) && tree.get(&path).is_none() {
+            let size = fs::metadata(&file).map_err(io_at(&file))?.len();
+            files.insert(&path, Node::File(0o755, Source::Path(file, size)))?;
+        }
+    }
+    let packed = system::pack(&files).map_err(|(path, error)| BuildError::Io { path, error })?;
+    let node = Node::File(0o600, Source::Bytes(packed));
+    tree.insert(Path::new(DAEMON_FILES_PATH), node)?;
     Ok(())
 }
 

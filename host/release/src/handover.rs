@@ -13,6 +13,7 @@ use tyn_bootfmt::{BadStart, RUN_PATH, Run};
 use crate::cpio::Writer;
 use crate::erl_args::{self, ArgsError, ReadFile};
 use crate::image::{self, Checked};
+use crate::recipe::EPMD;
 
 /// Folders that are not the image's in a guest: the kernel's own, and the start description's.
 const NOT_OURS: [&str; 4] = ["/.tyn", "/dev", "/proc", "/sys"];
@@ -36,7 +37,9 @@ pub struct RunConfig {
     pub args: Vec<Vec<u8>>,
     /// Files that are added or replaced.
     pub files: Vec<GuestFile>,
-    /// An archive of more files ([`crate::image::Interactive`]), or empty.
+    /// What is started beside that, instead of the image's.
+    pub daemons: Vec<PathBuf>,
+    /// Archives of more files ([`crate::image::Interactive`]), or empty.
     pub archive: Vec<u8>,
 }
 
@@ -120,6 +123,11 @@ impl RunConfig {
         let run = Run {
             env: self.env.iter().map(String::as_bytes).collect(),
             args: self.args.iter().map(Vec::as_slice).collect(),
+            daemons: self
+                .daemons
+                .iter()
+                .map(|path| vec![path.as_os_str().as_encoded_bytes()])
+                .collect(),
         }
         .to_bytes()
         .map_err(HandoverError::Start)?;
@@ -188,8 +196,6 @@ pub struct MoreArgs {
     pub args: Vec<Vec<u8>>,
     /// Variables that they set (`-env`), `NAME=VALUE` each.
     pub env: Vec<String>,
-    /// Whether they give the node a name and expect `epmd`.
-    pub wants_epmd: bool,
 }
 
 /// Adds `words`, arguments of `erl`, to `args`, those that `image` or its interactive start has. Flags that a node heeds only
@@ -242,8 +248,39 @@ pub fn add_arguments(
     Ok(MoreArgs {
         args: all,
         env: more.env.iter().map(|(n, v)| format!("{n}={v}")).collect(),
-        wants_epmd: more.wants_epmd,
     })
+}
+
+/// How a named node is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Epmd {
+    /// It is not to be started.
+    NotWanted,
+    /// It was added to what is handed over.
+    Added,
+    /// It is wanted, and nowhere.
+    Missing,
+}
+
+/// Adds epmd to `config` where its arguments give the node a name and don't speak against it, as `erlexec` does.
+pub fn add_epmd(config: &mut RunConfig, image: &Checked) -> Epmd {
+    let end = config.args.iter().position(|arg| arg == b"-extra");
+    let args = &config.args[..end.unwrap_or(config.args.len())];
+    let has = |flag: &str| args.iter().any(|arg| arg == flag.as_bytes());
+    let says_no = args
+        .windows(2)
+        .any(|pair| pair[0] == b"-start_epmd" && pair[1] == b"false");
+    if !(has("-name") || has("-sname")) || says_no || has("-no_epmd") {
+        return Epmd::NotWanted;
+    }
+    let epmd = image.program.with_file_name(EPMD);
+    if !image.daemon_files.is_empty() {
+        config.archive.extend_from_slice(&image.daemon_files);
+    } else if !image.entries.contains_key(&epmd) {
+        return Epmd::Missing;
+    }
+    config.daemons = vec![epmd];
+    Epmd::Added
 }
 
 /// Drops flags, each with its value, that are among `new` in another way and heeded only once.

@@ -6,7 +6,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use tyn_bootfmt::{
-    BadStart, DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH, Init,
+    BadStart, DAEMON_FILES_PATH, DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH,
+    Init,
 };
 use tyn_fs::cpio::Entries;
 
@@ -35,6 +36,8 @@ pub struct Checked {
     pub entries: BTreeMap<PathBuf, u32>,
     /// How it is started interactively, if it has another way for that.
     pub interactive: Option<Interactive>,
+    /// An archive with the programs that are started beside a named node; empty when they are in the image, or nowhere.
+    pub daemon_files: Vec<u8>,
 }
 
 /// An interactive start.
@@ -103,7 +106,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
     if bytes.is_empty() {
         return Err(damaged("it is empty".into()));
     }
-    let (mut init, mut interactive, mut files) = (None, None, None);
+    let (mut init, mut interactive, mut files, mut daemons) = (None, None, None, None);
     let mut entries = BTreeMap::new();
     for entry in Entries::new(&bytes) {
         let entry = entry.map_err(|error| damaged(error.to_string()))?;
@@ -114,6 +117,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
             Some(INIT_PATH) => init = Some(entry.data),
             Some(INTERACTIVE_PATH) => interactive = Some(entry.data),
             Some(INTERACTIVE_FILES_PATH) => files = Some(entry.data),
+            Some(DAEMON_FILES_PATH) => daemons = Some(entry.data),
             _ => {}
         }
         entries.insert(absolute(entry.name), entry.mode);
@@ -132,8 +136,11 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
     };
     let init = Init::parse(init).map_err(bad_init)?;
     let interactive = interactive.map(Init::parse).transpose().map_err(bad_init)?;
-    let files = files.map(system::unpack).transpose();
-    let files = files.map_err(|error| damaged(error.to_string()))?;
+    let unpacked = |packed: Option<&[u8]>| {
+        let files = packed.map(system::unpack).transpose();
+        files.map_err(|error| damaged(error.to_string()))
+    };
+    let (files, daemons) = (unpacked(files)?, unpacked(daemons)?);
     let interactive = interactive.map(|init| Interactive {
         args: init.args.iter().map(|arg| arg.to_vec()).collect(),
         files: files.unwrap_or_default(),
@@ -152,6 +159,7 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         args: init.args.iter().map(|arg| arg.to_vec()).collect(),
         entries,
         interactive,
+        daemon_files: daemons.unwrap_or_default(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::beam::Beam;
-use crate::release::{ERTS_PROGRAMS, HEART};
+use crate::release::ERTS_PROGRAMS;
 use crate::sysroot::Sysroot;
 use crate::term::Term;
 use crate::tree::{Node, Source};
@@ -166,10 +166,10 @@ impl Otp {
         Ok(needed)
     }
 
-    /// Returns where its `heart` is.
+    /// Returns where the run-time system's programs are.
     #[must_use]
-    pub fn heart(&self) -> PathBuf {
-        self.dir.join(format!("erts-{}/bin/{HEART}", self.erts))
+    pub fn programs(&self) -> PathBuf {
+        self.dir.join(format!("erts-{}/bin", self.erts))
     }
 
     /// Returns the files of the run-time system and of these applications, with the boot files that `erl` takes by

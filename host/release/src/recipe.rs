@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Path of the recipe inside the image.
 pub const RECIPE_PATH: &str = "/.tyn/recipe.json";
 
+/// The program by which named nodes find each other: a daemon.
+pub(crate) const EPMD: &str = "epmd";
+
 /// What kind of thing is started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +55,9 @@ pub struct Recipe {
     /// Arguments for the program itself.
     #[serde(default)]
     pub args: Vec<String>,
+    /// Whether its run-time system has the program by which named nodes find each other.
+    #[serde(default)]
+    pub has_epmd: bool,
 }
 
 impl Recipe {
@@ -59,6 +65,12 @@ impl Recipe {
     #[must_use]
     pub fn erts_bin(&self) -> PathBuf {
         self.otp.join(format!("erts-{}", self.erts)).join("bin")
+    }
+
+    /// Returns where that program is in the image.
+    #[must_use]
+    pub fn epmd(&self) -> PathBuf {
+        self.erts_bin().join(EPMD)
     }
 
     /// Returns the folder of this version's boot file and configuration in the image.

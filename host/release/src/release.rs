@@ -260,12 +260,6 @@ impl Release {
         Ok(needed)
     }
 
-    /// Returns where its `heart` is, if it has one.
-    #[must_use]
-    pub fn heart(&self) -> PathBuf {
-        self.dir.join(self.erts_bin()).join(HEART)
-    }
-
     fn erts_dir(&self) -> PathBuf {
         PathBuf::from(format!("erts-{}", self.erts))
     }

@@ -1,7 +1,7 @@
 //! What an image has of a Linux system besides libraries, and what an interactive start adds.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -66,13 +66,21 @@ pub(crate) fn interactive_files(sysroot: &Sysroot) -> Result<Vec<u8>, Conflict> 
     let mut tree = Tree::default();
     add_locale(&mut tree, sysroot)?;
     add_terminals(&mut tree, sysroot)?;
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    // Into memory; a file that can't be read is missing, as one that isn't there.
-    let _ = tree.write(&mut packed, 0, |_| {});
-    Ok(packed.finish().unwrap_or_default())
+    // A file that can't be read is missing, as one that isn't there.
+    Ok(pack(&tree).unwrap_or_default())
 }
 
-/// Unpacks what [`interactive_files`] made.
+/// Makes a compressed archive of `tree`.
+///
+/// # Errors
+/// The file that can't be read, and why.
+pub(crate) fn pack(tree: &Tree) -> Result<Vec<u8>, (PathBuf, io::Error)> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    tree.write(&mut packed, 0, |_| {})?;
+    packed.finish().map_err(|error| (PathBuf::new(), error))
+}
+
+/// Unpacks what [`pack`] made.
 ///
 /// # Errors
 /// When it is damaged.

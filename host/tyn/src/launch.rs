@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tyn_bootfmt::options::TtySize;
-use tyn_release::handover::{self, GuestFile, RunConfig};
+use tyn_release::handover::{self, Epmd, GuestFile, RunConfig};
 use tyn_release::image::{self, Checked};
 use tyn_trace::Line;
 use tyn_vm_host::{Accel, Config, Console, Forward, Machine, MemorySize, OnLine, Symbols, Vm};
@@ -202,14 +202,14 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
         };
         let read = |path: &std::path::Path| fs::read_to_string(path);
         let more = handover::add_arguments(args, &words, &read, image)?;
-        if more.wants_epmd {
-            eprintln!(
-                "tyn: warning: the arguments name the node, but epmd is not part of an image: other nodes can't find it \
-                 (use -start_epmd false -erl_epmd_port PORT on both sides)"
-            );
-        }
         config.args = more.args;
         config.env.extend(more.env);
+    }
+    if handover::add_epmd(&mut config, image) == Epmd::Missing {
+        eprintln!(
+            "tyn: warning: the arguments name the node, but its run-time system has no epmd: other nodes can't find it \
+             (use -start_epmd false -erl_epmd_port PORT on both sides)"
+        );
     }
     config.env.extend(settings.env.iter().cloned());
     config.env.extend(given.env);

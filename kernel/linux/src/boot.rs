@@ -193,12 +193,33 @@ fn start_first_process() {
     }
     // Without a console the first process starts with no open descriptors.
     let console = tty::open_console().ok();
-    if let Err(e) = exec::start_init(&init.args, &init.env, context, console) {
-        refuse(format_args!(
-            "the init program {} cannot be started: {e}: is it, with its interpreter, in the image?",
-            String::from_utf8_lossy(init.args.first().copied().unwrap_or_default())
-        ));
+    let loaded = exec::load_init(&init.args, &init.env, context, console);
+    let thread = match loaded {
+        Ok(thread) => thread,
+        Err(e) => refuse_program("init program", &init.args, e),
+    };
+    // They wait for nobody, so that what they serve is there when the first process asks for it.
+    for daemon in &init.daemons {
+        if let Err(e) = start_daemon(daemon, &init.env) {
+            refuse_program("program", daemon, e);
+        }
     }
+    sched::start(thread);
+}
+
+/// Starts a program beside the first process: in the root directory, without a terminal.
+fn start_daemon(args: &[&[u8]], env: &[&[u8]]) -> Result<(), Errno> {
+    let context = FsContext::new()?;
+    let how = How::existing(flags::O_RDWR);
+    let null = fs::open(&context.start(), b"/dev/null", how)?;
+    exec::start_daemon(args, env, context, null)
+}
+
+fn refuse_program(what: &str, args: &[&[u8]], error: Errno) -> ! {
+    refuse(format_args!(
+        "the {what} {} cannot be started: {error}: is it, with its interpreter, in the image?",
+        String::from_utf8_lossy(args.first().copied().unwrap_or_default())
+    ))
 }
 
 /// The power button asks the first process to stop, as `init(1)` of a Linux system would be asked.

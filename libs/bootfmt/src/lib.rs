@@ -8,11 +8,13 @@
 //!
 //! These files say what to start. All are sequences of records, each ended by a NUL byte:
 //! - [`INIT_PATH`], in the image: a first record `tyn-init 1`, then `arg=…` (argv, in order; the first is also
-//!   the path of the program), `env=NAME=VALUE`, `cwd=PATH`, `hostname=NAME`.
+//!   the path of the program), `env=NAME=VALUE`, `cwd=PATH`, `hostname=NAME`; and for each program that is started beside
+//!   it `daemon=PATH`, followed by its `daemon-arg=…`.
 //! - [`INTERACTIVE_PATH`], optional: the same for a start with somebody at the console. Tools read it, the kernel does not;
 //!   nor does it read [`INTERACTIVE_FILES_PATH`], a compressed archive of what such a start needs besides.
 //! - [`RUN_PATH`], optional, in a small second archive made when the guest starts: first record `tyn-run 1`,
-//!   then `env=NAME=VALUE` records that override those of the image, and `arg=…` records that replace its arguments.
+//!   then `env=NAME=VALUE` records that override those of the image, and `arg=…` records that replace its arguments
+//!   and, with `daemon=…`, what is started beside it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,6 +34,8 @@ pub const INTERACTIVE_PATH: &str = "/.tyn/interactive";
 /// Path of a gzip-compressed archive that a tool puts between the image and the run-time configuration for an interactive
 /// start.
 pub const INTERACTIVE_FILES_PATH: &str = "/.tyn/interactive.cpio.gz";
+/// Path of a gzip-compressed archive that a tool puts there for a start whose daemons are not in the image otherwise.
+pub const DAEMON_FILES_PATH: &str = "/.tyn/daemons.cpio.gz";
 /// Path of the run-time configuration, in an archive appended when the guest starts.
 pub const RUN_PATH: &str = "/.tyn/run";
 /// Alignment of file data inside an archive, and of the archive's own length, in bytes.

@@ -21,6 +21,8 @@ pub struct Init<'a> {
     pub cwd: &'a [u8],
     /// Host name; empty when the image says nothing.
     pub hostname: &'a [u8],
+    /// Programs that are started beside it, each with its arguments, of which the first is its path.
+    pub daemons: Vec<Vec<&'a [u8]>>,
 }
 
 /// What is added when a guest starts: the contents of [`crate::RUN_PATH`].
@@ -30,6 +32,8 @@ pub struct Run<'a> {
     pub env: Vec<&'a [u8]>,
     /// Program arguments instead of the image's; none keep those.
     pub args: Vec<&'a [u8]>,
+    /// What is started beside that, instead of the image's; heeded only where there are `args`.
+    pub daemons: Vec<Vec<&'a [u8]>>,
 }
 
 /// Why a description can't be used. Its text says what is wrong and what would mend it.
@@ -43,7 +47,7 @@ pub enum BadStart {
     Record(usize),
     /// An `env` record without a name or `=`; `0` is its index.
     Env(usize),
-    /// No `arg` record, or an empty first one: nothing to start.
+    /// No `arg` record, or an empty first one: nothing to start; or a daemon without a path.
     NoProgram,
     /// A value contains a NUL byte, which can't be written.
     Nul,
@@ -85,6 +89,9 @@ impl<'a> Init<'a> {
                 (b"env", value) => set_env(&mut init.env, value, n)?,
                 (b"cwd", value) => init.cwd = value,
                 (b"hostname", value) => init.hostname = value,
+                (key @ (b"daemon" | b"daemon-arg"), value) => {
+                    add_daemon(&mut init.daemons, key, value, n)?;
+                }
                 _ => return Err(BadStart::Record(n)),
             }
         }
@@ -98,6 +105,7 @@ impl<'a> Init<'a> {
     pub fn apply(&mut self, run: &Run<'a>) {
         if !run.args.is_empty() {
             self.args.clone_from(&run.args);
+            self.daemons.clone_from(&run.daemons);
         }
         for &variable in &run.env {
             // A parsed `Run` holds NAME=VALUE only, so there is no error to report.
@@ -124,6 +132,7 @@ impl<'a> Init<'a> {
         if !self.hostname.is_empty() {
             out.record(b"hostname", self.hostname)?;
         }
+        out.daemons(&self.daemons)?;
         Ok(out.bytes)
     }
 }
@@ -139,6 +148,9 @@ impl<'a> Run<'a> {
             match split(record, n)? {
                 (b"env", value) => set_env(&mut run.env, value, n)?,
                 (b"arg", value) => run.args.push(value),
+                (key @ (b"daemon" | b"daemon-arg"), value) => {
+                    add_daemon(&mut run.daemons, key, value, n)?;
+                }
                 _ => return Err(BadStart::Record(n)),
             }
         }
@@ -158,6 +170,7 @@ impl<'a> Run<'a> {
             out.record(b"arg", arg)?;
         }
         out.env(&self.env)?;
+        out.daemons(&self.daemons)?;
         Ok(out.bytes)
     }
 }
@@ -205,6 +218,22 @@ fn split(record: &[u8], n: usize) -> Result<(&[u8], &[u8]), BadStart> {
     }
 }
 
+/// Begins a daemon (`daemon`), or adds an argument to the last one.
+fn add_daemon<'a>(
+    daemons: &mut Vec<Vec<&'a [u8]>>,
+    key: &[u8],
+    value: &'a [u8],
+    n: usize,
+) -> Result<(), BadStart> {
+    match daemons.last_mut() {
+        _ if key == b"daemon" && value.is_empty() => return Err(BadStart::NoProgram),
+        _ if key == b"daemon" => daemons.push(Vec::from([value])),
+        Some(daemon) => daemon.push(value),
+        None => return Err(BadStart::Record(n)),
+    }
+    Ok(())
+}
+
 fn set_env<'a>(env: &mut Vec<&'a [u8]>, variable: &'a [u8], n: usize) -> Result<(), BadStart> {
     let name = env_name(variable).ok_or(BadStart::Env(n))?;
     match env.iter_mut().find(|known| env_name(known) == Some(name)) {
@@ -237,6 +266,17 @@ impl Writer {
         Ok(())
     }
 
+    fn daemons(&mut self, daemons: &[Vec<&[u8]>]) -> Result<(), BadStart> {
+        for daemon in daemons {
+            let path = daemon.first().filter(|path| !path.is_empty());
+            self.record(b"daemon", path.ok_or(BadStart::NoProgram)?)?;
+            for arg in daemon.iter().skip(1) {
+                self.record(b"daemon-arg", arg)?;
+            }
+        }
+        Ok(())
+    }
+
     fn env(&mut self, env: &[&[u8]]) -> Result<(), BadStart> {
         for (n, variable) in env.iter().enumerate() {
             env_name(variable).ok_or(BadStart::Env(n))?;
@@ -258,6 +298,7 @@ mod tests {
             env: vec![b"A=1", b"B=", b"C=x=y"],
             cwd: b"/app",
             hostname: b"tyn",
+            daemons: vec![vec![b"/bin/epmd", b"-x", b""], vec![b"/bin/d"]],
         }
     }
 
@@ -269,6 +310,7 @@ mod tests {
         let run = Run {
             env: vec![b"K=v\nw"],
             args: vec![b"/bin/sh", b"-i"],
+            daemons: vec![vec![b"/bin/d", b"1"]],
         };
         assert_eq!(Run::parse(&run.to_bytes().unwrap()).unwrap(), run);
         assert_eq!(Run::parse(b"tyn-run 1\0").unwrap(), Run::default());
@@ -283,13 +325,15 @@ mod tests {
         });
         let want: [&[u8]; 4] = [b"A=1", b"B=2", b"C=x=y", b"D=4"];
         assert_eq!(init.env, want);
-        assert_eq!(init.args.len(), 4);
+        assert_eq!((init.args.len(), init.daemons.len()), (4, 2));
         init.apply(&Run {
             args: vec![b"/x", b"y"],
             ..Run::default()
         });
         let want: [&[u8]; 2] = [b"/x", b"y"];
         assert_eq!(init.args, want);
+        // What is started beside a program belongs to it.
+        assert!(init.daemons.is_empty());
     }
 
     #[test]
@@ -314,6 +358,8 @@ mod tests {
             (b"tyn-init 1\0arg=/x\0color=red\0", Record(1)),
             (b"tyn-init 1\0arg=/x\0env=A\0", Env(1)),
             (b"tyn-init 1\0arg=/x\0env==1\0", Env(1)),
+            (b"tyn-init 1\0arg=/x\0daemon-arg=x\0", Record(1)),
+            (b"tyn-init 1\0arg=/x\0daemon=\0", NoProgram),
         ] {
             assert_eq!(Init::parse(bytes), Err(want), "{bytes:?}");
             assert!(want.to_string().len() > 10);

@@ -166,6 +166,7 @@ fn micro_image(rows: &[String]) -> Result<PathBuf> {
         env: Vec::new(),
         cwd: b"/",
         hostname: b"bench",
+        ..Init::default()
     };
     let mut tree = Tree::default();
     let size = fs::metadata(&program)?.len();

@@ -88,6 +88,7 @@ fn image(
         env: vec![skip.as_bytes(), b"PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
         cwd: b"/",
         hostname: b"otp",
+        ..Init::default()
     };
     let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
     tree.insert(Path::new(INIT_PATH), start)?;

@@ -137,6 +137,7 @@ fn image(program: &Path, prefixes: &[String]) -> Result<PathBuf> {
         env: Vec::new(),
         cwd: b"/",
         hostname: b"abi",
+        ..Init::default()
     };
     let size = std::fs::metadata(program)?.len();
     let mut tree = Tree::default();

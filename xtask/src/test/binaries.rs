@@ -243,6 +243,7 @@ fn boot(lab: &Lab, mut tree: Tree, name: &str, args: &[&str]) -> Result<(String,
         env: vec![b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"HOME=/root"],
         cwd: b"/",
         hostname: b"binaries",
+        ..Init::default()
     };
     let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
     tree.insert(Path::new(INIT_PATH), start)?;

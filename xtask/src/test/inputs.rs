@@ -7,6 +7,8 @@ mod made;
 mod scripts;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ use crate::paths;
 use crate::sysroot;
 use made::Made;
 
+/// Where epmd listens.
+const EPMD_PORT: u16 = 4369;
 /// Most that a guest may take which ends by itself.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -129,10 +133,29 @@ fn rebar3_tarball(bench: &Bench) -> Result<()> {
     let otp = rebar3.dir().display().to_string();
     let (image, said) = bench.build("rebar3", &tarball, &["--otp", &otp, "--sysroot", &otp])?;
     ensure!(said.contains("web 1.2.0, ERTS 15.2"), "{said}");
-    let guest = bench.serve(&image)?;
+    let mut config = bench.lab.config(Machine::Q35, 2, 2)?;
+    config.initrd = image;
+    let epmd = config.forwards.last_mut().context("two forwards")?;
+    epmd.guest = EPMD_PORT;
+    let guest = Guest::boot(&config)?;
     let body = &guest.answer.body;
     ensure!(body.starts_with("Hello from Erlang/OTP 27"), "{body}");
+    // Its vm.args give it a name.
+    let names = epmd_names(*guest.ports.last().context("two ports")?)?;
+    ensure!(names.starts_with("name web at port "), "{names}");
     guest.shut_down()
+}
+
+/// Asks epmd which nodes it knows (`NAMES_REQ` of Erlang's distribution protocol).
+fn epmd_names(port: u16) -> Result<String> {
+    let mut epmd = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    epmd.set_read_timeout(Some(LIMIT))?;
+    epmd.write_all(&[0, 1, b'n'])?;
+    let mut reply = Vec::new();
+    epmd.read_to_end(&mut reply)?;
+    // Its own port is in front.
+    let names = reply.get(4..).unwrap_or_default();
+    Ok(String::from_utf8_lossy(names).into_owned())
 }
 
 /// A project with two releases; the chosen one asks for a restart of the VM once its configuration is computed.

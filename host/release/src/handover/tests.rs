@@ -26,6 +26,7 @@ fn image(args: &[&str]) -> Checked {
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
         interactive: None,
+        daemon_files: Vec::new(),
     }
 }
 
@@ -64,12 +65,7 @@ fn added(args: &[&str], words: &[&str]) -> Result<String, String> {
         .iter()
         .map(|arg| String::from_utf8_lossy(arg))
         .collect();
-    Ok(format!(
-        "{} | {:?} {}",
-        text.join(" "),
-        more.env,
-        more.wants_epmd
-    ))
+    Ok(format!("{} | {:?}", text.join(" "), more.env))
 }
 
 #[test]
@@ -90,16 +86,59 @@ fn arguments_are_sorted_into_those_of_the_image() {
         )
         .unwrap(),
         "/beam -Bd -S 2:2 -S 1 -- -root /app -- -home /root -- -noshell -setcookie c -- -sname x y \
-         -mode interactive -pa x -- -extra --no-halt z | [\"A=b c\"] true"
+         -mode interactive -pa x -- -extra --no-halt z | [\"A=b c\"]"
     );
     assert_eq!(
         added(&RELEASE[..10], &["-s", "x", "-extra", "y"]).unwrap(),
-        "/beam -Bd -- -root /app -- -home /root -- -noshell -s x -- -- -extra y | [] false"
+        "/beam -Bd -- -root /app -- -home /root -- -noshell -s x -- -- -extra y | []"
     );
     assert_eq!(
         added(&["/init", "a"], &["-b", "--", "c"]).unwrap(),
-        "/init a -b -- c | [] false"
+        "/init a -b -- c | []"
     );
+}
+
+/// Says what becomes of epmd for these arguments.
+fn epmd(image: &Checked, args: &[&str]) -> (Epmd, Vec<PathBuf>, Vec<u8>) {
+    let mut config = RunConfig {
+        args: args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+        ..RunConfig::default()
+    };
+    let epmd = add_epmd(&mut config, image);
+    (epmd, config.daemons, config.archive)
+}
+
+#[test]
+fn epmd_comes_with_a_name() {
+    let mut image = image(&["/bin/beam.smp"]);
+    let found = vec![PathBuf::from("/bin/epmd")];
+    let missing = (Epmd::Missing, vec![], vec![]);
+    assert_eq!(epmd(&image, &["-sname", "a"]), missing);
+    image.daemon_files = b"archive".to_vec();
+    let added = (Epmd::Added, found.clone(), b"archive".to_vec());
+    assert_eq!(
+        epmd(&image, &["-name", "a@b", "-start_epmd", "true"]),
+        added
+    );
+    image.daemon_files.clear();
+    image.entries.insert("/bin/epmd".into(), 0o100_755);
+    let present = (Epmd::Added, found, vec![]);
+    assert_eq!(
+        epmd(&image, &["-sname", "a", "-extra", "-no_epmd"]),
+        present
+    );
+    for args in [
+        &["-extra", "-name", "a"][..],
+        &["-name", "a", "-start_epmd", "false"],
+        &["-name", "a", "-no_epmd"],
+        &[],
+    ] {
+        assert_eq!(
+            epmd(&image, args),
+            (Epmd::NotWanted, vec![], vec![]),
+            "{args:?}"
+        );
+    }
 }
 
 #[test]

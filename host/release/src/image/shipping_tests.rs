@@ -176,7 +176,7 @@ fn libraries_for_another_libc_are_refused() {
     bytes[at..at + 26].copy_from_slice(b"/lib/ld-musl-x86_64.so.1\0\0");
     let name = bytes.windows(10).position(|w| w == b"libc.so.6\0").unwrap();
     bytes[name..name + 10].copy_from_slice(b"libc.so\0\0\0");
-    for program in ["beam.smp", "erl_child_setup", "inet_gethost"] {
+    for program in ["beam.smp", "erl_child_setup", "inet_gethost", "epmd"] {
         fixture.write(&format!("erts-15.0/bin/{program}"), &bytes);
     }
     // This machine may have musl, too.

@@ -141,6 +141,7 @@ fn image_holds_what_the_release_needs_and_no_more() {
         "app/erts-15.0/bin/beam.smp",
         "app/erts-15.0/bin/erl_child_setup",
         "app/erts-15.0/bin/inet_gethost",
+        "app/erts-15.0/bin/epmd",
         "app/lib/my_app-1/ebin/my_app.beam",
         "app/releases/1.2.3/start.boot",
         "app/releases/1.2.3/my_app.rel",
@@ -158,7 +159,7 @@ fn image_holds_what_the_release_needs_and_no_more() {
         .filter(|n| n.ends_with("/ld-linux-x86-64.so.2"));
     assert_eq!(loaders.count(), 1);
     for name in [
-        "epmd",
+        "daemons.cpio.gz",
         "bin/my_app",
         "my_app.erl",
         "start.script",
@@ -241,7 +242,7 @@ fn start_description_is_what_the_start_script_would_run() {
     assert_eq!(
         args.join(" "),
         "/app/erts-15.0/bin/beam.smp -Bd -P 4096 -Bi -- -root /app -bindir /app/erts-15.0/bin -progname erl -- \
-         -home /root -- -noshell -noinput -boot /app/releases/1.2.3/start -config /app/releases/1.2.3/sys -noshell -noinput -sname me -- -- -start_epmd false -erl_epmd_port 4370"
+         -home /root -- -noshell -noinput -boot /app/releases/1.2.3/start -config /app/releases/1.2.3/sys -noshell -noinput -sname me -- --"
     );
     let env: Vec<_> = init
         .env
@@ -258,6 +259,50 @@ fn start_description_is_what_the_start_script_would_run() {
     }
     assert_eq!(init.hostname, b"my-app");
     assert_eq!(init.cwd, b"/app");
+    assert_eq!(init.daemons, [[b"/app/erts-15.0/bin/epmd"]]);
+}
+
+/// Reads an image's start description: its last arguments, and whether something is started beside it.
+fn tail_and_daemons(bytes: &[u8]) -> (String, usize) {
+    let entries = entries(bytes);
+    let (_, entry) = entries.iter().find(|(n, _)| n == ".tyn/init").unwrap();
+    let init = Init::parse(entry.data).unwrap();
+    let args = init.args.iter().map(|arg| String::from_utf8_lossy(arg));
+    let args: Vec<_> = args.skip_while(|arg| arg != "-config").skip(2).collect();
+    (args.join(" "), init.daemons.len())
+}
+
+#[test]
+fn a_node_without_name_has_epmd_packed_aside() {
+    let fixture = Fixture::new();
+    fixture.write("releases/1.2.3/vm.args", b"+P 4096");
+    let image = fixture.build("app.img").unwrap();
+    let bytes = fs::read(&image).unwrap();
+    assert_eq!(tail_and_daemons(&bytes), ("-- --".into(), 0));
+    let names: Vec<_> = entries(&bytes).into_iter().map(|(name, _)| name).collect();
+    assert!(
+        !names.iter().any(|name| name.ends_with("epmd")),
+        "{names:?}"
+    );
+    let files = check(&image).unwrap().daemon_files;
+    let files: Vec<_> = Entries::new(&files).map(|entry| entry.unwrap()).collect();
+    let files = files
+        .iter()
+        .filter(|entry| entry.mode & 0o170_000 == 0o100_000);
+    let files: Vec<_> = files
+        .map(|entry| String::from_utf8_lossy(entry.name))
+        .collect();
+    // The libraries of all are in the image.
+    assert_eq!(files, ["app/erts-15.0/bin/epmd"]);
+}
+
+#[test]
+fn a_named_node_without_epmd_listens_on_a_fixed_port() {
+    let fixture = Fixture::new();
+    fixture.remove("erts-15.0/bin/epmd");
+    let bytes = fs::read(fixture.build("app.img").unwrap()).unwrap();
+    let added = "-noshell -noinput -sname me -- -- -start_epmd false -erl_epmd_port 4370";
+    assert_eq!(tail_and_daemons(&bytes), (added.into(), 0));
 }
 
 #[test]

@@ -84,8 +84,8 @@ pub struct App {
     pub recipe: Recipe,
     /// Its files, by their paths in the image.
     pub files: Vec<(PathBuf, Node)>,
-    /// Where the program that restarts a hanging node is, for those that ask for it.
-    pub heart: PathBuf,
+    /// Where the run-time system's programs are, for those that only some need.
+    pub programs: PathBuf,
     /// Where its libraries are.
     pub system: Sysroot,
     /// The port numbers that it says it serves (`EXPOSE`).

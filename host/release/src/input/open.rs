@@ -10,7 +10,7 @@ use super::oci::Image;
 use super::{App, Choices, Input, OpenError, folders};
 use crate::image::ROOT;
 use crate::otp::{self, Otp, Parts};
-use crate::recipe::{Kind, Recipe};
+use crate::recipe::{EPMD, Kind, Recipe};
 use crate::release::Release;
 use crate::sysroot::Sysroot;
 use crate::tree::{Node, Source};
@@ -187,8 +187,9 @@ impl<'a> Opener<'a> {
             env: Vec::new(),
             main: String::new(),
             args: Vec::new(),
+            has_epmd: false,
         };
-        let mut heart = release.heart();
+        let mut programs = release.dir.join(release.erts_bin());
         let files = release.files()?.into_iter();
         let mut files: Vec<_> = files.map(|(path, node)| (root.join(path), node)).collect();
         if !release.has_erts() {
@@ -197,9 +198,9 @@ impl<'a> Opener<'a> {
             files.extend(otp_files(&otp, &needed)?);
             recipe.erts = otp.erts.clone();
             recipe.otp = otp.root.clone();
-            heart = otp.heart();
+            programs = otp.programs();
         }
-        Ok(self.app(recipe, files, heart))
+        Ok(self.app(recipe, files, programs))
     }
 
     fn shipment(self, dir: &Path, root: &Path, args: &[String]) -> Result<App, OpenError> {
@@ -246,7 +247,7 @@ impl<'a> Opener<'a> {
                 ..recipe
             },
             files,
-            otp.heart(),
+            otp.programs(),
         );
         if let Some(built) = built.filter(|built| *built != otp.release()) {
             app.warnings.push(format!(
@@ -294,7 +295,7 @@ impl<'a> Opener<'a> {
             main: main.into(),
             ..self.recipe(Kind::Modules, &otp, root)
         };
-        Ok(self.app(recipe, files, otp.heart()))
+        Ok(self.app(recipe, files, otp.programs()))
     }
 
     fn recipe(&self, kind: Kind, otp: &Otp, root: &Path) -> Recipe {
@@ -309,14 +310,16 @@ impl<'a> Opener<'a> {
             env: Vec::new(),
             main: String::new(),
             args: Vec::new(),
+            has_epmd: false,
         }
     }
 
-    fn app(self, recipe: Recipe, files: Vec<(PathBuf, Node)>, heart: PathBuf) -> App {
+    fn app(self, mut recipe: Recipe, files: Vec<(PathBuf, Node)>, programs: PathBuf) -> App {
+        recipe.has_epmd = programs.join(EPMD).is_file();
         App {
             recipe,
             files,
-            heart,
+            programs,
             system: self.system,
             ports: Vec::new(),
             warnings: Vec::new(),

@@ -21,7 +21,7 @@ use crate::shell::{NotRun, Shell};
 
 pub use given::{Given, given};
 
-/// Port on which a named node listens for others when nothing says how they find it: there is no epmd in an image.
+/// Port on which a named node listens for others when nothing says how they find it and its run-time system has no epmd.
 const DISTRIBUTION_PORT: u16 = 4370;
 
 /// How a release is started.
@@ -207,7 +207,9 @@ impl<'a> Script<'a> {
         if mode == Mode::Interactive {
             allow_shell(&mut args, self.recipe.kind == Kind::Mix);
         }
-        listen_without_epmd(&mut args, &mut self.warnings);
+        if !self.recipe.has_epmd {
+            listen_without_epmd(&mut args, &mut self.warnings);
+        }
         let get = |name: &str| self.shell.get(name).unwrap_or_default();
         let (bindir, otp) = (get("BINDIR"), get("ROOTDIR"));
         let path = format!("{bindir}:{otp}/bin:{}", get("PATH"));
@@ -235,8 +237,8 @@ pub(crate) fn not_run_warning(path: &Path, not_run: &NotRun) -> String {
     )
 }
 
-/// Makes a named node listen on a fixed port unless it was told how others find it. Without epmd, which an image has not,
-/// it would not start otherwise.
+/// Makes a named node listen on a fixed port unless it was told how others find it. Without epmd it would not start
+/// otherwise.
 fn listen_without_epmd(args: &mut ErlArgs, warnings: &mut Vec<String>) {
     let has = |flag: &str| args.program.iter().any(|arg| arg == flag);
     if !args.wants_epmd || has("-erl_epmd_port") || has("-epmd_module") || has("-proto_dist") {
@@ -250,7 +252,7 @@ fn listen_without_epmd(args: &mut ErlArgs, warnings: &mut Vec<String>) {
     }
     args.program.extend(extra);
     warnings.push(format!(
-        "the node has a name, but an image has no epmd: it listens on port {port} \
+        "the node has a name, but its run-time system has no epmd: it listens on port {port} \
          (-start_epmd false -erl_epmd_port {port}), and other nodes find it when they are started the same way"
     ));
 }
@@ -288,11 +290,18 @@ pub(crate) fn arguments(start: &Start) -> Vec<String> {
 pub(crate) fn description(recipe: &Recipe, start: &Start) -> Result<Vec<u8>, StartError> {
     let argv = arguments(start);
     let env: Vec<String> = start.env.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let epmd = recipe.epmd();
+    let epmd = (start.args.wants_epmd && recipe.has_epmd).then_some(epmd.as_os_str());
     let bytes = Init {
         args: argv.iter().map(String::as_bytes).collect(),
         env: env.iter().map(String::as_bytes).collect(),
         cwd: recipe.cwd.as_os_str().as_encoded_bytes(),
         hostname: hostname(&recipe.name).as_bytes(),
+        // `erlexec` starts it as `epmd -daemon`: in a session of its own, in the root directory, with /dev/null.
+        daemons: epmd
+            .iter()
+            .map(|path| vec![path.as_encoded_bytes()])
+            .collect(),
     }
     .to_bytes()?;
     Ok(bytes)

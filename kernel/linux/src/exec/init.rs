@@ -1,8 +1,8 @@
-//! The first process.
+//! The first process, and what is started beside it.
 
 use alloc::sync::Arc;
 
-use tyn_abi::{Errno, Tid};
+use tyn_abi::{Errno, Pid, Tid};
 use tyn_elf::stack::Strings;
 use tyn_hal::trap::UserContext;
 use tyn_proc::ParentCell;
@@ -19,18 +19,54 @@ use crate::sched;
 use crate::signal::ProcessSignals;
 use crate::thread::Thread;
 
-/// Starts the first process: loads `argv[0]` from the root file system in the working directory of `context`, with `console`
-/// as standard input, output and error if there is one. It runs as soon as [`sched::run_cpu`] does. Called once, after
-/// [`crate::mm::init`] and the file system.
+/// Loads the first process: `argv[0]` from the root file system in the working directory of `context`, with `console`
+/// as standard input, output and error if there is one. Called once, after [`crate::mm::init`] and the file system. It
+/// runs when it is given to [`sched::start`].
 ///
 /// # Errors
 /// As `execve(2)`; `ENOENT` when `argv` is empty.
-pub fn start_init(
+pub fn load_init(
     argv: &[&[u8]],
     envp: &[&[u8]],
     context: Arc<FsContext>,
     console: Option<Arc<OpenFile>>,
+) -> Result<Arc<Thread>, Errno> {
+    let (process, thread) = load_first(INIT, argv, envp, context, console)?;
+    kernel().processes.lock().insert(INIT, process);
+    Ok(thread)
+}
+
+/// Starts a daemon, as a child of the first process in a session of its own, with `null` as standard input, output and
+/// error. It runs as soon as [`sched::run_cpu`] does.
+///
+/// # Errors
+/// As [`load_init`].
+pub fn start_daemon(
+    argv: &[&[u8]],
+    envp: &[&[u8]],
+    context: Arc<FsContext>,
+    null: Arc<OpenFile>,
 ) -> Result<(), Errno> {
+    let pid = Pid(kernel().allocate_id());
+    let (process, thread) = load_first(pid, argv, envp, context, Some(null))?;
+    let mut family = kernel().family.lock();
+    family.fork_with_cell(INIT, pid, 0, process.parent_cell())?;
+    family.new_session(pid)?;
+    family.exec(pid);
+    drop(family);
+    kernel().processes.lock().insert(pid, process);
+    sched::start(thread);
+    Ok(())
+}
+
+/// Loads a process that nobody forked.
+fn load_first(
+    pid: Pid,
+    argv: &[&[u8]],
+    envp: &[&[u8]],
+    context: Arc<FsContext>,
+    standard: Option<Arc<OpenFile>>,
+) -> Result<(Arc<Process>, Arc<Thread>), Errno> {
     let path = argv.first().ok_or(Errno::ENOENT)?;
     let open = file::open_executable(&context, path)?;
     let program = program::resolve(&context, open, path, strings(argv)?)?;
@@ -38,9 +74,9 @@ pub fn start_init(
     let loaded = load::load(&program, &strings(envp)?, &limits.memory(), Placing::Random)?;
 
     let files = FdTable::new();
-    if let Some(console) = console {
+    if let Some(file) = standard {
         for _ in 0..3 {
-            files.install(Arc::clone(&console), 0, 3, OnExec::Keep)?;
+            files.install(Arc::clone(&file), 0, 3, OnExec::Keep)?;
         }
     }
     let parts = Parts {
@@ -51,14 +87,12 @@ pub fn start_init(
         signals: ProcessSignals::new(),
         limits,
     };
-    let process = Process::new(INIT, parts, Attributes::default());
+    let process = Process::new(pid, parts, Attributes::default());
     let user = UserContext::new(loaded.entry, loaded.stack);
-    let thread = Thread::new(&process, Tid(INIT.0), user, None)?;
+    let thread = Thread::new(&process, Tid(pid.0), user, None)?;
     *thread.name.lock() = command_name(path);
     process.add_thread(&thread)?;
-    kernel().processes.lock().insert(INIT, process);
-    sched::start(thread);
-    Ok(())
+    Ok((process, thread))
 }
 
 fn strings(list: &[&[u8]]) -> Result<Strings, Errno> {

@@ -1,4 +1,4 @@
-//! Running programs: `execve(2)`, and the first process.
+//! Running programs: `execve(2)`, and the first process with its daemons.
 //!
 //! The new address space is built aside ([`load`]); until it is complete nothing of the old program is touched, so every
 //! error goes back to the caller. Then the point of no return ([`replace`]): the other threads end, the address space is
@@ -11,6 +11,6 @@ mod program;
 mod replace;
 
 pub(crate) use file::{check_executable, open_executable};
-pub use init::start_init;
+pub use init::{load_init, start_daemon};
 use program::Program;
 pub(crate) use replace::execute;
