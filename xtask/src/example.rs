@@ -23,7 +23,21 @@ pub(crate) fn ensure(sysroot: &Sysroot) -> Result<PathBuf> {
 /// # Errors
 /// When it doesn't compile.
 pub(crate) fn ensure_as(name: &str, sysroot: &Sysroot) -> Result<PathBuf> {
-    let source = paths::root().join("examples/erlang_http");
+    ensure_erlang("erlang_http", name, sysroot)
+}
+
+/// Builds `examples/cowboy` with a sysroot that has cowboy.
+///
+/// # Errors
+/// When it doesn't compile.
+pub(crate) fn ensure_cowboy(sysroot: &Sysroot) -> Result<PathBuf> {
+    ensure_erlang("cowboy", "cowboy", sysroot)
+}
+
+/// Builds an application in `examples/` by the script of the first one.
+fn ensure_erlang(source: &str, name: &str, sysroot: &Sysroot) -> Result<PathBuf> {
+    let source = paths::root().join("examples").join(source);
+    let script = paths::root().join("examples/erlang_http/build.escript");
     let release = paths::target().join("examples").join(name);
     if is_fresh(&release, &source)? {
         return Ok(release);
@@ -32,8 +46,9 @@ pub(crate) fn ensure_as(name: &str, sysroot: &Sysroot) -> Result<PathBuf> {
     let mut escript = sysroot.erl()?;
     escript
         .args(["-run", "escript", "start", "-extra"])
-        .arg(source.join("build.escript"))
-        .arg(&release);
+        .arg(script)
+        .arg(&release)
+        .arg(&source);
     output(&mut escript).context("the example release can't be built")?;
     Ok(release)
 }

@@ -53,11 +53,11 @@ pub(crate) const BOOKWORM: Kind = Kind {
     packages: &["erlang-base", "libc-bin", "ncurses-base"],
     alone: &[],
 };
-/// OTP 29 and Elixir 1.20.
+/// OTP 29, Elixir 1.20 and the web server of `examples/cowboy`, which trixie lacks.
 pub(crate) const SID: Kind = Kind {
     name: "sid",
     suite: "sid",
-    packages: &["elixir", "libc-bin", "ncurses-base"],
+    packages: &["elixir", "erlang-cowboy", "libc-bin", "ncurses-base"],
     alone: &[],
 };
 /// OTP 27 and Elixir 1.18.
@@ -89,6 +89,21 @@ pub(crate) const TRIXIE_REBAR3: Kind = Kind {
     ],
 };
 
+/// OTP 27 and RabbitMQ.
+pub(crate) const TRIXIE_RABBITMQ: Kind = Kind {
+    name: "trixie-rabbitmq",
+    suite: "trixie",
+    packages: &["rabbitmq-server", "libc-bin", "ncurses-base"],
+    alone: &[],
+};
+/// OTP 27 and ejabberd.
+pub(crate) const TRIXIE_EJABBERD: Kind = Kind {
+    name: "trixie-ejabberd",
+    suite: "trixie",
+    packages: &["ejabberd", "libc-bin", "ncurses-base"],
+    alone: &[],
+};
+
 /// An unpacked sysroot.
 #[derive(Clone, Debug)]
 pub(crate) struct Sysroot {
@@ -109,7 +124,15 @@ pub(crate) fn ensure() -> Result<Sysroot> {
 /// # Errors
 /// When there is no such, or as [`ensure_kind`].
 pub(crate) fn ensure_named(name: &str) -> Result<Sysroot> {
-    let kinds = [REFERENCE, BOOKWORM, SID, TRIXIE_ELIXIR, TRIXIE_REBAR3];
+    let kinds = [
+        REFERENCE,
+        BOOKWORM,
+        SID,
+        TRIXIE_ELIXIR,
+        TRIXIE_REBAR3,
+        TRIXIE_RABBITMQ,
+        TRIXIE_EJABBERD,
+    ];
     match kinds.into_iter().find(|kind| kind.name == name) {
         Some(kind) => ensure_kind(kind),
         None => bail!(

@@ -5,6 +5,7 @@
 mod containers;
 mod made;
 mod scripts;
+mod websocket;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -49,6 +50,7 @@ const TESTS: &[(&str, Test)] = &[
         "tarball_of_rebar3_release_without_erts_boots",
         rebar3_tarball,
     ),
+    ("cowboy_release_serves_websockets", websocket::chat),
     ("one_of_two_mix_releases_boots_twice", mix_reboot),
     ("gleam_shipment_boots", shipment),
     ("folder_of_modules_boots_stripped_and_compressed", modules),
