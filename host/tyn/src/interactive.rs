@@ -17,7 +17,7 @@ use tyn_vm_host::{Resizer, Vm};
 
 use crate::escape::{Escape, Request};
 use crate::stopper::Stopper;
-use crate::terminal::{self, RawTerminal};
+use crate::terminal::{self, Terminal};
 
 /// What a terminal sends for the end of the input (Ctrl-D).
 const END_OF_INPUT: u8 = 4;
@@ -54,7 +54,7 @@ impl Started {
 #[derive(Debug)]
 pub(crate) struct Session {
     output: Option<JoinHandle<()>>,
-    _raw: RawTerminal,
+    _raw: Terminal,
 }
 
 impl Session {
@@ -63,7 +63,7 @@ impl Session {
     /// # Errors
     /// When the terminal or signals can't be had.
     pub(crate) fn start(vm: &mut Vm, stopper: &Stopper, started: Receiver<()>) -> Result<Self> {
-        let raw = RawTerminal::enter()?;
+        let raw = Terminal::enter_raw()?;
         if let Some(resizer) = vm.take_resizer() {
             follow_signals(resizer, stopper.clone())?;
         }

@@ -17,6 +17,7 @@ mod kernel;
 mod launch;
 mod otp;
 mod output;
+mod parent;
 mod project;
 mod settings;
 mod stopper;

@@ -1,4 +1,5 @@
-//! Our terminal while a guest's console is on it: raw, and as it was before on every way out.
+//! Our terminal while it is not as the shell left it: raw for a guest's console, or with keys that are read one by one; as it was
+//! before on every way out.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -6,24 +7,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use rustix::stdio;
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use tyn_bootfmt::options::TtySize;
 
-/// The settings to go back to, while the terminal is raw.
+/// The settings to go back to, while the terminal has others.
 static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
 /// Whether lines must end with a carriage return.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
-/// A raw terminal, for as long as this lives; nothing where standard input is no terminal.
+/// A terminal with settings of ours, for as long as this lives; nothing where standard input is no terminal.
 #[derive(Debug)]
-pub(crate) struct RawTerminal(());
+pub(crate) struct Terminal(());
 
-impl RawTerminal {
+impl Terminal {
     /// Makes the terminal raw.
     ///
     /// # Errors
     /// When it doesn't take it.
-    pub(crate) fn enter() -> Result<Self> {
+    pub(crate) fn enter_raw() -> Result<Self> {
+        Self::enter(make_raw)
+    }
+
+    /// Makes every key a character to read, unseen, those for signals, too; output is as before.
+    ///
+    /// # Errors
+    /// When it doesn't take it.
+    pub(crate) fn enter_keys() -> Result<Self> {
+        Self::enter(|| {
+            change(|settings| {
+                let keys = LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHO;
+                settings.local_modes.remove(keys);
+            })
+            .map(drop)
+        })
+    }
+
+    fn enter(change: impl FnOnce() -> rustix::io::Result<()>) -> Result<Self> {
         if !std::io::stdin().is_terminal() {
             return Ok(Self(()));
         }
@@ -37,12 +56,12 @@ impl RawTerminal {
             restore();
             report(info);
         }));
-        make_raw().context("the terminal can't be set to raw mode")?;
+        change().context("the terminal can't be set to raw mode")?;
         Ok(Self(()))
     }
 }
 
-impl Drop for RawTerminal {
+impl Drop for Terminal {
     fn drop(&mut self) {
         restore();
     }
@@ -50,16 +69,23 @@ impl Drop for RawTerminal {
 
 /// Makes the terminal raw, again if somebody changed it (the shell, while we were stopped).
 pub(crate) fn make_raw() -> rustix::io::Result<()> {
+    if change(Termios::make_raw)? {
+        IS_RAW.store(true, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+/// Gives the terminal settings made of the saved ones; returns whether there are any.
+fn change(make: impl FnOnce(&mut Termios)) -> rustix::io::Result<bool> {
     let Ok(saved) = SAVED.lock() else {
-        return Ok(());
+        return Ok(false);
     };
     let Some(mut settings) = saved.clone() else {
-        return Ok(());
+        return Ok(false);
     };
-    settings.make_raw();
+    make(&mut settings);
     termios::tcsetattr(stdio::stdin(), OptionalActions::Now, &settings)?;
-    IS_RAW.store(true, Ordering::SeqCst);
-    Ok(())
+    Ok(true)
 }
 
 /// Puts the terminal back.

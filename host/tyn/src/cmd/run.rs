@@ -11,7 +11,7 @@ use crate::interactive::{Session, Started};
 use crate::launch::Launch;
 use crate::settings::{Flags, Settings};
 use crate::stopper::Stopper;
-use crate::{background, env, project};
+use crate::{background, env, parent, project};
 
 /// Arguments of `tyn run`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,10 @@ pub(crate) struct Args {
     /// Name of a guest in the background [default: made of the image's]
     #[arg(long, requires = "detach")]
     name: Option<String>,
+    /// For tools that start this one: stop with the process that did, and read Ctrl-C from the terminal, which may be another
+    /// session's
+    #[arg(long, conflicts_with = "detach")]
+    with_parent: bool,
 }
 
 /// Boots the image and returns the exit code.
@@ -34,6 +38,9 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     let stopper = Stopper::default();
     if !args.detach {
         stopper.install()?;
+    }
+    if args.with_parent {
+        parent::follow()?;
     }
     let project = project::read(args.flags.config.as_deref())?;
     let settings = Settings::new(&args.flags, project, &env::own)?;
@@ -53,6 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     let (started, when_started) = Started::new();
     let mut vm = launch.boot(console, move |line| started.see(line))?;
     stopper.start(vm.control());
+    let keys = match args.with_parent && !settings.interactive {
+        true => Some(parent::take_keys(&stopper)?),
+        false => None,
+    };
     let session = match settings.interactive {
         true => Some(Session::start(&mut vm, &stopper, when_started)?),
         false => None,
@@ -61,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     if let Some(session) = session {
         session.finish();
     }
+    drop(keys);
     if stopper.has_killed() {
         return Ok(ExitCode::Killed as u8);
     }

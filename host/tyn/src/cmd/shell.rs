@@ -22,7 +22,7 @@ use crate::cmd::logs::start_of_last;
 use crate::control::{self, Request, SIZE, TYPED};
 use crate::escape::{self, Escape};
 use crate::guests::{Guest, Guests, Status};
-use crate::terminal::{self, RawTerminal};
+use crate::terminal::{self, Terminal};
 
 /// Shown when asked for.
 const HELP: &str =
@@ -83,7 +83,7 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
         stream: Arc::new(Mutex::new(wakes.try_clone()?)),
         has_left: Arc::default(),
     };
-    let raw = RawTerminal::enter()?;
+    let raw = Terminal::enter_raw()?;
     follow_signals(link.clone(), wakes.try_clone()?)?;
     let (typing, dir) = (link.clone(), guest.dir().to_path_buf());
     let stream = wakes.try_clone()?;
