@@ -7,6 +7,7 @@ mod disk;
 mod fuzz;
 mod host;
 mod inputs;
+mod integrations;
 mod otp;
 pub(crate) mod scenarios;
 mod selftest;
@@ -57,6 +58,7 @@ const SUITES: &[Suite] = &[
     ("abi", abi::run),
     ("cli", cli::run),
     ("inputs", inputs::run),
+    ("integrations", integrations::run),
     ("tty", tty::run),
     ("disk", disk::run),
     ("fuzz", fuzz::run),
