@@ -2,6 +2,7 @@
 #include "abi.h"
 
 #include <dirent.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 static char text[65536];
@@ -223,14 +224,20 @@ CASE(procs_own_texts) {
 
 CASE(procs_zombie) {
     pid_t child = MUST(fork());
-    if (child == 0)
+    if (child == 0) {
+        prctl(PR_SET_NAME, "late");
         _exit(3);
+    }
     siginfo_t info;
     MUST(waitid(P_PID, child, &info, WEXITED | WNOWAIT));
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/stat", child);
     OK(slurp(path));
     say("state %c\n", strrchr(text, ')')[2]);
+    *strrchr(text, ')') = 0;
+    say("name %s\n", strchr(text, '(') + 1);
+    snprintf(path, sizeof path, "/proc/%d/comm", child);
+    say("comm %s", slurp(path) > 0 ? text : "?\n");
     snprintf(path, sizeof path, "/proc/%d/cmdline", child);
     R(slurp(path));
     snprintf(path, sizeof path, "/proc/%d/maps", child);

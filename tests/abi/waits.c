@@ -155,6 +155,27 @@ CASE(waits_exit_signal) {
     say_status("silent", status);
 }
 
+/* A sibling announces itself as its maker does, whatever signal the call names, and stays in its maker's group. */
+CASE(waits_sibling) {
+    int ends[2], status;
+    MUST(pipe(ends));
+    pid_t child = MUST(fork());
+    if (child == 0) {
+        setpgid(0, 0);
+        pid_t sibling = syscall(SYS_clone, CLONE_PARENT | SIGUSR1, 0, 0, 0, 0);
+        if (sibling == 0)
+            _exit(getpgrp() == getpid() ? 7 : getppid() == getpgrp() ? 6 : 8);
+        (void)!write(ends[1], &sibling, sizeof sibling);
+        waitpid(sibling, &status, 0);
+        _exit(errno == ECHILD ? 9 : 10);
+    }
+    reap("maker", child);
+    pid_t sibling = 0;
+    R(read(ends[0], &sibling, sizeof sibling));
+    R(waitpid(-1, &status, 0) == sibling);
+    say_status("sibling", status);
+}
+
 CASE(waits_usage) {
     pid_t child = MUST(fork());
     if (child == 0) {

@@ -34,6 +34,9 @@ pub fn thread_exited(thread: &Arc<Thread>, wait_status: u32) {
     let process = thread.process();
     let known = kernel().threads.lock().remove(&thread.tid());
     drop(known);
+    if thread.tid().0 == process.pid.0 {
+        *process.last_name.lock() = *thread.name.lock();
+    }
     let is_last = {
         let mut threads = process.threads.lock();
         threads.retain(|other| !core::ptr::eq(Weak::as_ptr(other), Arc::as_ptr(thread)));

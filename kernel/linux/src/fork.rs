@@ -160,12 +160,11 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
 /// Enters the child into the family: as the caller's child, or its sibling under `CLONE_PARENT` (which init cannot have).
 fn adopt(request: &Request, caller: Pid, child: &Process) -> Result<(), Errno> {
     let mut family = kernel().family.lock();
-    let parent = if request.has(flag::CLONE_PARENT) {
-        family.parent(caller).ok_or(Errno::EINVAL)?
+    if request.has(flag::CLONE_PARENT) {
+        family.fork_sibling(caller, child.pid, child.parent_cell())
     } else {
-        caller
-    };
-    family.fork_with_cell(parent, child.pid, request.exit_signal, child.parent_cell())
+        family.fork_with_cell(caller, child.pid, request.exit_signal, child.parent_cell())
+    }
 }
 
 /// Makes the thread that returns 0 from the call.

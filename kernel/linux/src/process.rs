@@ -39,6 +39,8 @@ pub struct Process {
     pub signals: ProcessSignals,
     /// Threads that have not exited.
     pub threads: SpinLock<Vec<Weak<Thread>>>,
+    /// Name of its first thread when that exited, which is the process's from then on.
+    pub(crate) last_name: SpinLock<[u8; 16]>,
     /// CPU time used by its threads, those that ended included.
     pub times: CpuTimes,
     /// Notified when a child changes state (`wait4(2)`).
@@ -140,6 +142,7 @@ impl Process {
             fs: SpinLock::new(parts.fs),
             signals: parts.signals,
             threads: SpinLock::new(Vec::new()),
+            last_name: SpinLock::new([0; 16]),
             times: CpuTimes::default(),
             child_events: WaitQueue::new(),
             thread_events: WaitQueue::new(),

@@ -55,6 +55,32 @@ pub(crate) struct Member {
     pub(crate) children_times: Times,
 }
 
+impl Member {
+    /// A living process that was just forked.
+    fn new(
+        parent: Pid,
+        parent_cell: ParentCell,
+        group: Pid,
+        session: Pid,
+        exit_signal: u8,
+    ) -> Self {
+        Self {
+            parent: Some(parent),
+            parent_cell,
+            children: BTreeSet::new(),
+            group,
+            session,
+            exit_signal,
+            death_signal: 0,
+            has_execed: false,
+            is_reaper: false,
+            zombie: None,
+            news: None,
+            children_times: Times::default(),
+        }
+    }
+}
+
 impl Family {
     /// Makes the family of init alone, the leader of its own session and group.
     #[must_use]
@@ -99,22 +125,31 @@ impl Family {
         cell: &ParentCell,
     ) -> Result<(), Errno> {
         let from = self.alive_mut(parent)?;
+        let (group, session) = (from.group, from.session);
         from.children.insert(child);
         cell.set(parent);
-        let member = Member {
-            parent: Some(parent),
-            parent_cell: cell.clone(),
-            children: BTreeSet::new(),
-            group: from.group,
-            session: from.session,
-            exit_signal,
-            death_signal: 0,
-            has_execed: false,
-            is_reaper: false,
-            zombie: None,
-            news: None,
-            children_times: Times::default(),
-        };
+        let member = Member::new(parent, cell.clone(), group, session, exit_signal);
+        self.members.insert(child, member);
+        Ok(())
+    }
+
+    /// Adds a sibling of `caller` (`CLONE_PARENT`): a child of its parent, but in its own group and session, that announces
+    /// its end as `caller` does; `cell` will always say who the parent is.
+    ///
+    /// # Errors
+    /// `EINVAL` when `caller` has no parent (init); `ESRCH` when it or the parent is not alive.
+    pub fn fork_sibling(
+        &mut self,
+        caller: Pid,
+        child: Pid,
+        cell: &ParentCell,
+    ) -> Result<(), Errno> {
+        let from = self.alive_mut(caller)?;
+        let (group, session, exit_signal) = (from.group, from.session, from.exit_signal);
+        let parent = from.parent.ok_or(Errno::EINVAL)?;
+        self.alive_mut(parent)?.children.insert(child);
+        cell.set(parent);
+        let member = Member::new(parent, cell.clone(), group, session, exit_signal);
         self.members.insert(child, member);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Dialogues with a family, and random histories against its invariants.
 
 use crate::{
-    ChildEvent, DeathSignal, ExitStatus, Family, Report, SIGCHLD, Selector, Times, WaitOptions,
-    Waited,
+    ChildEvent, DeathSignal, ExitStatus, Family, ParentCell, Report, SIGCHLD, Selector, Times,
+    WaitOptions, Waited,
 };
 use alloc::vec::Vec;
 use proptest::prelude::*;
@@ -127,6 +127,37 @@ fn children_without_sigchld_need_the_clone_options() {
         f.wait(INIT, Selector::Any, clones),
         Ok(Waited::Found(_))
     ));
+}
+
+#[test]
+fn siblings_are_their_parents_children_and_announce_as_their_makers_do() {
+    let mut family = Family::new(Pid(1));
+    family.fork(Pid(1), Pid(2), SIGCHLD).unwrap();
+    family.fork(Pid(1), Pid(3), 10).unwrap();
+    family.new_session(Pid(2)).unwrap();
+    let cell = ParentCell::default();
+    family.fork_sibling(Pid(2), Pid(4), &cell).unwrap();
+    family.fork_sibling(Pid(3), Pid(5), &cell).unwrap();
+    assert_eq!(family.parent(Pid(4)), Some(Pid(1)));
+    assert_eq!(cell.get(), 1);
+    assert_eq!(family.group(Pid(4)), Ok(Pid(2)));
+    assert_eq!(family.session(Pid(4)), Ok(Pid(2)));
+    assert_eq!(family.group(Pid(5)), Ok(Pid(1)));
+    check(&family);
+    let mut told = |pid| {
+        let exited = end(&mut family, pid, 0);
+        exited.notices.first().map(|n| (n.parent.0, n.signal))
+    };
+    assert_eq!(told(4), Some((1, SIGCHLD)));
+    assert_eq!(told(5), Some((1, 10)));
+    assert_eq!(
+        family.fork_sibling(Pid(1), Pid(6), &cell),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        family.fork_sibling(Pid(4), Pid(6), &cell),
+        Err(Errno::ESRCH)
+    );
 }
 
 #[test]

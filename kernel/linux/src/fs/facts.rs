@@ -203,7 +203,7 @@ fn task_file(owner: Owner, file: TaskFile) -> Result<Vec<u8>, Errno> {
     let mm = process.mm();
     let text = match file {
         TaskFile::CGroup => String::from("0::/\n"),
-        TaskFile::Comm => comm(thread.as_deref()) + "\n",
+        TaskFile::Comm => comm(&process, thread.as_deref(), owner) + "\n",
         TaskFile::Limits => text::limits(&limits(&process)),
         TaskFile::Maps => mm.maps(),
         TaskFile::MountInfo => text::mountinfo(&mount_table()),
@@ -244,8 +244,13 @@ fn main_thread(process: &Process, owner: Owner) -> Option<Arc<Thread>> {
     found.or(threads.first()).cloned()
 }
 
-fn comm(thread: Option<&Thread>) -> String {
-    let name = thread.map(|t| *t.name.lock()).unwrap_or_default();
+/// The name of a thread; of a process that is of its first thread, also when that has exited.
+fn comm(process: &Process, thread: Option<&Thread>, owner: Owner) -> String {
+    let first = owner.tid.unwrap_or(owner.pid);
+    let name = match thread {
+        Some(thread) if thread.tid().0 == first => *thread.name.lock(),
+        _ => *process.last_name.lock(),
+    };
     let len = name.iter().position(|&b| b == 0).unwrap_or(name.len());
     String::from_utf8_lossy(name.get(..len).unwrap_or_default()).into_owned()
 }
@@ -292,7 +297,7 @@ fn facts(process: &Process, thread: Option<&Thread>, owner: Owner) -> TaskFacts 
     let pending = thread.map_or(0, |t| t.signals.pending().0);
     let blocked = thread.map_or(0, |t| t.signals.mask().0);
     TaskFacts {
-        comm: comm(thread),
+        comm: comm(process, thread, owner),
         state: state(process, thread),
         pid: process.pid.0,
         tid: owner.tid.unwrap_or(owner.pid),
