@@ -142,19 +142,28 @@ static u64 calls_of(const struct slot *slot) {
     return sum;
 }
 
-/* What the image and the kernel put into the root. */
-static int is_kept(const char *name) {
-    static const char *const kept[] = {".", "..", ".tyn", "dev", "fuzz", "proc", "sys", "tmp"};
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        if (equal(name, kept[i]))
+static int is_among(const char *name, const char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (equal(name, names[i]))
             return 1;
     return 0;
+}
+
+/* What the image and the kernel put into a directory. */
+static int is_kept(const char *path, const char *name) {
+    static const char *const root[] = {".tyn", "dev", "fuzz", "proc", "sys", "tmp"};
+    static const char *const dev[] = {"console", "fd",     "full",  "null", "random",  "shm",
+                                      "stderr",  "stdin", "stdout", "tty",  "urandom", "zero"};
+    if (equal(name, ".") || equal(name, ".."))
+        return 1;
+    if (equal(path, "/"))
+        return is_among(name, root, sizeof root / sizeof *root);
+    return equal(path, "/dev") && is_among(name, dev, sizeof dev / sizeof *dev);
 }
 
 /* Removes what is in a directory, deepest first. */
 static void empty_directory(const char *path, int depth) {
     char entries[2048];
-    const int is_root = equal(path, "/");
     long dir = CALL3(__NR_open, path, O_RDONLY | O_DIRECTORY, 0);
     for (int round = 0; dir >= 0 && round < 1000; round++) {
         CALL3(__NR_lseek, dir, 0, 0);
@@ -162,7 +171,7 @@ static void empty_directory(const char *path, int depth) {
         for (long n; (n = CALL3(__NR_getdents64, dir, entries, sizeof entries)) > 0;)
             for (long at = 0; at < n; at += *(uint16_t *)(entries + at + 16)) {
                 const char *name = entries + at + 19;
-                if (is_root ? is_kept(name) : equal(name, ".") || equal(name, ".."))
+                if (is_kept(path, name))
                     continue;
                 if (CALL3(__NR_unlinkat, dir, name, 0) == 0) {
                     removed++;
@@ -362,11 +371,15 @@ static void be_careful(void) {
 }
 
 static void clean(void) {
+    /* Workers may have taken it from us: they run as root, and prlimit(2) knows no mercy. */
+    u64 descriptors[2] = {1024, 1024};
+    if (SHARED->contained)
+        CALL2(__NR_setrlimit, 7, descriptors);
     CALL1(__NR_chdir, "/");
     empty_directory("/tmp/fz", 0);
     if (SHARED->contained) {
-        static const char *const places[] = {"/tmp", "/dev/shm", "/"};
-        for (int i = 0; i < 3; i++)
+        static const char *const places[] = {"/tmp", "/dev/shm", "/dev", "/"};
+        for (size_t i = 0; i < sizeof places / sizeof *places; i++)
             empty_directory(places[i], 0);
         CALL2(__NR_mkdir, "/tmp/fz", 0777);
     }
@@ -487,6 +500,10 @@ static int drive(const struct options *o) {
             say("fuzz: %d objects of %d bytes more\n", (long)(objects[i] - objects_before[i]), 1l << i);
     if (SHARED->contained && lost > (long)o->slack_kib) {
         say("fuzz FAILED: memory is lost\n");
+        return 1;
+    }
+    if (SHARED->contained && files != files_before) {
+        say("fuzz FAILED: files are left that nobody can reach\n");
         return 1;
     }
     say("fuzz ok\n");
