@@ -68,7 +68,7 @@ pub(crate) fn demo(options: Options) -> Result<()> {
         answer.body.trim()
     );
     println!("boot to HTTP: {:.2} s", took.as_secs_f64());
-    print_memory(&tool.0);
+    print_memory(&tool.0, MEMORY_MIB);
     ensure!(answer.status == 200, "the answer is not 200");
     if options.check {
         terminate(&tool.0)?;
@@ -80,7 +80,8 @@ pub(crate) fn demo(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn show(command: &Command) {
+/// Says what is run.
+pub(crate) fn show(command: &Command) {
     let words = command.get_args().map(|a| a.to_string_lossy().into_owned());
     println!("tyn {}", words.collect::<Vec<_>>().join(" "));
 }
@@ -120,7 +121,7 @@ fn stopped(tool: &mut Child) -> Result<()> {
 }
 
 /// Prints how much memory the machine takes; QEMU is the tool's only child.
-fn print_memory(tool: &Child) {
+pub(crate) fn print_memory(tool: &Child, memory_mib: u64) {
     let pid = tool.id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let Some(qemu) = children
@@ -136,8 +137,8 @@ fn print_memory(tool: &Child) {
     let rss: Option<u64> = rss.and_then(|l| l.split_whitespace().next()?.parse().ok());
     let text = |mib: Option<f64>| mib.map_or("unknown".into(), |m| format!("{m:.0} MiB"));
     println!(
-        "memory: {} of {MEMORY_MIB} MiB touched by the guest, {} resident in QEMU",
-        text(memory::touched(&smaps, MEMORY_MIB << 20).map(|b| b as f64 / f64::from(1 << 20))),
+        "memory: {} of {memory_mib} MiB touched by the guest, {} resident in QEMU",
+        text(memory::touched(&smaps, memory_mib << 20).map(|b| b as f64 / f64::from(1 << 20))),
         text(rss.map(|kib| kib as f64 / 1024.0)),
     );
 }

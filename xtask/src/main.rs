@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod abi_docs;
+mod apps;
 mod bench;
 mod check;
 mod demo;
@@ -57,6 +58,8 @@ enum Task {
     Soak(soak::Options),
     /// Make random system calls in a guest: it must not panic, hang or lose memory
     Fuzz(fuzz::Options),
+    /// Boot RabbitMQ and ejabberd as Debian packages them, and use them
+    Apps(apps::Options),
     /// Load the guest's network over a TAP device: connections held, a burst, a flood (needs root)
     Net(net::Options),
     /// Check format, lints, layers, unsafe code and generated docs
@@ -115,6 +118,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Demo(options) => demo::demo(options),
         Task::Soak(options) => soak::soak(options),
         Task::Fuzz(options) => fuzz::fuzz(options),
+        Task::Apps(options) => apps::apps(&options),
         Task::Net(options) => net::net(&options),
         Task::Check => check::check(),
         Task::AbiDocs => abi_docs::write(),

@@ -93,14 +93,20 @@ pub(crate) const TRIXIE_REBAR3: Kind = Kind {
 pub(crate) const TRIXIE_RABBITMQ: Kind = Kind {
     name: "trixie-rabbitmq",
     suite: "trixie",
-    packages: &["rabbitmq-server", "libc-bin", "ncurses-base"],
+    packages: &[
+        "rabbitmq-server",
+        "coreutils",
+        "dash",
+        "libc-bin",
+        "ncurses-base",
+    ],
     alone: &[],
 };
 /// OTP 27 and ejabberd.
 pub(crate) const TRIXIE_EJABBERD: Kind = Kind {
     name: "trixie-ejabberd",
     suite: "trixie",
-    packages: &["ejabberd", "libc-bin", "ncurses-base"],
+    packages: &["ejabberd", "coreutils", "dash", "libc-bin", "ncurses-base"],
     alone: &[],
 };
 

@@ -12,6 +12,7 @@ use crate::beam::Beam;
 use crate::include::{self, Include, IncludeError};
 use crate::input::App;
 use crate::libraries::{self, Libraries, LibraryError};
+use crate::os_mon;
 use crate::recipe::{EPMD, Files, Kind, RECIPE_PATH, Recipe};
 use crate::release::{HEART, ReleaseError};
 use crate::start::{self, Mode, Start, StartError};
@@ -180,6 +181,8 @@ pub fn build(
     for include in request.includes {
         include::add(&mut tree, include, sysroot)?;
     }
+    let mut warnings = request.app.warnings.clone();
+    warnings.extend(os_mon::add_programs(&mut tree, sysroot)?);
     if request.strip_beams {
         strip_beams(&mut tree)?;
     }
@@ -204,7 +207,6 @@ pub fn build(
     }
     system::add(&mut tree, &start::hostname(&recipe.name))?;
     let bytes = write(&tree, request, on_progress)?;
-    let mut warnings = request.app.warnings.clone();
     warnings.extend(start.warnings);
     Ok(Built {
         recipe: recipe.clone(),

@@ -18,6 +18,7 @@ pub mod include;
 pub mod input;
 pub mod inspect;
 pub mod libraries;
+mod os_mon;
 pub mod otp;
 pub mod recipe;
 pub mod release;

@@ -86,14 +86,6 @@ impl Otp {
     /// Opens the installation in the folder `dir`, which will be `root` in an image.
     #[must_use]
     pub fn open(dir: &Path, root: &Path) -> Option<Self> {
-        let names = |dir: &Path| {
-            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-            let mut names: Vec<String> = entries
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            names
-        };
         let all = names(dir);
         let has_emulator = |erts: &&str| {
             let bin = dir.join(format!("erts-{erts}/bin"));
@@ -172,8 +164,7 @@ impl Otp {
         self.dir.join(format!("erts-{}/bin", self.erts))
     }
 
-    /// Returns the files of the run-time system and of these applications, with the boot files that `erl` takes by
-    /// itself, as paths in an image.
+    /// Returns the files of the run-time system and of these applications, with its boot files, as paths in an image.
     ///
     /// # Errors
     /// The file that can't be read, and why.
@@ -186,10 +177,9 @@ impl Otp {
         for program in ERTS_PROGRAMS {
             self.add(&bin.join(program), &mut files)?;
         }
-        for boot in ["start.boot", "start_clean.boot", "no_dot_erlang.boot"] {
-            let path = Path::new("bin").join(boot);
-            if self.dir.join(&path).is_file() {
-                self.add(&path, &mut files)?;
+        for boot in names(&self.dir.join("bin")) {
+            if boot.ends_with(".boot") {
+                self.add(&Path::new("bin").join(boot), &mut files)?;
             }
         }
         let folders = apps.iter().filter_map(|app| self.apps.get(app));
@@ -227,6 +217,15 @@ impl Otp {
         ));
         Ok(())
     }
+}
+
+/// Returns the names of what is in a folder, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
 /// Returns the number of the OTP release that a version of the run-time system came with.

@@ -27,6 +27,8 @@ pub enum Kind {
     Shipment,
     /// Compiled modules without more.
     Modules,
+    /// Folders of applications, found by `ERL_LIBS`.
+    Applications,
 }
 
 /// What is started, and how.
@@ -49,12 +51,15 @@ pub struct Recipe {
     /// Environment that it was packed with, `NAME`, `VALUE` each.
     #[serde(default)]
     pub env: Vec<(String, String)>,
-    /// The module that is started, of modules and shipments.
+    /// The module that is started, of modules, applications and shipments; may end in `:FUNCTION`.
     #[serde(default)]
     pub main: String,
     /// Arguments for the program itself.
     #[serde(default)]
     pub args: Vec<String>,
+    /// Folders of applications in the image.
+    #[serde(default)]
+    pub libs: Vec<PathBuf>,
     /// Whether its run-time system has the program by which named nodes find each other.
     #[serde(default)]
     pub has_epmd: bool,

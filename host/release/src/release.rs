@@ -20,7 +20,7 @@ pub const ERTS_PROGRAMS: [&str; 3] = ["beam.smp", "erl_child_setup", "inet_getho
 /// The program that restarts a node when it hangs; started only when `vm.args` says `-heart`.
 pub const HEART: &str = "heart";
 /// Folders of an application that are not needed to run it.
-const BUILD_ONLY: [&str; 6] = ["src", "include", "c_src", "doc", "docs", "examples"];
+pub(crate) const BUILD_ONLY: [&str; 6] = ["src", "include", "c_src", "doc", "docs", "examples"];
 
 /// A release that was found sound.
 #[derive(Clone, Debug)]

@@ -3,9 +3,11 @@
 //!
 //! [`Input::detect`] looks, [`Input::open`] makes an [`App`] of it: files, their places in an image, and a [`Recipe`].
 
+mod applications;
 pub mod archive;
 mod container;
 mod error;
+mod modules;
 pub mod oci;
 mod open;
 
@@ -35,6 +37,8 @@ pub enum Input {
     Shipment(PathBuf),
     /// A folder of `.beam` files.
     Modules(PathBuf),
+    /// A folder with applications.
+    Applications(PathBuf),
     /// A folder laid out as OCI image.
     Layout(PathBuf),
     /// An archive: the tarball of a release, or a container image.
@@ -50,7 +54,7 @@ pub enum InputError {
     /// Something else.
     #[error(
         "{} is nothing that an image can be made of: there is no release (releases/start_erl.data), \
-         Gleam shipment (entrypoint.sh), container image (index.json, manifest.json), .beam file, \
+         Gleam shipment (entrypoint.sh), container image (index.json, manifest.json), .beam file, application (ebin/NAME.app), \
          or _build with a release in it; make one by `mix release`, `rebar3 release` or `gleam export erlang-shipment`", .0.display()
     )]
     Unknown(PathBuf),
@@ -69,7 +73,7 @@ pub enum InputError {
 pub struct Choices<'a> {
     /// The release to take of several.
     pub release: Option<&'a str>,
-    /// The module to start, of those that have no other start.
+    /// The module to start, of those that have no other start; with `:FUNCTION` if it isn't `start`.
     pub start: Option<&'a str>,
     /// Where libraries are that the input lacks.
     pub sysroot: &'a Path,
@@ -124,6 +128,9 @@ impl Input {
         let releases = releases(path);
         if !releases.is_empty() {
             return Ok(Self::Releases(releases));
+        }
+        if applications::are_in(path) {
+            return Ok(Self::Applications(path.to_path_buf()));
         }
         if has_modules(path) || has_modules(&path.join("ebin")) {
             return Ok(Self::Modules(path.to_path_buf()));

@@ -34,6 +34,7 @@ impl Input {
             }
             Self::Shipment(dir) => Opener::new(choices, system).shipment(dir, Path::new(ROOT), &[]),
             Self::Modules(dir) => Opener::new(choices, system).modules(dir),
+            Self::Applications(dir) => Opener::new(choices, system).applications(dir),
             Self::Layout(dir) => {
                 let temp = tempdir()?;
                 let app = container(dir, dir, temp.path(), choices)?;
@@ -163,8 +164,8 @@ fn add_certificates(app: &mut App) {
     }
 }
 
-struct Opener<'a> {
-    choices: &'a Choices<'a>,
+pub(super) struct Opener<'a> {
+    pub(super) choices: &'a Choices<'a>,
     system: Sysroot,
 }
 
@@ -187,6 +188,7 @@ impl<'a> Opener<'a> {
             env: Vec::new(),
             main: String::new(),
             args: Vec::new(),
+            libs: Vec::new(),
             has_epmd: false,
         };
         let mut programs = release.dir.join(release.erts_bin());
@@ -258,47 +260,7 @@ impl<'a> Opener<'a> {
         Ok(app)
     }
 
-    fn modules(self, dir: &Path) -> Result<App, OpenError> {
-        // The folder of an application holds its modules in ebin.
-        let ebin = match dir.join("ebin").is_dir() {
-            true => dir.join("ebin"),
-            false => dir.to_path_buf(),
-        };
-        let main = self.choices.start;
-        let main = main.ok_or_else(|| OpenError::NoStart(dir.to_path_buf()))?;
-        if !ebin.join(format!("{main}.beam")).is_file() {
-            return Err(OpenError::NoModule {
-                path: ebin,
-                module: main.into(),
-            });
-        }
-        let root = Path::new(ROOT);
-        let mut files = Vec::new();
-        add_folder(&mut files, &ebin, root)?;
-        let otp = self.otp(dir, None)?;
-        let mut parts = Parts {
-            imports: otp::imports(&ebin),
-            ..Parts::default()
-        };
-        for (path, _) in &files {
-            if path.extension().is_some_and(|e| e == "app") {
-                let name = path.file_name().unwrap_or_default();
-                parts.needs.extend(otp::needs(&ebin.join(name)));
-                let app = path.file_stem().unwrap_or_default();
-                parts.apps.insert(app.to_string_lossy().into_owned());
-            }
-        }
-        let needed = needed_of(&otp, dir, &parts)?;
-        files.extend(otp_files(&otp, &needed)?);
-        let recipe = Recipe {
-            name: main.into(),
-            main: main.into(),
-            ..self.recipe(Kind::Modules, &otp, root)
-        };
-        Ok(self.app(recipe, files, otp.programs()))
-    }
-
-    fn recipe(&self, kind: Kind, otp: &Otp, root: &Path) -> Recipe {
+    pub(super) fn recipe(&self, kind: Kind, otp: &Otp, root: &Path) -> Recipe {
         Recipe {
             kind,
             name: String::new(),
@@ -310,11 +272,17 @@ impl<'a> Opener<'a> {
             env: Vec::new(),
             main: String::new(),
             args: Vec::new(),
+            libs: Vec::new(),
             has_epmd: false,
         }
     }
 
-    fn app(self, mut recipe: Recipe, files: Vec<(PathBuf, Node)>, programs: PathBuf) -> App {
+    pub(super) fn app(
+        self,
+        mut recipe: Recipe,
+        files: Vec<(PathBuf, Node)>,
+        programs: PathBuf,
+    ) -> App {
         recipe.has_epmd = programs.join(EPMD).is_file();
         App {
             recipe,
@@ -328,7 +296,7 @@ impl<'a> Opener<'a> {
     }
 
     /// Returns the Erlang/OTP for an input without one: what was asked for, else that of the system.
-    fn otp(&self, path: &Path, wanted: Option<u32>) -> Result<Otp, OpenError> {
+    pub(super) fn otp(&self, path: &Path, wanted: Option<u32>) -> Result<Otp, OpenError> {
         let found = match self.choices.otp {
             Some(dir) => {
                 Otp::find(&Sysroot::new(dir)).or_else(|| Otp::open(dir, Path::new(otp::PLACES[0])))
@@ -343,20 +311,31 @@ impl<'a> Opener<'a> {
     }
 }
 
-fn needed_of(otp: &Otp, path: &Path, parts: &Parts) -> Result<BTreeSet<String>, OpenError> {
+pub(super) fn needed_of(
+    otp: &Otp,
+    path: &Path,
+    parts: &Parts,
+) -> Result<BTreeSet<String>, OpenError> {
     otp.needed(parts).map_err(|error| OpenError::MissingApps {
         path: path.to_path_buf(),
         error,
     })
 }
 
-fn otp_files(otp: &Otp, apps: &BTreeSet<String>) -> Result<Vec<(PathBuf, Node)>, OpenError> {
+pub(super) fn otp_files(
+    otp: &Otp,
+    apps: &BTreeSet<String>,
+) -> Result<Vec<(PathBuf, Node)>, OpenError> {
     otp.files(apps)
         .map_err(|(path, error)| OpenError::Io { path, error })
 }
 
 /// Adds a folder with all that is in it, links followed; none when it isn't there.
-fn add_folder(files: &mut Vec<(PathBuf, Node)>, from: &Path, to: &Path) -> Result<(), OpenError> {
+pub(super) fn add_folder(
+    files: &mut Vec<(PathBuf, Node)>,
+    from: &Path,
+    to: &Path,
+) -> Result<(), OpenError> {
     if !from.is_dir() {
         return Ok(());
     }

@@ -119,6 +119,7 @@ mod tests {
             env: vec![("BAKED".into(), "b".into())],
             main: String::new(),
             args: Vec::new(),
+            libs: Vec::new(),
             has_epmd: false,
         };
         let files = files

@@ -119,6 +119,7 @@ pub(crate) fn derive(
         Kind::Systools => plain::systools(&mut script, mode),
         Kind::Shipment => plain::shipment(&mut script, mode),
         Kind::Modules => plain::modules(&mut script, mode),
+        Kind::Applications => plain::applications(&mut script, mode),
     }
     script.finish(mode)
 }

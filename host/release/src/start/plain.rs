@@ -64,8 +64,35 @@ pub(super) fn modules(script: &mut Script<'_>, mode: Mode) {
         script.words("-noinput +Bd");
     }
     script.words("-pa").path(&recipe.root);
+    main(script, mode);
+}
+
+/// `erl -noinput +Bd -s MODULE FUNCTION` with the applications in `ERL_LIBS`.
+pub(super) fn applications(script: &mut Script<'_>, mode: Mode) {
+    let libs = script
+        .recipe
+        .libs
+        .iter()
+        .map(|dir| dir.display().to_string());
+    let given = script
+        .shell
+        .get("ERL_LIBS")
+        .filter(|given| !given.is_empty());
+    let libs: Vec<String> = libs.chain(given.map(str::to_owned)).collect();
+    script.shell.export("ERL_LIBS", libs.join(":"));
     if mode == Mode::Daemon {
-        script.words("-s").word(recipe.main.as_str());
+        script.words("-noinput +Bd");
+    }
+    main(script, mode);
+}
+
+fn main(script: &mut Script<'_>, mode: Mode) {
+    let recipe = script.recipe;
+    if mode == Mode::Daemon {
+        script.words("-s");
+        script
+            .line
+            .extend(recipe.main.split(':').map(str::to_owned));
     }
     if !recipe.args.is_empty() {
         script.words("-extra");

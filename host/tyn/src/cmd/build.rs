@@ -12,13 +12,13 @@ use crate::otp::{self, Otp};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to make it of: a release (its folder, its tarball, a project with one in _build), the shipment of a Gleam
-    /// project, a folder of .beam files (with --start), or a container image (docker save, OCI layout)
+    /// project, a folder of .beam files or of applications (with --start), or a container image (docker save, OCI layout)
     input: PathBuf,
     /// The release to take where there are several
     #[arg(long, value_name = "NAME")]
     release: Option<String>,
-    /// The module to start (its start/0) of a folder of .beam files
-    #[arg(short, long, value_name = "MODULE")]
+    /// What to start of a folder of .beam files or applications: MODULE:FUNCTION/0, or MODULE:start/0
+    #[arg(short, long, value_name = "MODULE[:FUNCTION]")]
     start: Option<String>,
     /// Root of the Linux system that has the shared libraries which the input lacks; without, this machine's, or those
     /// that come with --otp; container images have their own
