@@ -1,0 +1,273 @@
+//! The segments that were sent and are not acknowledged, oldest first, and what is known of each.
+
+use alloc::collections::VecDeque;
+
+use tyn_abi::Nanos;
+
+use crate::options::Block;
+use crate::seq::Seq;
+
+/// A segment that was sent. Consecutive ones leave no gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) start: Seq,
+    pub(crate) end: Seq,
+    /// When it was sent last.
+    pub(crate) at: Nanos,
+    /// The peer says that it has it.
+    pub(crate) is_sacked: bool,
+    /// It is taken for lost and was not sent again since.
+    pub(crate) is_lost: bool,
+    /// It was sent more than once.
+    pub(crate) is_repeated: bool,
+}
+
+impl Sent {
+    pub(crate) fn len(&self) -> usize {
+        self.end.beyond(self.start)
+    }
+}
+
+/// What a segment that arrived at last tells of the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Delivered {
+    pub(crate) end: Seq,
+    pub(crate) at: Nanos,
+    pub(crate) is_repeated: bool,
+}
+
+/// The segments.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    sent: VecDeque<Sent>,
+    /// Bytes that are marked so.
+    pub(crate) sacked: usize,
+    pub(crate) lost: usize,
+    /// Segments that are marked as lost are not before this place.
+    first_lost: usize,
+    /// The end of what the peer has, as far as it told.
+    pub(crate) highest: Seq,
+}
+
+impl Board {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Makes the board of a connection that has sent nothing.
+    pub(crate) fn starting_at(seq: Seq) -> Self {
+        Self {
+            highest: seq,
+            ..Self::default()
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Sent> {
+        self.sent.back()
+    }
+
+    pub(crate) fn sacked_segments(&self) -> usize {
+        if self.sacked == 0 {
+            return 0;
+        }
+        self.sent.iter().filter(|s| s.is_sacked).count()
+    }
+
+    /// Makes room for one more; without memory nothing is sent.
+    pub(crate) fn reserve(&mut self) -> bool {
+        self.sent.try_reserve(1).is_ok()
+    }
+
+    /// Notes a segment that is sent for the first time.
+    pub(crate) fn push(&mut self, start: Seq, end: Seq, now: Nanos) {
+        self.sent.push_back(Sent {
+            start,
+            end,
+            at: now,
+            is_sacked: false,
+            is_lost: false,
+            is_repeated: false,
+        });
+    }
+
+    /// Removes what `ack` covers, and tells of each segment.
+    pub(crate) fn acknowledge(&mut self, ack: Seq, mut tell: impl FnMut(Delivered)) {
+        while let Some(&first) = self.sent.front() {
+            if first.end.is_after(ack) {
+                self.cut_first(ack);
+                break;
+            }
+            let gone = first;
+            self.sent.pop_front();
+            self.first_lost = self.first_lost.saturating_sub(1);
+            if gone.is_sacked {
+                self.sacked -= gone.len();
+            } else {
+                tell(Delivered {
+                    end: gone.end,
+                    at: gone.at,
+                    is_repeated: gone.is_repeated,
+                });
+            }
+            self.lost -= if gone.is_lost { gone.len() } else { 0 };
+        }
+        self.highest = self.highest.max(ack);
+        if self.sent.is_empty() {
+            self.first_lost = 0;
+        }
+    }
+
+    /// Removes the part of the first segment that `ack` covers.
+    fn cut_first(&mut self, ack: Seq) {
+        let Some(first) = self.sent.front_mut() else {
+            return;
+        };
+        let part = ack.beyond(first.start);
+        first.start = first.start.max(ack);
+        if first.is_sacked {
+            self.sacked -= part;
+        }
+        if first.is_lost {
+            self.lost -= part;
+        }
+    }
+
+    /// Marks the segments that lie in a block as received, and tells of those that are new. Returns whether one lies
+    /// before what was reported already, though it was sent only once: the path reorders.
+    pub(crate) fn sack(&mut self, block: Block, mut tell: impl FnMut(Delivered)) -> bool {
+        let mut is_reordered = false;
+        let from = self
+            .sent
+            .partition_point(|s| s.start.is_before(block.start));
+        let highest = self.highest;
+        for sent in self.sent.iter_mut().skip(from) {
+            if sent.end.is_after(block.end) {
+                break;
+            }
+            if sent.is_sacked {
+                continue;
+            }
+            sent.is_sacked = true;
+            self.sacked += sent.len();
+            if core::mem::take(&mut sent.is_lost) {
+                self.lost -= sent.len();
+            }
+            is_reordered |= sent.end.is_before(highest) && !sent.is_repeated;
+            tell(Delivered {
+                end: sent.end,
+                at: sent.at,
+                is_repeated: sent.is_repeated,
+            });
+            self.highest = self.highest.max(sent.end);
+        }
+        is_reordered
+    }
+
+    /// Takes segments for lost for which `is_lost` says so; returns whether there is a new one. `is_lost` returns `None`
+    /// to stop.
+    pub(crate) fn mark(&mut self, mut is_lost: impl FnMut(&Sent) -> Option<bool>) -> bool {
+        let mut is_any = false;
+        for (at, sent) in self.sent.iter_mut().enumerate() {
+            if sent.is_sacked || sent.is_lost {
+                continue;
+            }
+            match is_lost(sent) {
+                None => break,
+                Some(false) => {}
+                Some(true) => {
+                    sent.is_lost = true;
+                    self.lost += sent.len();
+                    self.first_lost = self.first_lost.min(at);
+                    is_any = true;
+                }
+            }
+        }
+        is_any
+    }
+
+    /// Returns the first segment that is taken for lost.
+    pub(crate) fn next_lost(&mut self) -> Option<Sent> {
+        if self.lost == 0 {
+            self.first_lost = self.sent.len();
+            return None;
+        }
+        while let Some(sent) = self.sent.get(self.first_lost) {
+            if sent.is_lost {
+                return Some(*sent);
+            }
+            self.first_lost += 1;
+        }
+        None
+    }
+
+    /// Cuts a segment in two before `at`, if there is memory.
+    pub(crate) fn split(&mut self, at: Seq) {
+        let index = self.sent.partition_point(|s| !s.end.is_after(at));
+        if self.sent.try_reserve(1).is_err() {
+            return;
+        }
+        let Some(sent) = self.sent.get_mut(index).filter(|s| at.is_after(s.start)) else {
+            return;
+        };
+        let rest = Sent { start: at, ..*sent };
+        sent.end = at;
+        self.sent.insert(index + 1, rest);
+    }
+
+    /// Notes that a segment is sent again, and only its first `len` bytes.
+    pub(crate) fn repeat(&mut self, start: Seq, len: usize, now: Nanos) {
+        let at = self.sent.partition_point(|s| s.start.is_before(start));
+        let Some(&whole) = self.sent.get(at) else {
+            return;
+        };
+        if len < whole.len() {
+            // Without memory it stays whole, and its rest waits for a time-out.
+            self.split(start + len);
+        }
+        let Some(sent) = self.sent.get_mut(at) else {
+            return;
+        };
+        if core::mem::take(&mut sent.is_lost) {
+            self.lost -= sent.len();
+        }
+        sent.at = now;
+        sent.is_repeated = true;
+    }
+
+    /// Forgets what the peer has told of what it has: it may have changed its mind (RFC 2018 §8).
+    pub(crate) fn forget_sacks(&mut self) {
+        for sent in &mut self.sent {
+            sent.is_sacked = false;
+        }
+        self.sacked = 0;
+    }
+
+    /// Gives memory back.
+    pub(crate) fn release(&mut self) {
+        if self.sent.is_empty() {
+            self.sent = VecDeque::new();
+        }
+    }
+
+    /// Panics unless the sums are right and the segments leave no gap.
+    #[cfg(test)]
+    pub(crate) fn check(&self, una: Seq, nxt: Seq) {
+        let sum =
+            |f: fn(&Sent) -> bool| -> usize { self.iter().filter(|s| f(s)).map(Sent::len).sum() };
+        assert_eq!(self.sacked, sum(|s| s.is_sacked));
+        assert_eq!(self.lost, sum(|s| s.is_lost));
+        let mut at = una;
+        for sent in self.iter() {
+            assert_eq!(sent.start, at);
+            assert!(sent.len() > 0 && !(sent.is_lost && sent.is_sacked));
+            at = sent.end;
+        }
+        assert_eq!(at, nxt);
+        assert!(self.sent.iter().take(self.first_lost).all(|s| !s.is_lost));
+    }
+}

@@ -1,0 +1,255 @@
+//! The congestion window: slow start, CUBIC (RFC 9438), its reductions, the initial window (RFC 6928).
+//!
+//! Windows are bytes, times milliseconds; there is no floating point. Which packets are lost is found out elsewhere.
+
+use tyn_abi::Nanos;
+
+/// Multiplicative decrease, in tenths (RFC 9438 §4.6).
+const BETA: u64 = 7;
+/// Windows beyond this are not needed by anybody.
+const MOST: u32 = 1 << 30;
+/// Times beyond this change nothing: the window is huge by then.
+const MOST_MS: u64 = 100_000;
+
+/// The window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cubic {
+    /// The congestion window.
+    pub(crate) window: u32,
+    /// Where slow start ends.
+    pub(crate) threshold: u32,
+    /// The window before the last reduction (W_max), and before that with fast convergence.
+    peak: u32,
+    /// What Reno would have (W_est).
+    reno: u32,
+    /// When this epoch of congestion avoidance began; zero for not yet.
+    epoch: Nanos,
+    /// Milliseconds from then until the window is at its peak again (K).
+    to_peak: u32,
+    /// What is left over of divisions.
+    rest: u64,
+    reno_rest: u64,
+}
+
+/// Returns the cube root, rounded down.
+fn cube_root(n: u64) -> u64 {
+    let mut root = 0u64;
+    for bit in (0..21).rev() {
+        let tried = root | 1 << bit;
+        if tried * tried * tried <= n {
+            root = tried;
+        }
+    }
+    root
+}
+
+/// Returns the initial window (RFC 6928 §2).
+pub(crate) const fn initial_window(mss: u32) -> u32 {
+    let most = if 2 * mss > 14_600 { 2 * mss } else { 14_600 };
+    let ten = mss.saturating_mul(10);
+    if ten < most { ten } else { most }
+}
+
+impl Cubic {
+    pub(crate) fn new(mss: u32) -> Self {
+        Self {
+            window: initial_window(mss),
+            threshold: MOST,
+            peak: 0,
+            reno: 0,
+            epoch: Nanos::ZERO,
+            to_peak: 0,
+            rest: 0,
+            reno_rest: 0,
+        }
+    }
+
+    pub(crate) fn is_slow_start(&self) -> bool {
+        self.window < self.threshold
+    }
+
+    /// Grows the window: `acked` bytes arrived, and the window was what held the sender back.
+    pub(crate) fn on_acked(&mut self, acked: u32, mss: u32, rtt: Nanos, now: Nanos) {
+        let mut acked = acked;
+        if self.is_slow_start() {
+            // RFC 5681 §3.1, with RFC 3465's byte counting.
+            let step = acked.min(self.threshold - self.window);
+            self.window = self.window.saturating_add(step).min(MOST);
+            acked -= step;
+            if acked == 0 {
+                return;
+            }
+        }
+        self.avoid(u64::from(acked), u64::from(mss.max(1)), rtt, now);
+    }
+
+    fn avoid(&mut self, acked: u64, mss: u64, rtt: Nanos, now: Nanos) {
+        if self.epoch == Nanos::ZERO {
+            self.begin_epoch(mss, now);
+        }
+        let window = u64::from(self.window).max(1);
+        let elapsed = ((now - self.epoch) + rtt).0 / 1_000_000;
+        let target = self.cubic_at(elapsed.min(MOST_MS), mss);
+        let target = target.clamp(window, window + window / 2);
+        // RFC 9438 §4.3: alpha is 1 once the old peak is reached, 3 (1 - beta) / (1 + beta) = 9/17 before.
+        let alpha = if self.reno >= self.peak { 17 } else { 9 };
+        self.reno_rest += acked * mss * alpha;
+        self.reno = self
+            .reno
+            .saturating_add(u32::try_from(self.reno_rest / (17 * window)).unwrap_or(MOST));
+        self.reno_rest %= 17 * window;
+        if u64::from(self.reno) > target {
+            self.window = self.reno.max(self.window).min(MOST);
+            return;
+        }
+        self.rest += acked * (target - window);
+        let step = self.rest / window;
+        self.rest %= window;
+        self.window = u32::try_from(window + step).unwrap_or(MOST).min(MOST);
+    }
+
+    fn begin_epoch(&mut self, mss: u64, now: Nanos) {
+        self.epoch = now.max(Nanos(1));
+        (self.rest, self.reno_rest) = (0, 0);
+        self.reno = self.window;
+        let missing = u64::from(self.peak.saturating_sub(self.window));
+        if missing == 0 {
+            self.peak = self.window;
+        }
+        // K = cbrt(missing / C) seconds with C = 0.4 segments, in milliseconds.
+        let cubed = missing.saturating_mul(10_000_000_000) / (4 * mss);
+        self.to_peak = cube_root(cubed) as u32;
+    }
+
+    /// Returns W_cubic after `elapsed` milliseconds (RFC 9438 §4.2).
+    fn cubic_at(&self, elapsed: u64, mss: u64) -> u64 {
+        let distance = elapsed.abs_diff(u64::from(self.to_peak)).min(MOST_MS);
+        let cubed = u128::from(distance * distance * distance) * u128::from(4 * mss);
+        let change = u64::try_from(cubed / 10_000_000_000).unwrap_or(u64::MAX);
+        let peak = u64::from(self.peak);
+        if elapsed >= u64::from(self.to_peak) {
+            peak.saturating_add(change).min(u64::from(MOST))
+        } else {
+            peak.saturating_sub(change)
+        }
+    }
+
+    /// Shrinks the window: something was lost (RFC 9438 §4.6 and §4.7).
+    pub(crate) fn on_loss(&mut self, mss: u32) {
+        let reduced = (u64::from(self.window) * BETA / 10) as u32;
+        self.peak = if self.window < self.peak {
+            (u64::from(self.window) * (10 + BETA) / 20) as u32
+        } else {
+            self.window
+        };
+        self.threshold = reduced.max(2 * mss);
+        self.window = self.threshold;
+        self.epoch = Nanos::ZERO;
+    }
+
+    /// Begins anew after a retransmission time-out (RFC 5681 §3.1, RFC 9438 §4.8).
+    pub(crate) fn on_timeout(&mut self, mss: u32, is_first: bool) {
+        if is_first {
+            self.on_loss(mss);
+        }
+        self.window = mss;
+        self.epoch = Nanos::ZERO;
+    }
+
+    /// Nothing was sent for longer than a time-out (RFC 5681 §4.1).
+    pub(crate) fn on_idle(&mut self, mss: u32) {
+        self.window = self.window.min(initial_window(mss));
+        self.epoch = Nanos::ZERO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1000;
+
+    #[test]
+    fn cube_roots_are_right() {
+        for n in [0, 1, 7, 8, 26, 27, 1_000_000, 999_999, u64::from(u32::MAX)] {
+            let root = cube_root(n);
+            assert!(root.pow(3) <= n && (root + 1).pow(3) > n);
+        }
+    }
+
+    #[test]
+    fn rfc_6928_2_initial_window() {
+        for (mss, window) in [
+            (536, 5360),
+            (1460, 14_600),
+            (9000, 18_000),
+            (65_483, 130_966),
+        ] {
+            assert_eq!(initial_window(mss), window);
+        }
+    }
+
+    #[test]
+    fn rfc_5681_3_1_slow_start_doubles_each_round_trip() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.on_acked(10_000, MSS, Nanos(1), Nanos(1));
+        assert_eq!(cubic.window, 20_000);
+    }
+
+    /// Runs congestion avoidance for a time; returns the window.
+    fn run(cubic: &mut Cubic, now: &mut Nanos, rtt_ms: u64, time_ms: u64) -> u32 {
+        for _ in 0..time_ms / rtt_ms {
+            let mut left = cubic.window;
+            while left > 0 {
+                let acked = left.min(2 * MSS);
+                cubic.on_acked(acked, MSS, Nanos::from_millis(rtt_ms), *now);
+                left -= acked;
+            }
+            *now = *now + Nanos::from_millis(rtt_ms);
+        }
+        cubic.window
+    }
+
+    #[test]
+    fn rfc_9438_4_2_window_returns_to_its_peak_after_k() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.window = 1_000_000;
+        cubic.on_loss(MSS);
+        assert_eq!(cubic.window, 700_000);
+        // K = cbrt(300 / 0.4) = 9.086 s.
+        let mut now = Nanos(Nanos::PER_SEC);
+        let window = run(&mut cubic, &mut now, 100, 8900);
+        assert!((990_000..=1_000_000).contains(&window), "{window}");
+        let window = run(&mut cubic, &mut now, 100, 4000);
+        assert!((1_010_000..1_080_000).contains(&window), "{window}");
+    }
+
+    #[test]
+    fn rfc_9438_4_3_short_paths_get_what_reno_would_have() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.window = 10_000;
+        cubic.on_loss(MSS);
+        let mut now = Nanos(Nanos::PER_SEC);
+        let window = run(&mut cubic, &mut now, 2, 200);
+        // 9/17 of a segment for each round trip up to the peak, one after it.
+        assert!((80_000..110_000).contains(&window), "{window}");
+    }
+
+    #[test]
+    fn rfc_9438_4_7_fast_convergence_lowers_the_peak() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.window = 100_000;
+        cubic.on_loss(MSS);
+        cubic.on_loss(MSS);
+        assert_eq!((cubic.peak, cubic.window), (59_500, 49_000));
+    }
+
+    #[test]
+    fn rfc_5681_3_1_timeout_starts_with_one_segment_and_halves_once() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.window = 100_000;
+        cubic.on_timeout(MSS, true);
+        cubic.on_timeout(MSS, false);
+        assert_eq!((cubic.window, cubic.threshold), (MSS, 70_000));
+    }
+}

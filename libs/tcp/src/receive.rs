@@ -1,0 +1,252 @@
+//! The receiving side: bytes in order, and islands of bytes that came too early (RFC 2018, 2883).
+
+use alloc::vec::Vec;
+
+use crate::options::{Block, Options};
+use crate::ring::Ring;
+use crate::seq::Seq;
+
+/// Islands that are kept; a segment that would make one more is dropped, and comes again.
+const MOST_ISLANDS: usize = 64;
+
+/// What became of a segment's data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    /// It extends what is in order by this many bytes; the flag tells whether there were or are islands.
+    InOrder(usize, bool),
+    /// It is an island, or part of one.
+    Early,
+    /// It was there already.
+    Repeated,
+    /// There is no room for it.
+    Dropped,
+}
+
+/// The queue and its islands.
+#[derive(Debug, Default)]
+pub(crate) struct Receive {
+    pub(crate) ring: Ring,
+    /// The number of the next byte in order.
+    pub(crate) next: Seq,
+    /// The end of the greatest window that was ever promised.
+    pub(crate) edge: Seq,
+    /// In order of sequence numbers, apart from each other.
+    islands: Vec<Block>,
+    /// The island that grew last, which is reported first (RFC 2018 §4).
+    latest: Block,
+    /// What came twice, reported once (RFC 2883).
+    repeated: Option<Block>,
+}
+
+impl Receive {
+    pub(crate) fn has_islands(&self) -> bool {
+        !self.islands.is_empty()
+    }
+
+    /// Takes data in whose first byte is `seq`; allocates up to `most` bytes.
+    pub(crate) fn take(&mut self, seq: Seq, data: &[u8], most: usize) -> Taken {
+        let end = seq + data.len();
+        if !end.is_after(self.next) {
+            self.repeated = Some(Block { start: seq, end });
+            return Taken::Repeated;
+        }
+        let known = self.next.beyond(seq);
+        if known > 0 {
+            let start = seq;
+            self.repeated = Some(Block {
+                start,
+                end: self.next,
+            });
+        }
+        let data = data.get(known..).unwrap_or_default();
+        let seq = seq + known;
+        let ahead = seq.beyond(self.next);
+        let offset = self.ring.len() + ahead;
+        let room = self.ring.reserve(offset + data.len(), most);
+        let data = data
+            .get(..data.len().min(room.saturating_sub(offset)))
+            .unwrap_or_default();
+        if data.is_empty() {
+            return Taken::Dropped;
+        }
+        if ahead == 0 {
+            return self.extend(offset, data);
+        }
+        let block = Block {
+            start: seq,
+            end: seq + data.len(),
+        };
+        if self
+            .islands
+            .iter()
+            .any(|i| !i.start.is_after(block.start) && !i.end.is_before(block.end))
+        {
+            self.repeated = Some(block);
+            return Taken::Repeated;
+        }
+        if !self.note(block) {
+            return Taken::Dropped;
+        }
+        self.ring.write_ahead(offset, data);
+        Taken::Early
+    }
+
+    /// Appends bytes, and the islands that they reach.
+    fn extend(&mut self, offset: usize, data: &[u8]) -> Taken {
+        self.ring.write_ahead(offset, data);
+        let mut next = self.next + data.len();
+        let had_islands = self.has_islands();
+        if had_islands {
+            let reached = self
+                .islands
+                .iter()
+                .take_while(|i| !i.start.is_after(next))
+                .count();
+            for island in self.islands.drain(..reached) {
+                next = next.max(island.end);
+            }
+        }
+        let by = next.beyond(self.next);
+        self.ring.extend(by);
+        self.next = next;
+        Taken::InOrder(by, had_islands)
+    }
+
+    /// Notes an island, joined with those that it touches.
+    fn note(&mut self, block: Block) -> bool {
+        let from = self
+            .islands
+            .partition_point(|i| i.end.is_before(block.start));
+        let to = self
+            .islands
+            .partition_point(|i| !i.start.is_after(block.end));
+        let mut joined = block;
+        for island in self.islands.get(from..to).unwrap_or_default() {
+            joined.start = joined.start.min(island.start);
+            joined.end = joined.end.max(island.end);
+        }
+        if from == to {
+            if self.islands.len() >= MOST_ISLANDS || self.islands.try_reserve(1).is_err() {
+                return false;
+            }
+            self.islands.insert(from, joined);
+        } else {
+            self.islands.drain(from + 1..to);
+            if let Some(first) = self.islands.get_mut(from) {
+                *first = joined;
+            }
+        }
+        self.latest = joined;
+        true
+    }
+
+    /// Adds what the sender should know to the options of an acknowledgement: what came twice, the island that grew
+    /// last, and others.
+    pub(crate) fn report(&mut self, options: &mut Options, most: usize) {
+        let mut left = most;
+        if left == 0 {
+            return;
+        }
+        if let Some(block) = self.repeated.take() {
+            options.push_block(block);
+            left -= 1;
+        }
+        if self.islands.is_empty() {
+            return;
+        }
+        let latest = self
+            .islands
+            .iter()
+            .find(|i| !i.start.is_after(self.latest.start) && i.end.is_after(self.latest.start));
+        let latest = latest.copied();
+        let others = self.islands.iter().copied().filter(|i| Some(*i) != latest);
+        for block in latest.into_iter().chain(others).take(left) {
+            options.push_block(block);
+        }
+    }
+
+    pub(crate) fn has_report(&self) -> bool {
+        self.repeated.is_some() || self.has_islands()
+    }
+
+    /// Gives all memory back that holds nothing.
+    pub(crate) fn release(&mut self) {
+        if self.islands.is_empty() {
+            self.ring.release();
+            self.islands = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn receive() -> Receive {
+        Receive {
+            next: Seq(u32::MAX - 100),
+            ..Receive::default()
+        }
+    }
+
+    #[test]
+    fn rfc_2018_4_the_latest_island_is_reported_first() {
+        let mut r = receive();
+        let start = r.next;
+        for at in [300, 100, 500] {
+            assert_eq!(r.take(start + at, &[1; 50], 9999), Taken::Early);
+        }
+        let mut options = Options::default();
+        r.report(&mut options, 3);
+        let firsts: Vec<i32> = options
+            .blocks()
+            .iter()
+            .map(|b| b.start.since(start))
+            .collect();
+        assert_eq!(firsts, [500, 100, 300]);
+        assert_eq!(r.take(start, &[1; 100], 9999), Taken::InOrder(150, true));
+        assert_eq!(
+            r.take(start + 150, &[1; 500], 9999),
+            Taken::InOrder(500, true)
+        );
+        assert!(!r.has_islands());
+    }
+
+    #[test]
+    fn rfc_2883_4_what_comes_twice_is_reported_once() {
+        let mut r = receive();
+        let start = r.next;
+        r.take(start, &[1; 100], 9999);
+        assert_eq!(r.take(start, &[1; 60], 9999), Taken::Repeated);
+        let mut options = Options::default();
+        r.report(&mut options, 3);
+        let block = Block {
+            start,
+            end: start + 60,
+        };
+        assert_eq!(options.blocks(), [block]);
+        assert!(!r.has_report());
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_gives_the_same_bytes(order in Just((0..40usize).collect::<Vec<_>>()).prop_shuffle(), extra in prop::collection::vec((0usize..3900, 1usize..300), 0..20)) {
+            let data: Vec<u8> = (0..4000).map(|i| (i / 7) as u8).collect();
+            let mut r = receive();
+            let start = r.next;
+            for (n, piece) in order.into_iter().enumerate() {
+                if let Some(&(at, len)) = extra.get(n) {
+                    r.take(start + at, &data[at..(at + len).min(4000)], 8192);
+                }
+                r.take(start + piece * 100, &data[piece * 100..][..100], 8192);
+            }
+            prop_assert_eq!(r.next, start + 4000);
+            prop_assert!(!r.has_islands());
+            let mut out = vec![0; 4000];
+            r.ring.copy_to(&mut &mut out[..]).unwrap();
+            prop_assert_eq!(out, data);
+        }
+    }
+}
