@@ -126,6 +126,8 @@ pub struct Stack {
     frame: Vec<u8>,
     /// There is more to do than the last turn did.
     is_behind: bool,
+    /// The card was asked for interrupts when there were frames already: none may come until it is asked again.
+    lacks_interrupts: bool,
 }
 
 impl core::fmt::Debug for Stack {
@@ -168,6 +170,7 @@ impl Stack {
             events: Vec::new(),
             frame: Vec::new(),
             is_behind: true,
+            lacks_interrupts: false,
         };
         if stack.out.routes.has_v6 {
             stack.changed6();
@@ -247,6 +250,7 @@ impl Stack {
         if let Some(device) = self.out.device() {
             device.disable_interrupts();
         }
+        self.lacks_interrupts = false;
         for _ in 0..TURNS {
             self.poll(now);
             let has_more = self.out.device().is_some_and(NetDevice::enable_interrupts);
@@ -255,14 +259,13 @@ impl Stack {
             }
         }
         // No interrupt will come for what is there already; the deadline does instead.
-        self.is_behind = true;
+        (self.is_behind, self.lacks_interrupts) = (true, true);
     }
 
     /// Asks the card for interrupts, when its owner is ready for them. What came before makes the deadline pass.
     pub fn enable_interrupts(&mut self) {
-        if self.out.device().is_some_and(NetDevice::enable_interrupts) {
-            self.is_behind = true;
-        }
+        self.lacks_interrupts = self.out.device().is_some_and(NetDevice::enable_interrupts);
+        self.is_behind |= self.lacks_interrupts;
     }
 
     /// Takes a turn: receives, lets timers pass, sends.
@@ -276,7 +279,7 @@ impl Stack {
             self.expire();
             self.unblock();
             self.send(&mut budget);
-            let is_idle = self.dirty.is_empty() && !self.out.has_looped();
+            let is_idle = self.dirty.is_empty() && !self.out.has_looped() && !self.can_unblock();
             if is_idle {
                 break;
             }
@@ -287,6 +290,9 @@ impl Stack {
         }
         self.poll_dhcp();
         self.out.flush();
+        if self.lacks_interrupts {
+            self.enable_interrupts();
+        }
     }
 
     fn receive_frames(&mut self, budget: &mut usize) {
@@ -338,6 +344,13 @@ impl Stack {
         for packet in self.out.expire() {
             self.on_undeliverable(&packet, Errno::EHOSTUNREACH, false);
         }
+    }
+
+    /// Returns whether a socket that had no room can go on. When none can, the card interrupts as soon as one can.
+    fn can_unblock(&mut self) -> bool {
+        [Path::Nic, Path::Loopback]
+            .into_iter()
+            .any(|path| !self.blocked.of(path).is_empty() && self.out.has_room(path))
     }
 
     /// Lets sockets that had no room try again.

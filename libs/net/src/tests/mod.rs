@@ -120,8 +120,9 @@ impl NetDevice for Handle {
 
     fn enable_interrupts(&mut self) -> bool {
         self.with(|c| {
-            c.interrupts = true;
-            !c.received.is_empty()
+            // With an event index, no interrupt comes for what is there already, nor for what comes after it.
+            c.interrupts = c.received.is_empty();
+            !c.interrupts
         })
     }
 

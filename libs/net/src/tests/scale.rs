@@ -152,6 +152,21 @@ fn turn_has_a_budget_and_asks_for_another() {
 }
 
 #[test]
+fn card_that_outran_the_turns_is_asked_for_interrupts_again() {
+    let mut w = World::new();
+    w.pair();
+    let noise = core::iter::repeat_n(alloc::vec![0xff; 60], 3000);
+    w.cards[1].with(|c| c.received.extend(noise));
+    w.b.on_interrupt(w.now);
+    assert!(w.cards[1].with(|c| !c.received.is_empty() && !c.interrupts));
+    while w.b.deadline().is_some_and(|at| at <= w.now) {
+        // The timer's turn.
+        w.b.poll(w.now);
+    }
+    assert!(w.cards[1].with(|c| c.received.is_empty() && c.interrupts));
+}
+
+#[test]
 fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
     let mut w = World::new();
     let count = crate::ports::ephemeral_count();
