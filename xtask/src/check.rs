@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what must hold before anything is submitted. Formatting, lints, the direction of dependencies, unsafe code
-//! in one crate only, generated documentation fresh.
+//! in one crate only, generated documentation fresh, nothing named in documents that isn't there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{abi_docs, command, paths};
+use crate::{abi_docs, command, documents, paths};
 
 /// Layers from the top: a crate may depend on its own layer or a lower one. Host tools and kernel meet only in `libs`.
 const LAYERS: &[(&str, u32)] = &[
@@ -21,18 +22,19 @@ const LAYERS: &[(&str, u32)] = &[
 ];
 const HOST_LAYERS: &[(&str, u32)] = &[("xtask", 30), ("host/tyn", 20), ("host", 10), ("libs", 0)];
 
-/// Runs every check; the first that fails ends it.
+/// Runs every check; the first that fails ends it. `tasks` are the names of our tasks.
 ///
 /// # Errors
 /// What is wrong, and how to mend it.
-pub(crate) fn check() -> Result<()> {
+pub(crate) fn check(tasks: &BTreeSet<String>) -> Result<()> {
     step("format", || {
         command::run(cargo(&["fmt", "--all", "--check"]))
     })?;
     step("lints", lints)?;
     step("layers", layers)?;
     step("unsafe", unsafe_code)?;
-    step("docs/abi", abi_docs::check)
+    step("docs/abi", abi_docs::check)?;
+    step("documents", || documents::check(tasks))
 }
 
 fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -6,6 +6,7 @@ mod apps;
 mod bench;
 mod check;
 mod demo;
+mod documents;
 mod example;
 mod fuzz;
 mod kernel;
@@ -20,10 +21,11 @@ mod sysroot;
 mod test;
 mod transcript;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tyn_debian as debian;
 use tyn_debian::command;
 
@@ -92,6 +94,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Returns the names of all tasks.
+fn task_names() -> BTreeSet<String> {
+    let cli = Cli::command();
+    let names = cli.get_subcommands().map(|task| task.get_name().to_owned());
+    names.collect()
+}
+
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Sysroot { name } => {
@@ -120,7 +129,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Fuzz(options) => fuzz::fuzz(options),
         Task::Apps(options) => apps::apps(&options),
         Task::Net(options) => net::net(&options),
-        Task::Check => check::check(),
+        Task::Check => check::check(&task_names()),
         Task::AbiDocs => abi_docs::write(),
         Task::Bench(command) => bench::run(&command),
         Task::Abi { cases } => {
@@ -131,5 +140,13 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Scenarios(options) => test::scenarios::some(&options),
         Task::Test { suites } => test::test(&suites),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn documents_name_what_is_there() {
+        crate::documents::check(&super::task_names()).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::bench::Bench;
@@ -132,4 +133,72 @@ fn manual_pages_are_written() {
         "man file/x",
         "manual pages can't be written to file/x: Not a directory (os error 20)",
     );
+}
+
+/// Returns the lines of all documents of the project that call the tool, with where they are: in backquotes, or in a block of
+/// commands.
+fn calls_in_documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut calls = Vec::new();
+    for dir in ["", "docs", "examples", "integrations", "bench"] {
+        for entry in fs::read_dir(root.join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            let readme = path.join("README.md");
+            let document = if readme.is_file() { readme } else { path };
+            if document.extension().is_none_or(|kind| kind != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(&document).unwrap();
+            for (number, line) in text.lines().enumerate() {
+                let at = format!("{}:{}", document.display(), number + 1);
+                let spans = line.split('`').skip(1).step_by(2);
+                let is_command = ["tyn ", "target/release/tyn "]
+                    .iter()
+                    .any(|start| line.trim_start().starts_with(start));
+                let whole = is_command.then_some(line.trim_start());
+                for call in spans.chain(whole) {
+                    calls.push((at.clone(), call.split(" # ").next().unwrap().to_owned()));
+                }
+            }
+        }
+    }
+    calls
+}
+
+#[test]
+fn documents_call_commands_and_flags_that_exist() {
+    let bench = Bench::new();
+    let commands = commands(&bench);
+    let mut checked = 0;
+    for (at, call) in calls_in_documents() {
+        let mut words = call.split_whitespace();
+        if !matches!(words.next(), Some("tyn" | "target/release/tyn")) {
+            continue;
+        }
+        let Some(name) = words.next().filter(|word| {
+            let is_lower = |c: char| c.is_ascii_lowercase() || c == '-';
+            word.chars().all(is_lower) && !word.starts_with('-')
+        }) else {
+            continue;
+        };
+        // For no people, so in no help.
+        if name == "supervise" {
+            continue;
+        }
+        let is_known = commands.iter().any(|command| command == name);
+        assert!(is_known, "{at}: there is no `tyn {name}`");
+        let help = bench.tyn(&format!("{name} --help")).out;
+        let said: BTreeSet<&str> = help
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+            .collect();
+        for word in words.take_while(|word| *word != "--" && *word != "&&" && *word != "|") {
+            let flag = word.split('=').next().unwrap();
+            let flag = flag.trim_end_matches([',', ')', ']']);
+            if flag.starts_with('-') {
+                assert!(said.contains(flag), "{at}: `tyn {name}` has no {flag}");
+            }
+        }
+        checked += 1;
+    }
+    assert!(checked > 50, "only {checked} calls were found");
 }
