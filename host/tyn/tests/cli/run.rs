@@ -157,9 +157,9 @@ fn guest_that_ends_leaves_no_file() {
     );
     let warned = bench.tyn("run app.img --kernel kernel --accel tcg -- -sname x");
     assert!(
-        warned
-            .err
-            .starts_with("tyn: warning: the arguments name the node, but epmd is not part"),
+        warned.err.starts_with(
+            "tyn: warning: the arguments name the node, but its run-time system has no epmd"
+        ),
         "{warned:?}"
     );
 }
