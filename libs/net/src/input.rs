@@ -132,11 +132,48 @@ impl Stack {
             IpProtocol::Udp => self.on_udp(path, &ip, packet),
             IpProtocol::Icmp if ip.source.is_ipv4() => self.on_icmp(path, &ip, packet),
             IpProtocol::Icmpv6 if ip.source.is_ipv6() => self.on_icmp6(path, &ip, packet),
-            // Messages of multicast routing, and fragments, which are not put together.
+            IpProtocol::Igmp if ip.source.is_ipv4() && path == Path::Nic => {
+                let dice = self.dice();
+                self.out.on_igmp(&ip, dice);
+            }
+            IpProtocol::HopByHop if path == Path::Nic => self.on_hop_by_hop(&ip),
+            // Fragments are not put together.
             IpProtocol::HopByHop | IpProtocol::Ipv6Frag => {}
             _ if is_unicast => self.refuse(path, packet),
             _ => {}
         }
+    }
+
+    /// Takes in a packet with a hop-by-hop header: of those only questions about groups matter.
+    fn on_hop_by_hop(&mut self, ip: &Ip<'_>) {
+        let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
+            return;
+        };
+        let Some(&[protocol, eights]) = ip.payload.first_chunk() else {
+            return;
+        };
+        let rest = ip.payload.get(8 * (usize::from(eights) + 1)..);
+        let Ok(icmp) = Icmpv6Packet::new_checked(rest.unwrap_or_default()) else {
+            return;
+        };
+        let is_sound = protocol == u8::from(IpProtocol::Icmpv6)
+            && icmp.msg_type() == Icmpv6Message::MldQuery
+            && icmp.verify_checksum(&source, &destination);
+        let routes = &self.out.routes;
+        let is_listening = routes.v6.is_in_group(destination)
+            || routes.v6.is_own(destination)
+            || self.out.groups.contains(Path::Nic, ip.destination);
+        if is_sound && is_listening {
+            let dice = self.dice();
+            self.out.on_mld_query(ip, &icmp, dice);
+        }
+    }
+
+    /// Returns bits that nobody else can foresee.
+    fn dice(&self) -> u64 {
+        let now = self.out.now.0;
+        let at = core::net::SocketAddr::new(core::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+        u64::from(self.secret.port_offset(at, now as u32))
     }
 
     fn on_icmp(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {

@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod device;
 mod dhcp;
 mod input;
+mod multicast;
 mod ndisc;
 mod neighbor;
 pub mod netlink;
@@ -37,4 +38,4 @@ pub use tcp::{TcpOptions, TcpStatus};
 pub use types::{
     Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake,
 };
-pub use udp::{UdpOptions, UdpReceived, UdpSend};
+pub use udp::{Multicast, UdpOptions, UdpReceived, UdpSend};

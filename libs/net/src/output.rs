@@ -16,6 +16,7 @@ use smoltcp::wire::{
 use tyn_abi::Nanos;
 
 use crate::device::{NetDevice, PartialChecksum, RxChecksum};
+use crate::multicast::Groups;
 use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
 use crate::routes::Routes;
@@ -36,6 +37,7 @@ pub(crate) struct Output {
     pub(crate) routes: Routes,
     pub(crate) neighbors: Neighbors,
     pub(crate) autoconf: Autoconf,
+    pub(crate) groups: Groups,
     looped: VecDeque<Vec<u8>>,
     frame: Vec<u8>,
     /// The current time, set at the start of each turn.
@@ -49,6 +51,7 @@ impl Output {
             routes: Routes::default(),
             neighbors: Neighbors::default(),
             autoconf: Autoconf::default(),
+            groups: Groups::default(),
             looped: VecDeque::new(),
             frame: Vec::new(),
             now: Nanos::ZERO,
@@ -57,6 +60,10 @@ impl Output {
 
     pub(crate) fn device(&mut self) -> Option<&mut (dyn NetDevice + 'static)> {
         self.device.as_deref_mut()
+    }
+
+    pub(crate) fn has_device(&self) -> bool {
+        self.device.is_some()
     }
 
     pub(crate) fn mac(&self) -> Mac {
@@ -123,12 +130,7 @@ impl Output {
         tos: u8,
         fill: impl FnOnce(&mut [u8]) -> Result<R, E>,
     ) -> Result<R, E> {
-        self.frame.resize(ETHERNET_HEADER + len, 0);
-        let packet = self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default();
-        let result = fill(packet)?;
-        if tos != 0 {
-            set_tos(packet, tos);
-        }
+        let result = self.build(len, tos, fill)?;
         match path {
             Path::Loopback if self.looped.len() < LOOPED_PACKETS => {
                 let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
@@ -138,6 +140,30 @@ impl Output {
             Path::Nic => self.send_packet(),
         }
         Ok(result)
+    }
+
+    /// Builds a packet as [`Output::emit`] does, for [`Output::built`] alone.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub(crate) fn build<R, E>(
+        &mut self,
+        len: usize,
+        tos: u8,
+        fill: impl FnOnce(&mut [u8]) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.frame.resize(ETHERNET_HEADER + len, 0);
+        let packet = self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default();
+        let result = fill(packet)?;
+        if tos != 0 {
+            set_tos(packet, tos);
+        }
+        Ok(result)
+    }
+
+    /// Returns the packet that was built last. Its transport checksum may be left to the card.
+    pub(crate) fn built(&self) -> &[u8] {
+        self.frame.get(ETHERNET_HEADER..).unwrap_or_default()
     }
 
     /// Takes the oldest packet that we sent to ourselves.
@@ -287,6 +313,7 @@ impl Output {
             .deadline()
             .into_iter()
             .chain(self.deadline_v6())
+            .chain(self.groups.deadline())
             .min()
     }
 

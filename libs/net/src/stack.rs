@@ -193,6 +193,10 @@ impl Stack {
             None => ConfigEvent::Down,
         });
         self.out.configure(lease);
+        // Whoever forwards groups to us hears of them anew.
+        let now = self.out.now;
+        let all = core::net::Ipv4Addr::UNSPECIFIED.into();
+        self.out.groups.on_query(all, Nanos::ZERO, now, 0);
     }
 
     /// Takes note that the card's IPv6 configuration changed.
@@ -225,6 +229,12 @@ impl Stack {
     /// Returns the network card's hardware address and MTU, if there is a card.
     pub fn card(&mut self) -> Option<([u8; 6], usize)> {
         self.out.device().map(|d| (d.mac(), d.mtu()))
+    }
+
+    /// Returns whether there is a network card.
+    #[must_use]
+    pub fn has_card(&self) -> bool {
+        self.out.has_device()
     }
 
     /// Returns when [`Stack::poll`] must be called next; a time in the past means at once.
@@ -341,6 +351,7 @@ impl Stack {
         if self.out.expire_v6() {
             self.changed6();
         }
+        self.out.report_groups();
         for packet in self.out.expire() {
             self.on_undeliverable(&packet, Errno::EHOSTUNREACH, false);
         }

@@ -11,6 +11,8 @@ use tyn_abi::socket::{AF_INET, AF_INET6};
 
 /// Address family "none": dissolves an association (`connect(2)`).
 const AF_UNSPEC: u16 = 0;
+/// Interface number of the loopback interface.
+pub(super) const LOOPBACK: u32 = 1;
 /// Interface number of the card.
 pub(super) const CARD: u32 = 2;
 /// Length of `struct sockaddr_in`.

@@ -7,8 +7,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use tyn_abi::Errno;
 use tyn_net::{Path, UdpReceived, UdpSend};
 
-use super::address::{CARD, Family, as_v6};
+use super::address::{CARD, Family, LOOPBACK, as_v6};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
+use super::multicast_options as multicast;
 use super::options::{unknown, word};
 use super::{inspect, operate};
 use crate::cx::Cx;
@@ -21,10 +22,8 @@ const IP_TTL: i32 = 2;
 const IP_PKTINFO: i32 = 8;
 const IP_RECVTTL: i32 = 12;
 const IP_RECVTOS: i32 = 13;
-const IP_MULTICAST_TTL: i32 = 33;
 /// `ipv6(7)` options.
 const IPV6_UNICAST_HOPS: i32 = 16;
-const IPV6_MULTICAST_HOPS: i32 = 18;
 const IPV6_V6ONLY: i32 = 26;
 const IPV6_RECVPKTINFO: i32 = 49;
 const IPV6_PKTINFO: i32 = 50;
@@ -34,8 +33,6 @@ const IPV6_RECVTCLASS: i32 = 66;
 const IPV6_TCLASS: i32 = 67;
 /// Time to live unless set.
 const DEFAULT_TTL: u8 = 64;
-/// Interface number of the loopback interface.
-const LOOPBACK: u32 = 1;
 
 /// Which control messages the receiver wants.
 #[derive(Debug, Default)]
@@ -131,7 +128,6 @@ struct HeaderFields {
     tos: u8,
     traffic_class: u8,
     ttl: u8,
-    multicast_ttl: u8,
 }
 
 fn header_fields(socket: &InetSocket) -> Option<HeaderFields> {
@@ -140,13 +136,11 @@ fn header_fields(socket: &InetSocket) -> Option<HeaderFields> {
             tos: o.tos,
             traffic_class: o.traffic_class,
             ttl: o.ttl,
-            multicast_ttl: 1,
         }),
         Protocol::Udp => stack.udp_options(socket.id).map(|o| HeaderFields {
             tos: o.tos,
             traffic_class: o.traffic_class,
             ttl: o.ttl,
-            multicast_ttl: o.multicast_ttl,
         }),
     })
     .ok()
@@ -161,8 +155,7 @@ pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
     Some(word(match name {
         IP_TOS => fields.tos.into(),
         IP_TTL => fields.ttl.into(),
-        IP_MULTICAST_TTL => fields.multicast_ttl.into(),
-        _ => return None,
+        _ => return multicast::get_ip(socket, name),
     }))
 }
 
@@ -175,14 +168,13 @@ pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
     Some(word(match name {
         IPV6_TCLASS => fields.traffic_class.into(),
         IPV6_UNICAST_HOPS => fields.ttl.into(),
-        IPV6_MULTICAST_HOPS => fields.multicast_ttl.into(),
         IPV6_V6ONLY => socket.is_v6_only().into(),
-        _ => return None,
+        _ => return multicast::get_ipv6(socket, name),
     }))
 }
 
 /// Reads the int or the byte that options of `ip(7)` may be given as.
-fn int_or_byte(value: &[u8]) -> Result<u32, Errno> {
+pub(super) fn int_or_byte(value: &[u8]) -> Result<u32, Errno> {
     match *value {
         [byte] | [byte, _] | [byte, _, _] => Ok(byte.into()),
         _ => int(value),
@@ -212,7 +204,7 @@ fn set_ttl(socket: &InetSocket, ttl: u8) -> Result<(), Errno> {
 }
 
 /// Reads a byte of at least `least`; -1 stands for `default`.
-fn byte_or(number: u32, least: u8, default: u8) -> Result<u8, Errno> {
+pub(super) fn byte_or(number: u32, least: u8, default: u8) -> Result<u8, Errno> {
     match number.cast_signed() {
         -1 => Ok(default),
         _ => u8::try_from(number)
@@ -229,6 +221,9 @@ pub(super) fn set_ip(
     name: i32,
     value: &[u8],
 ) -> Result<(), Errno> {
+    if let Some(result) = multicast::set_ip(socket, name, value) {
+        return result;
+    }
     let number = int_or_byte(value)?;
     if let Some(switch) = socket.switches.of_ip(name) {
         switch.store(number != 0, Ordering::Relaxed);
@@ -237,10 +232,6 @@ pub(super) fn set_ip(
     match name {
         IP_TOS => set_tos(socket, number as u8),
         IP_TTL => set_ttl(socket, byte_or(number, 1, DEFAULT_TTL)?),
-        IP_MULTICAST_TTL if socket.protocol == Protocol::Udp => {
-            let ttl = byte_or(number, 0, 1)?;
-            operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
-        }
         _ => Err(unknown(cx, IPPROTO_IP, name)),
     }
 }
@@ -252,6 +243,9 @@ pub(super) fn set_ipv6(
     name: i32,
     value: &[u8],
 ) -> Result<(), Errno> {
+    if let Some(result) = multicast::set_ipv6(socket, name, value) {
+        return result;
+    }
     let number = int(value)?;
     if let Some(switch) = socket.switches.of_ipv6(name) {
         switch.store(number != 0, Ordering::Relaxed);
@@ -260,10 +254,6 @@ pub(super) fn set_ipv6(
     match name {
         IPV6_TCLASS => set_class(socket, byte_or(number, 0, 0)?),
         IPV6_UNICAST_HOPS => set_ttl(socket, byte_or(number, 0, DEFAULT_TTL)?),
-        IPV6_MULTICAST_HOPS if socket.protocol == Protocol::Udp => {
-            let ttl = byte_or(number, 0, 1)?;
-            operate(|stack| stack.udp_change_options(socket.id, |o| o.multicast_ttl = ttl))
-        }
         IPV6_V6ONLY => {
             let is_on = number != 0;
             operate(|stack| match socket.protocol {

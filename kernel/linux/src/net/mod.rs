@@ -14,6 +14,7 @@ mod address;
 mod inet;
 mod interface_ioctl;
 mod ip_options;
+mod multicast_options;
 pub(crate) mod netlink;
 mod options;
 

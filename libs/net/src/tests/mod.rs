@@ -6,6 +6,7 @@ mod cork;
 mod dhcp;
 mod hostile;
 mod ipv6;
+mod multicast;
 mod path;
 mod scale;
 mod sleep;

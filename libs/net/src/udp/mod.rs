@@ -13,11 +13,12 @@ use crate::stack::{Socket, Stack};
 use crate::types::{Path, SocketId, Tuple};
 use crate::wire::{Ip, header_len, with_ip, write_header};
 
+mod membership;
 mod socket;
 
 pub(crate) use socket::UdpSocket;
 use socket::{Datagram, Header, OVERHEAD};
-pub use socket::{UdpOptions, UdpReceived, UdpSend};
+pub use socket::{Multicast, UdpOptions, UdpReceived, UdpSend};
 
 const UDP_HEADER: usize = 8;
 /// Greatest datagram with its header: what IPv4 has room for beside its header, and IPv6 beside that.
@@ -62,6 +63,7 @@ impl Stack {
             is_blocked: false,
             is_read_shut: false,
             is_write_shut: false,
+            groups: Vec::new(),
         };
         self.sockets
             .insert(Socket::Udp(Box::new(socket)))
@@ -233,7 +235,7 @@ impl Stack {
             return Err(Errno::EINVAL);
         }
         let may_broadcast = self.udp(id)?.options.broadcasts;
-        let (path, source) = self.out.routes.route(to.ip())?;
+        let (path, source) = self.route_of(id, how, to.ip())?;
         if self.out.routes.is_broadcast(to.ip()) && !may_broadcast {
             return Err(Errno::EACCES);
         }
@@ -251,6 +253,10 @@ impl Stack {
         }
         let header = self.udp(id)?.header(how, to, source)?;
         self.emit_udp(path, &header, src)?;
+        let is_for_many = to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip());
+        if path == Path::Nic && is_for_many {
+            self.hear_ourselves(id, to.ip());
+        }
         Ok(len)
     }
 
@@ -268,7 +274,9 @@ impl Stack {
         let checksums = self.out.checksums(path);
         let len = src.remaining();
         let total = header_len(to.ip()) + UDP_HEADER + len;
-        self.out.emit(path, total, tos, |packet| {
+        // A group's packets that may make no hop are for this host alone.
+        let stays = path == Path::Nic && to.ip().is_multicast() && ttl == 0;
+        let fill = |packet: &mut [u8]| {
             let protocol = IpProtocol::Udp;
             let payload = write_header(packet, source.ip(), to.ip(), protocol, ttl, &checksums);
             let mut result = Ok(());
@@ -281,7 +289,12 @@ impl Stack {
                 &checksums,
             );
             result
-        })
+        };
+        if stays {
+            self.out.build(total, tos, fill)
+        } else {
+            self.out.emit(path, total, tos, fill)
+        }
     }
 
     /// Takes the oldest datagram, or looks at it. What does not fit into `dst` is lost when it is taken.
@@ -392,6 +405,9 @@ impl Stack {
     /// Closes a socket.
     pub(crate) fn udp_close(&mut self, id: SocketId) {
         if let Some(Socket::Udp(socket)) = self.sockets.remove(id) {
+            for &(path, group) in &socket.groups {
+                self.leave_group(path, group);
+            }
             self.leave_port(id, socket.local.port());
         }
     }
@@ -410,6 +426,9 @@ impl Stack {
         let destination = ip.destination;
         let source = SocketAddr::new(ip.source, udp.src_port());
         let is_unicast = self.out.routes.is_own(destination);
+        if destination.is_multicast() && !self.is_member(path, destination) {
+            return;
+        }
         let Some(here) = self.udp.by_port.get(&udp.dst_port()) else {
             if is_unicast {
                 self.refuse(path, packet);
@@ -421,7 +440,7 @@ impl Stack {
             let Some(Socket::Udp(socket)) = self.sockets.get(id) else {
                 continue;
             };
-            let Some(score) = socket.accepts(destination, source, is_unicast) else {
+            let Some(score) = socket.accepts(path, destination, source) else {
                 continue;
             };
             // A packet for one host goes to the socket that fits best, others to all.

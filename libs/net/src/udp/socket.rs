@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tyn_abi::{Errno, Events};
 
@@ -29,6 +29,10 @@ pub struct UdpOptions {
     pub ttl: u8,
     /// `IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`.
     pub multicast_ttl: u8,
+    /// Multicast of IPv4.
+    pub v4: Multicast,
+    /// Multicast of IPv6.
+    pub v6: Multicast,
     /// Bytes that may be queued, with an allowance for each datagram.
     pub receive_buffer: usize,
 }
@@ -43,8 +47,40 @@ impl Default for UdpOptions {
             traffic_class: 0,
             ttl: 64,
             multicast_ttl: 1,
+            v4: Multicast::default(),
+            v6: Multicast::default(),
             receive_buffer: 212_992,
         }
+    }
+}
+
+/// What a socket does with multicast of one family (`ip(7)`, `ipv6(7)`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Multicast {
+    /// `IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`; `None` for the way that routes say.
+    pub path: Option<Path>,
+    /// Our address that `IP_MULTICAST_IF` named, if it did.
+    pub address: Option<Ipv4Addr>,
+    /// `IP_MULTICAST_LOOP`, `IPV6_MULTICAST_LOOP`: members on this host hear what goes out.
+    pub loops: bool,
+    /// `IP_MULTICAST_ALL`, `IPV6_MULTICAST_ALL`: it hears groups that others have joined, too.
+    pub hears_all: bool,
+}
+
+impl Default for Multicast {
+    fn default() -> Self {
+        Self {
+            path: None,
+            address: None,
+            loops: true,
+            hears_all: true,
+        }
+    }
+}
+
+impl UdpOptions {
+    pub(crate) fn multicast(&self, group: IpAddr) -> &Multicast {
+        if group.is_ipv4() { &self.v4 } else { &self.v6 }
     }
 }
 
@@ -118,6 +154,8 @@ pub(crate) struct UdpSocket {
     pub(crate) is_blocked: bool,
     pub(super) is_read_shut: bool,
     pub(super) is_write_shut: bool,
+    /// The groups that it joined, and where.
+    pub(super) groups: Vec<(Path, IpAddr)>,
 }
 
 impl UdpSocket {
@@ -144,25 +182,27 @@ impl UdpSocket {
     /// Returns how well the socket fits a packet.
     pub(super) fn accepts(
         &self,
+        path: Path,
         destination: IpAddr,
         source: SocketAddr,
-        is_unicast: bool,
     ) -> Option<u8> {
         let bound = Bound {
             ip: self.local.ip(),
             is_v6_only: self.options.is_v6_only,
         };
-        let same_family = bound.ip.is_ipv4() == destination.is_ipv4();
-        let fit = match bound.fit(destination) {
-            Some(fit) => fit,
-            // Who is bound to an address of the network hears what is for all.
-            None if !is_unicast && same_family && is_unicast_ip(bound.ip) => 0,
-            None => return None,
-        };
+        let fit = bound.fit(destination)?;
+        if destination.is_multicast() && !self.hears(path, destination) {
+            return None;
+        }
         match self.remote {
             Some(remote) if remote != source => None,
             remote => Some(fit + 3 * u8::from(remote.is_some())),
         }
+    }
+
+    /// Returns whether it takes what is sent to a group that the interface is a member of (`ip_mc_sf_allow` of Linux).
+    fn hears(&self, path: Path, group: IpAddr) -> bool {
+        self.options.multicast(group).hears_all || self.groups.contains(&(path, group))
     }
 
     /// Returns the header of a datagram; `route` is our address on the way to `to`.
