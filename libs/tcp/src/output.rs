@@ -360,10 +360,12 @@ impl Connection {
         self.receive_limit.0.min(most)
     }
 
-    /// Returns how many bytes we can take in.
+    /// Returns how many bytes we can take in, as far as a window can tell.
     pub(crate) fn promised(&self) -> usize {
-        self.receive_memory()
-            .saturating_sub(self.receive.ring.len())
+        let free = self
+            .receive_memory()
+            .saturating_sub(self.receive.ring.len());
+        free.min(usize::from(u16::MAX) << self.scale)
     }
 
     /// Chooses the window to tell: it grows by steps worth a segment (RFC 9293 §3.8.6.2.2), and does not shrink as long as

@@ -328,6 +328,16 @@ fn rfc_9293_3_8_6_2_2_window_opens_by_a_segment_at_least() {
 }
 
 #[test]
+fn rfc_7323_2_2_reading_tells_nothing_when_the_window_is_as_wide_as_it_can_be_told() {
+    let mut s = Scene::new();
+    s.c.receive_limit = (1 << 20, 1 << 20);
+    s.take(1, 1, Flags::ACK, &[7; 2000]);
+    s.sent();
+    s.c.discard(1000);
+    assert_eq!(s.sent(), []);
+}
+
+#[test]
 fn rfc_1122_4_2_3_6_keep_alive() {
     let mut s = Scene::new();
     s.c.set_policy(Policy {
