@@ -191,12 +191,26 @@ static void empty_directory(const char *path, int depth) {
     CALL1(__NR_close, dir);
 }
 
+/* Our own resource limits as they were at first. Workers run as root, and prlimit(2) lets them take ours. */
+static u64 limits[16][2];
+
+static void remember_limits(void) {
+    for (int resource = 0; resource < 16; resource++)
+        CALL4(__NR_prlimit64, 0, resource, 0, limits[resource]);
+}
+
+static void restore_limits(void) {
+    for (int resource = 0; SHARED->contained && resource < 16; resource++)
+        CALL4(__NR_prlimit64, 0, resource, limits[resource], 0);
+}
+
 static void start(int slot, u64 index) {
     struct slot *s = &SHARED->slots[slot];
     memset(s, 0, sizeof *s);
     running[slot] = (struct running){0};
     char dir[] = "/tmp/fz/a";
     dir[8] = (char)('a' + slot);
+    restore_limits();
     CALL2(__NR_chmod, dir, 0755);
     empty_directory(dir, 0);
     long pid = CALL0(__NR_fork);
@@ -371,10 +385,7 @@ static void be_careful(void) {
 }
 
 static void clean(void) {
-    /* Workers may have taken it from us: they run as root, and prlimit(2) knows no mercy. */
-    u64 descriptors[2] = {1024, 1024};
-    if (SHARED->contained)
-        CALL2(__NR_setrlimit, 7, descriptors);
+    restore_limits();
     CALL1(__NR_chdir, "/");
     empty_directory("/tmp/fz", 0);
     if (SHARED->contained) {
@@ -391,6 +402,7 @@ static void prepare(const struct options *o) {
     SHARED->seed = o->seed;
     SHARED->threads = (u32)o->threads;
     SHARED->quota = o->quota;
+    remember_limits();
     CALL1(__NR_umask, 0);
     CALL2(__NR_mkdir, "/tmp", 01777);
     CALL2(__NR_mkdir, "/tmp/fz", 0777);
