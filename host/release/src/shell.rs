@@ -140,10 +140,17 @@ impl Shell {
         Ok((shell, words))
     }
 
-    /// Runs a statement if it can be; if not, what it would have set is unknown.
+    /// Runs a statement if it can be; if not, what it would have set is unknown. What a plain assignment would have replaced is
+    /// gone, too; a compound command might not have come to it.
     fn run_one(&mut self, statement: &Statement) -> Option<NotRun> {
         let why = self.perform(statement).err()?;
-        self.unknown.extend(statements::assigned(&statement.text));
+        let assigned = statements::assigned(&statement.text);
+        if statement.words().is_ok() {
+            for name in &assigned {
+                self.variables.remove(name);
+            }
+        }
+        self.unknown.extend(assigned);
         Some(statement.not_run(why))
     }
 

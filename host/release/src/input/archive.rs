@@ -4,11 +4,13 @@
 //! ours, names into a tree in memory, where links are links of the archive's own root. Only a tree that is whole and sound is
 //! laid out as a folder, directories first and symbolic links last, so that nothing is ever written through a link.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
@@ -24,6 +26,8 @@ use parts::{Checked, Tail, damaged, inside, parts, shown, stays_inside};
 const MAX_ENTRIES: usize = 1_000_000;
 /// Most bytes of all archives together, unpacked.
 const MAX_BYTES: u64 = 32 << 30;
+/// Most bytes of headers in front of an entry: names of GNU tar, attributes of pax.
+const MAX_HEADERS: u64 = 1 << 20;
 /// Symbolic links followed for one path, as in Linux.
 const MAX_LINKS: usize = 40;
 /// Unit of a tar archive.
@@ -100,7 +104,12 @@ impl Unpacker {
 
     /// Reads an uncompressed archive.
     pub(crate) fn read(&mut self, data: impl Read, rules: Rules) -> Result<(), Defect> {
-        let mut archive = tar::Archive::new(Tail { data, zeros: 0 });
+        let budget = Rc::new(Cell::new(MAX_HEADERS));
+        let mut archive = tar::Archive::new(Tail {
+            data,
+            zeros: 0,
+            budget: Rc::clone(&budget),
+        });
         let before = self.nodes.clone();
         for entry in archive.entries().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
@@ -108,8 +117,11 @@ impl Unpacker {
             if self.entries > MAX_ENTRIES {
                 return Err(Defect::TooBig);
             }
+            budget.set(u64::MAX);
             self.entry(&mut entry, rules, &before)?;
+            budget.set(MAX_HEADERS);
         }
+        budget.set(u64::MAX);
         let mut tail = archive.into_inner();
         // Padding behind the end; reading it checks the compressed data's sum.
         io::copy(&mut tail, &mut io::sink()).map_err(damaged)?;

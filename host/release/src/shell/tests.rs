@@ -190,6 +190,18 @@ fn overlay_scripts_end_with_their_last_program() {
     }
 }
 
+#[test]
+fn a_value_that_is_replaced_by_an_unknown_one_is_gone() {
+    let given = [("NODE", "old"), ("IP", "1.2.3.4"), ("KEPT", "old")];
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut shell = Shell::new(given);
+    let not_run = shell
+        .run("export NODE=$(hostname)\nIP=$NODE\nif true; then KEPT=$(date); fi\nexport NEW=1\n");
+    assert_eq!(not_run.len(), 3);
+    let environment: Vec<_> = shell.environment().collect();
+    assert_eq!(environment, [("KEPT", "old"), ("NEW", "1")]);
+}
+
 proptest! {
     #[test]
     fn no_script_panics(script in "[ -~\n]{0,80}") {

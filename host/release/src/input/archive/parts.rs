@@ -1,7 +1,9 @@
 //! Small parts of reading archives: paths, headers, what reading tells.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use super::{BLOCK, Defect, Rules};
 
@@ -75,15 +77,22 @@ pub(super) fn damaged(error: io::Error) -> Defect {
     }
 }
 
-/// Counts the zeros at the end of what was read.
+/// Counts the zeros at the end of what was read, and lets no more be read than there is a budget for: headers are kept in memory.
 pub(super) struct Tail<R> {
     pub(super) data: R,
     pub(super) zeros: u64,
+    pub(super) budget: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for Tail<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let length = self.data.read(out)?;
+        let budget = self.budget.get();
+        if budget == 0 {
+            return Err(io::Error::other("it has a header of more than 1 MiB"));
+        }
+        let most = usize::try_from(budget).map_or(out.len(), |most| most.min(out.len()));
+        let length = self.data.read(out.get_mut(..most).unwrap_or_default())?;
+        self.budget.set(budget.saturating_sub(length as u64));
         let read = out.get(..length).unwrap_or_default();
         let zeros = read.iter().rev().take_while(|&&byte| byte == 0).count();
         let before = if zeros == length { self.zeros } else { 0 };

@@ -323,3 +323,40 @@ proptest! {
         let _ = tree.read(archive.as_slice(), Rules::Layer);
     }
 }
+
+/// A name is kept in memory before anybody can look at it: a small file could ask for all there is.
+#[test]
+fn long_headers_have_an_end() {
+    for kind in [
+        EntryType::GNULongName,
+        EntryType::GNULongLink,
+        EntryType::XHeader,
+    ] {
+        for (length, is_refused) in [(4 << 20, true), (200, false)] {
+            let mut builder = Builder::new(Vec::new());
+            let long = match kind {
+                // "204 path=aa…\n"
+                EntryType::XHeader if !is_refused => format!("205 path={}\n", "a".repeat(195)),
+                _ => "a".repeat(length),
+            };
+            let mut header = Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(long.len() as u64);
+            header.set_cksum();
+            builder.append(&header, long.as_bytes()).unwrap();
+            let mut archive = builder.into_inner().unwrap();
+            // Without what an archive ends with.
+            archive.truncate(archive.len() - 1024);
+            archive.extend(tarball(&[file("x", "1")]));
+            let dir = tempfile::tempdir().unwrap();
+            let mut unpacker = Unpacker::new(&dir.path().join("spool")).unwrap();
+            let result = unpacker.read(&archive[..], Rules::Tarball);
+            match result {
+                Err(Defect::Damaged(why)) if is_refused => {
+                    assert_eq!(why, "it has a header of more than 1 MiB");
+                }
+                other => assert!(!is_refused && other.is_ok(), "{kind:?}: {other:?}"),
+            }
+        }
+    }
+}
