@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -23,7 +24,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
-use tyn_vm_host::{Console, ExitCode, Outcome, Resizer, Vm};
+use tyn_vm_host::{Console, Control, ExitCode, Forward, Outcome, Resizer, Vm};
 
 use crate::control::{self, Request, SIZE, TYPED};
 use crate::guests::{Ended, Guests, Port, Record, Reserved, now};
@@ -226,10 +227,11 @@ fn boot(
         ended: None,
     };
     reserved
-        .write(&record)
+        .write_node(&launch.node)
+        .and_then(|()| reserved.write(&record))
         .context("what is known of the guest can't be written")?;
-    let control = stopper.clone();
-    thread::spawn(move || take_requests(&socket, &control, &terminal));
+    let (stopper, machine) = (stopper.clone(), vm.control());
+    thread::spawn(move || take_requests(&socket, &stopper, &machine, &terminal));
     Ok((record, vm, copier))
 }
 
@@ -293,28 +295,51 @@ fn copy_to_log(mut console: ChildStdout, mut log: File, attached: &Attached) {
     }
 }
 
-fn take_requests(socket: &UnixListener, stopper: &Stopper, terminal: &Terminal) {
+fn take_requests(socket: &UnixListener, stopper: &Stopper, machine: &Control, terminal: &Terminal) {
     for stream in socket.incoming() {
         let Ok(stream) = stream else {
             return;
         };
-        let (stopper, terminal) = (stopper.clone(), terminal.clone());
+        let (stopper, machine) = (stopper.clone(), machine.clone());
+        let terminal = terminal.clone();
         thread::spawn(move || {
             // An error: whoever asked is gone.
-            let _ = answer(stream, &stopper, &terminal);
+            let _ = answer(stream, &stopper, &machine, &terminal);
         });
     }
 }
 
-fn answer(mut stream: UnixStream, stopper: &Stopper, terminal: &Terminal) -> io::Result<()> {
+fn answer(
+    mut stream: UnixStream,
+    stopper: &Stopper,
+    machine: &Control,
+    terminal: &Terminal,
+) -> io::Result<()> {
     match control::receive(&stream)? {
         Request::Stop => stopper.stop_once(),
         Request::Kill => stopper.kill_now(),
         Request::Attach => return attach(stream, terminal),
+        Request::Forward(port) => return forward(stream, machine, port),
     }
     control::write_line(&mut stream, "ok")?;
     // Open as long as we live: the other side waits for that.
     stream.read_exact(&mut [0])
+}
+
+/// Forwards a port until the other side is gone.
+fn forward(mut stream: UnixStream, machine: &Control, guest: u16) -> io::Result<()> {
+    let host = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
+    let forward = Forward { host, guest };
+    if let Err(error) = machine.add_forward(forward) {
+        return control::write_line(&mut stream, &error.to_string());
+    }
+    let told = control::write_line(&mut stream, "ok");
+    let told = told.and_then(|()| stream.write_all(&host.to_le_bytes()));
+    // Nothing comes; it ends when the other side does.
+    let _ = told.and_then(|()| stream.read(&mut [0]));
+    machine.remove_forward(forward)
 }
 
 fn attach(mut stream: UnixStream, terminal: &Terminal) -> io::Result<()> {

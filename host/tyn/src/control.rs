@@ -24,6 +24,9 @@ pub(crate) enum Request {
     Kill,
     /// Connect the console.
     Attach,
+    /// Forward a port of this machine to this one of the guest as long as the connection lives; the port follows the answer, in
+    /// two bytes.
+    Forward(u16),
 }
 
 /// Kind of a frame: bytes for the console.

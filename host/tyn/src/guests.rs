@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `lock` | locked as long as the guest's supervisor lives, however that ends: nobody has to trust a process id |
 //! | `guest.json` | [`Record`], written whole when something changes |
+//! | `node.json` | [`Node`], with its cookie |
 //! | `log` | the console, and what the supervisor says |
 //! | `control` | the socket where the supervisor takes requests |
 //!
@@ -20,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tyn_vm_host::Forward;
 
+use crate::node::Node;
 use crate::settings::absolute;
 
 /// The lock in a guest's folder.
@@ -104,6 +106,17 @@ impl Guest {
     /// Returns where its log is.
     pub(crate) fn log(&self) -> PathBuf {
         self.dir.join("log")
+    }
+
+    /// Returns how its node can be reached.
+    ///
+    /// # Errors
+    /// When that can't be read.
+    pub(crate) fn node(&self) -> Result<Node> {
+        let file = self.dir.join("node.json");
+        let text = fs::read_to_string(&file);
+        let text = text.with_context(|| format!("{} can't be read", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
     }
 
     /// Returns its folder.
@@ -255,7 +268,7 @@ impl Guests {
             let lock = open_lock(&dir.join(LOCK)).with_context(unusable)?;
             match lock.try_lock() {
                 Ok(()) => {
-                    for file in ["guest.json", "log", "control"] {
+                    for file in ["guest.json", "node.json", "log", "control"] {
                         // Not there, most of the time.
                         let _ = fs::remove_file(dir.join(file));
                     }
@@ -316,6 +329,17 @@ impl Reserved {
         let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
         fs::write(&new, text + "\n")?;
         fs::rename(new, self.dir.join("guest.json"))
+    }
+
+    /// Notes how its node can be reached.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn write_node(&self, node: &Node) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(self.dir.join("node.json"))?;
+        serde_json::to_writer(file, node).map_err(io::Error::other)
     }
 
     /// Opens an empty log.

@@ -16,6 +16,7 @@ use tyn_release::image::{self, Checked};
 use tyn_trace::Line;
 use tyn_vm_host::{Accel, Config, Console, Forward, Machine, MemorySize, OnLine, Symbols, Vm};
 
+use crate::node::Node;
 use crate::settings::{FileArg, Settings, Trace, absolute};
 use crate::{interactive, kernel, terminal};
 
@@ -38,6 +39,8 @@ pub(crate) struct Launch {
     /// With somebody at the console: the size of its terminal.
     #[serde(with = "tty_size")]
     pub(crate) tty_size: Option<TtySize>,
+    /// How its Erlang node can be reached.
+    pub(crate) node: Node,
     /// What goes behind the image, or nothing.
     #[serde(skip)]
     pub(crate) archive: Vec<u8>,
@@ -112,6 +115,11 @@ impl Launch {
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
         let checked = image::check(&settings.image)?;
         let config = run_config(settings, &checked)?;
+        let args = match config.args[..] {
+            [] => &checked.args,
+            _ => &config.args,
+        };
+        let node = Node::of(args, &config.files);
         let archive = if config.is_empty() {
             Vec::new()
         } else {
@@ -128,6 +136,7 @@ impl Launch {
             append: settings.append.clone(),
             trace: settings.trace,
             tty_size: settings.interactive.then(terminal::size),
+            node,
             archive,
         })
     }

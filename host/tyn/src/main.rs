@@ -15,10 +15,12 @@ mod guests;
 mod interactive;
 mod kernel;
 mod launch;
+mod node;
 mod otp;
 mod output;
 mod parent;
 mod project;
+mod remote;
 mod settings;
 mod stopper;
 mod table;
@@ -61,7 +63,7 @@ enum Command {
     /// Show what a guest in the background wrote
     #[command(after_help = examples::LOGS)]
     Logs(cmd::logs::Args),
-    /// Go to the shell of a guest that `run -d -i` started
+    /// Go to a shell in a guest: one of its node, or that on its console (`run -d -i`)
     #[command(after_help = examples::SHELL)]
     Shell(cmd::shell::Args),
     /// Stop guests in the background

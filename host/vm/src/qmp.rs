@@ -33,7 +33,23 @@ impl Qmp {
     /// # Errors
     /// When QEMU refuses the command or goes away.
     pub fn execute(&mut self, command: &str) -> io::Result<Value> {
-        let mut line = json!({ "execute": command }).to_string();
+        self.send(command, &json!({ "execute": command }))
+    }
+
+    /// Executes a command of the human monitor, for what has no other, and returns what it says.
+    ///
+    /// # Errors
+    /// When QEMU refuses the command or goes away.
+    pub fn monitor(&mut self, line: &str) -> io::Result<String> {
+        let command = "human-monitor-command";
+        let arguments = json!({ "command-line": line });
+        let request = json!({ "execute": command, "arguments": arguments });
+        let said = self.send(command, &request)?;
+        Ok(said.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn send(&mut self, command: &str, request: &Value) -> io::Result<Value> {
+        let mut line = request.to_string();
         line.push('\n');
         self.reader.get_mut().write_all(line.as_bytes())?;
         loop {

@@ -137,6 +137,28 @@ impl Control {
         lock(&self.qmp).execute("system_powerdown").map(drop)
     }
 
+    /// Forwards one more port.
+    ///
+    /// # Errors
+    /// When QEMU can't.
+    pub fn add_forward(&self, forward: config::Forward) -> io::Result<()> {
+        let config::Forward { host, guest } = forward;
+        let line = format!("hostfwd_add net tcp:127.0.0.1:{host}-:{guest}");
+        match lock(&self.qmp).monitor(&line)?.trim() {
+            "" => Ok(()),
+            refusal => Err(io::Error::other(refusal.to_owned())),
+        }
+    }
+
+    /// Ends the forwarding of a port that [`Control::add_forward`] began; connections that were made stay.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn remove_forward(&self, forward: config::Forward) -> io::Result<()> {
+        let line = format!("hostfwd_remove net tcp:127.0.0.1:{}", forward.host);
+        lock(&self.qmp).monitor(&line).map(drop)
+    }
+
     /// Ends QEMU at once.
     pub fn kill(&self) {
         // An error says that it has ended already.

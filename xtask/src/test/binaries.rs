@@ -59,6 +59,10 @@ pub(super) fn run() -> Result<Tally> {
         "iex_1.18_edits_and_completes",
         iex(&lab, "1.18", sysroot::TRIXIE_ELIXIR),
     );
+    tally.count(
+        "iex_1.18_is_reached_from_afar",
+        iex_from_afar(&lab, "1.18", sysroot::TRIXIE_ELIXIR),
+    );
     Ok(tally)
 }
 
@@ -183,6 +187,56 @@ fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
     screen.line("c")?;
     screen.line("System.stop(5)")?;
     tty::ended(&screen, 5)
+}
+
+/// `tyn shell`: as `bin/NAME remote` of the release.
+fn iex_from_afar(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
+    let sysroot = sysroot::ensure_kind(kind)?;
+    let name = format!("elixir_http-{elixir}");
+    let release = example::ensure_elixir(&name, &sysroot)?;
+    let image = build_image(lab, &sysroot, &release, &name)?;
+    let dir = tempfile::tempdir()?;
+    let mut run = lab.tyn();
+    run.env("XDG_STATE_HOME", dir.path());
+    run.args([
+        "run",
+        "-d",
+        "--name",
+        "afar",
+        "-e",
+        "RELEASE_DISTRIBUTION=sname",
+    ]);
+    output(run.arg(&image))?;
+    let result = at_remote_iex(lab, dir.path());
+    let mut stop = lab.tyn();
+    stop.env("XDG_STATE_HOME", dir.path());
+    let stopped = output(stop.args(["stop", "afar", "--timeout", "60"]));
+    result?;
+    stopped.map(drop)
+}
+
+fn at_remote_iex(lab: &Lab, state: &Path) -> Result<()> {
+    // The node may still be starting: nobody knows it before it runs.
+    let script = format!(
+        "trap : INT\nexport XDG_STATE_HOME='{}'\nuntil '{tool}' shell afar; do sleep 0.2; done; echo 'left it'\nsleep 1000\n",
+        state.display(),
+        tool = lab.tool.display(),
+    );
+    let screen = Screen::start(&script, 120, 50)?;
+    screen.wait_for("iex(elixir_http@elixir-http)1> ")?;
+    screen.text("String.upca")?;
+    screen.keys(&["Tab"])?;
+    screen.wait_for("String.upcase")?;
+    screen.line("(\"hél\" <>")?;
+    screen.line("\"lö\")")?;
+    screen.wait_lines("\"HÉLLÖ\"", 1)?;
+    screen.line("IO.puts(\"begun\"); Process.sleep(:infinity)")?;
+    screen.wait_lines("begun", 1)?;
+    screen.keys(&["C-c"])?;
+    screen.wait_for("** (EXIT) interrupted")?;
+    screen.wait_for("2> ")?;
+    screen.keys(&["C-d"])?;
+    screen.wait_lines("left it", 1)
 }
 
 fn serve(lab: &Lab, sysroot: &Sysroot, release: &Path, name: &str) -> Result<Guest> {

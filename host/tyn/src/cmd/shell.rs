@@ -1,4 +1,5 @@
-//! `tyn shell`: our terminal on the console of a guest in the background that was started with `-d -i`.
+//! `tyn shell`: our terminal on the console of a guest in the background that was started with `-d -i`; for others a shell of its
+//! node ([`crate::remote`]).
 //!
 //! What is typed goes to the guest's supervisor; what the guest says is read from its log, beginning with the line that it has
 //! last begun. Who runs when: one thread reads what is typed, one follows the window's size, the first copies the log each
@@ -22,6 +23,7 @@ use crate::cmd::logs::start_of_last;
 use crate::control::{self, Request, SIZE, TYPED};
 use crate::escape::{self, Escape};
 use crate::guests::{Guest, Guests, Status};
+use crate::remote;
 use crate::terminal::{self, Terminal};
 
 /// Shown when asked for.
@@ -75,6 +77,9 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
     }
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("a shell needs a terminal; use `tyn logs {name}` to see the guest's output");
+    }
+    if !guest.record.interactive {
+        return remote::shell(&guest);
     }
     let mut wakes = control::ask(guest.dir(), Request::Attach)?.into_inner();
     let mut log = open_log(&guest)?;

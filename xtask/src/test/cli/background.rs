@@ -18,6 +18,28 @@ impl Bench<'_> {
         tyn
     }
 
+    /// Goes to a shell of a guest's node in a terminal, waits for its prompt, and leaves it again.
+    fn shell_afar(
+        &self,
+        name: &str,
+        prompt: &str,
+        use_it: fn(&Screen) -> Result<()>,
+    ) -> Result<()> {
+        // Ctrl-C is for the tool, not for the script.
+        let script = format!(
+            "trap : INT\nbefore=$(stty -g)\nexport XDG_STATE_HOME='{}'\n'{}' shell '{name}'; echo \"left $?\"\n\
+             [ \"$(stty -g)\" = \"$before\" ] && echo 'terminal restored'\nsleep 1000\n",
+            self.file("state").display(),
+            self.lab.tool.display(),
+        );
+        let screen = Screen::start(&script, 100, 40)?;
+        screen.wait_for(prompt)?;
+        use_it(&screen)?;
+        screen.keys(&["C-d"])?;
+        screen.wait_lines("left 0", 1)?;
+        screen.wait_lines("terminal restored", 1)
+    }
+
     /// Stops a guest, which must end by itself with exit status 0.
     fn stops(&self, name: &str) -> Result<()> {
         let limit = STOP_LIMIT.as_secs().to_string();
@@ -55,7 +77,8 @@ pub(super) fn background(bench: &Bench<'_>) -> Result<()> {
     ensure!(name.trim() == "erlang_http", "it is called {name}");
     let answer = http::wait(port, "/", ANSWER_LIMIT, || false);
     let log = output(bench.with_state().args(["logs", "erlang_http"]));
-    // As `docs/cli.md` says: another node of this machine, through the forwarded port.
+    let from_afar = bench.shell_afar("erlang_http", "(app@127.0.0.1)1> ", remote_erl);
+    // Another node of this machine, through the forwarded port.
     let mut erl = bench.lab.sysroot.erl()?;
     erl.args(["-name", "me@127.0.0.1", "-dist_listen", "false"])
         .args(distributed);
@@ -66,6 +89,7 @@ pub(super) fn background(bench: &Bench<'_>) -> Result<()> {
     bench.stops("erlang_http")?;
     let answer = answer.context("it did not answer")?;
     ensure!(answer.status == 200, "status {}", answer.status);
+    from_afar?;
     let (log, told) = (log?, told?);
     ensure!(
         log.contains("listening on port 8080"),
@@ -73,6 +97,29 @@ pub(super) fn background(bench: &Bench<'_>) -> Result<()> {
     );
     ensure!(told.trim() == "'app@127.0.0.1'", "the node says: {told}");
     Ok(())
+}
+
+/// Erlang's shell through its distribution: over lines, interrupted, completed, in Unicode.
+fn remote_erl(screen: &Screen) -> Result<()> {
+    screen.line("X = 6 *")?;
+    screen.line("7.")?;
+    screen.wait_lines("42", 1)?;
+    screen.wait_for("2> ")?;
+    screen.line("io:format(\"begun~n\"), timer:sleep(1000000).")?;
+    screen.wait_lines("begun", 1)?;
+    screen.keys(&["C-c"])?;
+    // Behind the `^C` that the terminal shows.
+    screen.wait_for("** exception exit: killed")?;
+    screen.wait_for("3> ")?;
+    screen.text("io:colu")?;
+    screen.keys(&["Tab"])?;
+    screen.wait_for("io:columns(")?;
+    screen.line("), X.")?;
+    screen.wait_lines("42", 2)?;
+    screen.wait_for("4> ")?;
+    screen.line("io:format(\"~ts~n\", [[233,322]]).")?;
+    screen.wait_lines("éł", 1)?;
+    screen.wait_for("5> ")
 }
 
 pub(super) fn shell(bench: &Bench<'_>) -> Result<()> {
