@@ -365,7 +365,10 @@ fn bad_releases(bench: &Bench<'_>) -> Result<()> {
     refuse(&sysroot, "beam.smp is built for 64-bit ARM")?;
     fs::remove_dir_all(&erts)?;
     refuse(&text(empty.path()), "brings no Erlang/OTP of its own")?;
-    fs::remove_dir_all(release.join("releases"))?;
+    // Its applications alone are something.
+    for part in ["releases", "lib"] {
+        fs::remove_dir_all(release.join(part))?;
+    }
     refuse(&sysroot, "is nothing that an image can be made of")?;
     let here = bench.file("kept.img");
     fs::write(&here, "kept")?;
