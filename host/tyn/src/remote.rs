@@ -1,4 +1,4 @@
-//! A shell of the node in a guest on our terminal, by Erlang's distribution (`docs/design/0006-remote-shell.md`). The guest's
+//! A shell of the node in a guest on our terminal, by Erlang's distribution (`docs/design/0007-remote-shell.md`). The guest's
 //! supervisor forwards a port of this machine for us as long as we are connected to it.
 
 use std::io::{BufReader, Read};
