@@ -409,6 +409,7 @@ impl Stack {
             return;
         };
         let children = core::mem::take(&mut listener.queue);
+        let waiting = core::mem::take(&mut listener.waiting);
         socket.state = TcpState::Idle;
         let port = socket.local.port();
         self.ports_tcp.stop_listening(id, port);
@@ -421,6 +422,7 @@ impl Stack {
         for child in children {
             self.reset(child);
         }
+        self.forget_waiting(waiting);
         self.report(id, Events::empty());
     }
 

@@ -221,7 +221,20 @@ impl Stack {
         let mut half = self.tcp.half_open.remove(tuple)?;
         self.timers
             .set(TimerKey::HalfOpen(*tuple), &mut half.due, None);
+        if half.is_waiting
+            && let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
+            && let TcpState::Listening(listener) = &mut l.state
+        {
+            listener.waiting.retain(|other| other != tuple);
+        }
         Some(half)
+    }
+
+    /// Forgets requests that waited for room in the queue of a listener that is gone. Their peers learn it when they send.
+    pub(crate) fn forget_waiting(&mut self, waiting: impl IntoIterator<Item = Tuple>) {
+        for tuple in waiting {
+            self.forget_half_open(&tuple);
+        }
     }
 
     /// Takes in a segment for a request.
@@ -363,9 +376,10 @@ impl Stack {
             let Some(tuple) = queue.waiting.pop_front() else {
                 return;
             };
-            let Some(half) = self.tcp.half_open.get(&tuple).filter(|h| h.is_waiting) else {
+            let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
                 continue;
             };
+            half.is_waiting = false;
             // What the peer sent then, without its data: it will send these again.
             let (seq, ack) = (
                 half.opening.theirs.wrapping_add(1),
@@ -377,6 +391,15 @@ impl Stack {
             let checksums = ChecksumCapabilities::ignored();
             write_segment(&mut packet, &tuple.mirrored(), 64, &segment, &checksums);
             self.establish(tuple, &packet);
+            // It has no timer any more: what could not be established would stay for ever.
+            if self
+                .tcp
+                .half_open
+                .get(&tuple)
+                .is_some_and(|h| !h.is_waiting)
+            {
+                self.forget_half_open(&tuple);
+            }
         }
     }
 

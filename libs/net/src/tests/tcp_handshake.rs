@@ -190,6 +190,31 @@ fn full_accept_queue_drops_and_never_resets() {
 }
 
 #[test]
+fn requests_that_wait_go_with_their_peer_and_their_listener() {
+    let mut w = World::new();
+    let listener = w.listen(80, 0);
+    let clients: Vec<_> = (0..5).map(|_| w.dial(80)).collect();
+    w.settle();
+    let waiting = |w: &mut World| match w.b.sockets.get(listener) {
+        Some(crate::stack::Socket::Tcp(l)) => match &l.state {
+            crate::tcp::TcpState::Listening(queue) => queue.waiting.len(),
+            _ => 0,
+        },
+        _ => 0,
+    };
+    assert_eq!((waiting(&mut w), w.b.tcp.half_open.len()), (4, 4));
+    // A client that breaks off is no longer waited for.
+    w.a.tcp_change_options(clients[4], |o| o.linger = Some(Nanos(0)))
+        .unwrap();
+    w.a.close(clients[4]);
+    w.settle();
+    assert_eq!((waiting(&mut w), w.b.tcp.half_open.len()), (3, 3));
+    w.b.close(listener);
+    w.settle();
+    assert!(w.b.tcp.half_open.is_empty());
+}
+
+#[test]
 fn burst_of_connections_is_accepted_at_once() {
     let mut w = World::new();
     let listener = w.listen(80, 1024);
