@@ -358,3 +358,16 @@ fn request_that_starts_anew_replaces_the_old_one() {
     assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
     assert!(w.b.tcp_accept(listener).is_ok());
 }
+
+#[test]
+fn socket_can_connect_to_itself() {
+    let mut w = World::new();
+    let s = w.a.tcp_socket(options()).unwrap();
+    w.a.tcp_bind(s, at(LO, 7777)).unwrap();
+    w.a.tcp_connect(s, at(LO, 7777), w.now).unwrap();
+    w.settle();
+    assert_eq!(w.a.tcp_connect_result(s), Some(Ok(())));
+    assert_eq!(send(&mut w.a, s, b"me"), Ok(2));
+    w.settle();
+    assert_eq!(receive(&mut w.a, s, 10), Ok(b"me".to_vec()));
+}
