@@ -88,7 +88,8 @@ CASE(procs_links) {
     say("%.*s\n", (int)n, link);
     n = readlink("/proc/self/root", link, sizeof link);
     say("%.*s\n", (int)n, link);
-    n = readlink("/proc/self", link, sizeof link);
+    n = readlink("/proc/self", link, sizeof link - 1);
+    link[n > 0 ? n : 0] = 0;
     say("self %d\n", n > 0 && atol(link) == getpid());
     int fd = MUST(open("/dev/null", O_RDWR)), pipes[2];
     MUST(pipe(pipes));
