@@ -47,6 +47,9 @@ pub(crate) struct Board {
     first_lost: usize,
     /// The end of what the peer has, as far as it told.
     pub(crate) highest: Seq,
+    /// Memory is used up, say tests.
+    #[cfg(test)]
+    pub(crate) without_memory: bool,
 }
 
 impl Board {
@@ -80,6 +83,10 @@ impl Board {
 
     /// Makes room for one more; without memory nothing is sent.
     pub(crate) fn reserve(&mut self) -> bool {
+        #[cfg(test)]
+        if self.without_memory {
+            return false;
+        }
         self.sent.try_reserve(1).is_ok()
     }
 

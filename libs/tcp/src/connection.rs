@@ -4,7 +4,7 @@ use tyn_abi::{Errno, Nanos};
 
 use crate::board::Board;
 use crate::cubic::Cubic;
-use crate::options::{BLOCKS_BESIDE_TIMESTAMPS, MOST_BLOCKS, Options, TIMESTAMPS_LEN};
+use crate::options::Options;
 use crate::receive::Receive;
 use crate::recovery::Recovery;
 use crate::ring::Ring;
@@ -169,6 +169,11 @@ pub struct Connection {
     pub(crate) probe_window: bool,
     pub(crate) probe_peer: bool,
     pub(crate) probes: u32,
+    pub(crate) last_probe: Nanos,
+    /// When the time that a retransmission waits for began (RFC 6298 §5).
+    pub(crate) timed_from: Nanos,
+    /// When the program went, if it did.
+    pub(crate) orphaned_at: Option<Nanos>,
     /// The owner wants the peer to hear that it is over.
     pub(crate) reset_due: bool,
     /// Something came that belongs to no connection of ours; this number resets it.
@@ -229,6 +234,9 @@ impl Connection {
             probe_window: false,
             probe_peer: false,
             probes: 0,
+            last_probe: now,
+            timed_from: now,
+            orphaned_at: None,
             reset_due: false,
             stray_reset: None,
             offered_mss: config.mss,
@@ -276,6 +284,7 @@ impl Connection {
     pub(crate) fn learn(&mut self, handshake: &Handshake, now: Nanos) {
         self.receive.next = handshake.theirs + 1;
         self.receive.edge = self.receive.next + first_window(self.receive_limit.0);
+        self.receive.told = self.receive.edge;
         self.mss = self
             .mss
             .min(handshake.mss.unwrap_or(DEFAULT_MSS))
@@ -305,26 +314,6 @@ impl Connection {
             timestamps: (!is_answer || self.has_timestamps)
                 .then(|| (clock(now, self.clock_offset), self.recent)),
             ..Options::default()
-        }
-    }
-
-    /// Returns the bytes of data that fit a segment without SACK blocks.
-    #[must_use]
-    pub fn payload_size(&self) -> usize {
-        let options = if self.has_timestamps {
-            TIMESTAMPS_LEN
-        } else {
-            0
-        };
-        usize::from(self.mss).saturating_sub(options).max(1)
-    }
-
-    /// Returns how many SACK blocks fit a segment.
-    pub(crate) fn most_blocks(&self) -> usize {
-        if self.has_timestamps {
-            BLOCKS_BESIDE_TIMESTAMPS
-        } else {
-            MOST_BLOCKS
         }
     }
 

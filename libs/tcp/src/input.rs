@@ -87,8 +87,11 @@ impl Connection {
         {
             return self.challenge(segment, now);
         }
-        if !self.is_acceptable(segment) {
-            if self.state == State::SynReceived && flags.has(Flags::SYN) {
+        let completes = self.completes_open(segment);
+        self.ack_now |= completes;
+        if !completes && !self.is_acceptable(segment) {
+            let is_bare = flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+            if self.state == State::SynReceived && is_bare {
                 // The peer did not get our answer.
                 self.board.mark(|_| Some(true));
                 return;
@@ -137,6 +140,15 @@ impl Connection {
         }
     }
 
+    /// Returns whether this is the other SYN|ACK of two sides that have opened at once (RFC 9293 §3.5).
+    fn completes_open(&self, segment: &Segment<'_>) -> bool {
+        self.state == State::SynReceived
+            && segment.flags.0 & !Flags::PSH.0 == Flags::SYN.with(Flags::ACK).0
+            && segment.len() == 1
+            && segment.seq + 1 == self.receive.next
+            && segment.ack == self.next
+    }
+
     /// Takes the acknowledgement of our SYN in; returns whether it is one.
     fn on_established(&mut self, segment: &Segment<'_>) -> bool {
         let is_ours = segment.ack.is_after(self.unacknowledged) && !segment.ack.is_after(self.next);
@@ -166,7 +178,8 @@ impl Connection {
         let len = segment.len();
         let start = segment.seq.since(next);
         let is_within = |distance: i32| distance >= 0 && (distance as usize) < window;
-        if segment.seq == next && (len == 0 || window > 0) {
+        if segment.seq == next {
+            // Even if the window is closed: its acknowledgement and its FIN count, what does not fit is cut off.
             return true;
         }
         if len == 0 {
@@ -219,6 +232,10 @@ impl Connection {
         {
             self.on_duplicate();
         }
+        let is_bare = segment.is_empty() && segment.options.blocks().is_empty();
+        if !is_news && is_bare && self.scaled(segment) == self.window {
+            self.on_duplicate_of_tail(ack);
+        }
         self.update_window(segment, now);
         if told || self.board.sacked > 0 || self.recovery.is_on() {
             self.detect_loss(now);
@@ -233,8 +250,9 @@ impl Connection {
         let flight = self.next.beyond(self.unacknowledged);
         let acked = ack.beyond(self.unacknowledged);
         self.unacknowledged = ack;
-        self.waiting_since = now;
+        (self.waiting_since, self.timed_from) = (now, now);
         self.soft_error = None;
+        self.small_end = self.small_end.max(ack);
         let (recovery, least) = (&mut self.recovery, self.rtt.least);
         let mut sample = None;
         self.board.acknowledge(ack, |delivered| {
@@ -286,33 +304,6 @@ impl Connection {
         }
     }
 
-    fn scaled(&self, segment: &Segment<'_>) -> u32 {
-        let shift = if segment.flags.has(Flags::SYN) {
-            0
-        } else {
-            self.peer_scale
-        };
-        u32::from(segment.window) << shift
-    }
-
-    /// RFC 9293 §3.10.7.4, "update the send window".
-    fn update_window(&mut self, segment: &Segment<'_>, now: Nanos) {
-        let is_newer = segment.seq.is_after(self.window_seq)
-            || segment.seq == self.window_seq && !segment.ack.is_before(self.window_ack);
-        if !is_newer || segment.ack.is_before(self.unacknowledged) {
-            return;
-        }
-        let window = self.scaled(segment);
-        let was = self.window;
-        self.window = window;
-        self.most_window = self.most_window.max(window);
-        self.window_seq = segment.seq;
-        self.window_ack = segment.ack;
-        if window != was {
-            self.arm_retransmission(now);
-        }
-    }
-
     fn take_data(&mut self, segment: &Segment<'_>, now: Nanos) {
         let start = segment.seq + usize::from(segment.flags.has(Flags::SYN));
         let is_open = matches!(
@@ -330,6 +321,11 @@ impl Connection {
             let fin = start + segment.payload.len();
             if !is_open {
                 // It comes again: our acknowledgement was lost.
+                self.ack_now = true;
+                return;
+            }
+            if fin.is_before(self.receive.highest()) {
+                // There was more than it says.
                 self.ack_now = true;
                 return;
             }

@@ -2,7 +2,7 @@
 
 use tyn_abi::Nanos;
 
-use crate::connection::{Connection, LEAST_QUEUE, State, clock, first_window};
+use crate::connection::{Connection, State, clock, first_window};
 use crate::options::Options;
 use crate::segment::{Flags, HEADER};
 use crate::seq::Seq;
@@ -135,11 +135,13 @@ impl Connection {
         let first = self.unacknowledged;
         if self.board.is_empty() {
             if !self.board.reserve() {
+                self.wait_for_window(now);
                 return None;
             }
             self.board.push(first, first + 1, now);
             self.next = first + 1;
-            self.waiting_since = now;
+            (self.waiting_since, self.timed_from) = (now, now);
+            self.probe_window = false;
             self.retransmit_at = Some(now + self.rtt.timeout());
         } else {
             let lost = self.board.next_lost()?;
@@ -175,6 +177,8 @@ impl Connection {
         self.board.repeat(lost.start, len, now);
         if is_first {
             self.recovery.repairs = false;
+            self.timed_from = now;
+            self.arm_retransmission(now);
         }
         Some(self.again(lost.start, len, now))
     }
@@ -216,12 +220,13 @@ impl Connection {
 
     fn send_new(&mut self, len: usize, has_fin: bool, now: Nanos) -> Option<Outgoing> {
         if !self.board.reserve() {
+            self.wait_for_window(now);
             return None;
         }
         let start = self.next;
         let end = start + len + usize::from(has_fin);
         if self.board.is_empty() {
-            self.waiting_since = now;
+            (self.waiting_since, self.timed_from) = (now, now);
         }
         let mut flags = Flags::ACK;
         if len > 0 && end.beyond(self.send_start) >= self.send.len() {
@@ -252,7 +257,7 @@ impl Connection {
         len * 2 >= self.most_window as usize
     }
 
-    /// Nothing is in flight, and the peer's window has no room: ask again some time.
+    /// Nothing is in flight, and there is no room in the peer's window, or no memory: try again some time.
     fn wait_for_window(&mut self, now: Nanos) {
         if self.board.is_empty() && self.retransmit_at.is_none() {
             self.waiting_since = now;
@@ -351,48 +356,5 @@ impl Connection {
             offset: seq.beyond(self.send_start),
             len,
         }
-    }
-
-    /// Returns the memory that received bytes may take.
-    pub(crate) fn receive_memory(&self) -> usize {
-        let capacity = self.receive.ring.capacity();
-        let most = capacity.saturating_add(self.spare).max(LEAST_QUEUE);
-        self.receive_limit.0.min(most)
-    }
-
-    /// Returns how many bytes we can take in, as far as a window can tell.
-    pub(crate) fn promised(&self) -> usize {
-        let free = self
-            .receive_memory()
-            .saturating_sub(self.receive.ring.len());
-        free.min(usize::from(u16::MAX) << self.scale)
-    }
-
-    /// Chooses the window to tell: it grows by steps worth a segment (RFC 9293 §3.8.6.2.2), and does not shrink as long as
-    /// there is memory.
-    fn choose_window(&mut self) -> u16 {
-        let free = self.promised();
-        let kept = self.receive.edge.beyond(self.receive.next);
-        let is_starved = self.receive_memory() < self.receive_limit.0;
-        let window = if free > kept {
-            let step = usize::from(self.offered_mss).min(self.receive_limit.0 / 2);
-            if free - kept >= step { free } else { kept }
-        } else if is_starved {
-            free
-        } else {
-            kept
-        };
-        let told = (window >> self.scale).min(usize::from(u16::MAX));
-        let edge = self.receive.next + (told << self.scale);
-        self.receive.edge = self.receive.edge.max(edge);
-        told as u16
-    }
-
-    /// Whether reading has made so much room that the peer should know (as `tcp_cleanup_rbuf` of Linux).
-    pub(crate) fn opens_window(&self) -> bool {
-        let kept = self.receive.edge.beyond(self.receive.next);
-        let free = self.promised();
-        let step = usize::from(self.offered_mss).min(self.receive_limit.0 / 2);
-        free >= kept + step && kept * 2 <= free
     }
 }

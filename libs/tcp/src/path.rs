@@ -3,6 +3,7 @@
 use tyn_abi::{Errno, Nanos};
 
 use crate::connection::{Connection, State};
+use crate::options::{BLOCKS_BESIDE_TIMESTAMPS, MOST_BLOCKS, TIMESTAMPS_LEN};
 use crate::seq::Seq;
 
 /// Segments are not made smaller than this, whatever is said (Linux's `TCP_MIN_SND_MSS`, and RFC 791's least MTU).
@@ -19,6 +20,26 @@ impl Connection {
     #[must_use]
     pub fn segment_size(&self) -> u16 {
         self.mss
+    }
+
+    /// Returns the bytes of data that fit a segment without SACK blocks.
+    #[must_use]
+    pub fn payload_size(&self) -> usize {
+        let options = if self.has_timestamps {
+            TIMESTAMPS_LEN
+        } else {
+            0
+        };
+        usize::from(self.mss).saturating_sub(options).max(1)
+    }
+
+    /// Returns how many SACK blocks fit a segment.
+    pub(crate) fn most_blocks(&self) -> usize {
+        if self.has_timestamps {
+            BLOCKS_BESIDE_TIMESTAMPS
+        } else {
+            MOST_BLOCKS
+        }
     }
 
     /// Makes segments no greater than the path is known to take.

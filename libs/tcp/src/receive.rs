@@ -30,6 +30,8 @@ pub(crate) struct Receive {
     pub(crate) next: Seq,
     /// The end of the greatest window that was ever promised.
     pub(crate) edge: Seq,
+    /// The end of the window that was told last: without memory it comes before the greatest.
+    pub(crate) told: Seq,
     /// In order of sequence numbers, apart from each other.
     islands: Vec<Block>,
     /// The island that grew last, which is reported first (RFC 2018 §4).
@@ -41,6 +43,11 @@ pub(crate) struct Receive {
 impl Receive {
     pub(crate) fn has_islands(&self) -> bool {
         !self.islands.is_empty()
+    }
+
+    /// Returns the end of everything that has come.
+    pub(crate) fn highest(&self) -> Seq {
+        self.islands.last().map_or(self.next, |last| last.end)
     }
 
     /// Takes data in whose first byte is `seq`; allocates up to `most` bytes.

@@ -35,7 +35,7 @@ pub(crate) struct Recovery {
     /// A tail loss probe was sent, up to here, and whether it repeated something (RFC 8985 §7.4).
     pub(crate) tail: Option<(Seq, bool)>,
     /// When the peer was last told that something came twice, in sent bytes: at most once each round trip.
-    repeated_until: Seq,
+    pub(crate) repeated_until: Seq,
 }
 
 impl Recovery {
@@ -199,6 +199,7 @@ impl Connection {
         let una = self.unacknowledged;
         let recovery = &mut self.recovery;
         (recovery.duplicates, recovery.duplicate_count) = (0, 0);
+        recovery.repeated_until = recovery.repeated_until.max(una);
         recovery.repairs &= self.board.lost > 0;
         match recovery.until {
             Some(until) if !una.is_before(until) => {
@@ -213,14 +214,24 @@ impl Connection {
             Some(_) if !self.has_sack && !recovery.is_after_timeout => self.lose_first(),
             _ => {}
         }
-        if let Some((end, repeats)) = self.recovery.tail
-            && !una.is_before(end)
-        {
-            self.recovery.tail = None;
-            // RFC 8985 §7.4.2: the probe repaired a loss of which there was no other sign.
-            if repeats && !self.recovery.is_on() {
-                self.cubic.on_loss(self.payload_size() as u32);
+        // RFC 8985 §7.4.2: what acknowledges just the probe may be for the original. More than that, without word of a
+        // second arrival, means that the probe repaired a loss of which there was no other sign.
+        match self.recovery.tail {
+            Some((end, false)) if !una.is_before(end) => self.recovery.tail = None,
+            Some((end, true)) if una.is_after(end) => {
+                self.recovery.tail = None;
+                if !self.recovery.is_on() {
+                    self.cubic.on_loss(self.payload_size() as u32);
+                }
             }
+            _ => {}
+        }
+    }
+
+    /// An acknowledgement came twice: both the original and the probe have arrived (RFC 8985 §7.4.2).
+    pub(crate) fn on_duplicate_of_tail(&mut self, ack: Seq) {
+        if self.recovery.tail == Some((ack, true)) {
+            self.recovery.tail = None;
         }
     }
 

@@ -36,11 +36,12 @@ impl Connection {
 
     /// Returns when the peer is given up, if something waits for it.
     fn patience_ends(&self) -> Option<Nanos> {
-        let since = if self.board.is_empty() {
+        let since = match self.orphaned_at {
+            _ if !self.board.is_empty() => self.waiting_since,
+            // Nobody else would ever give up a peer that keeps its window closed.
+            Some(orphaned_at) => self.waiting_since.max(orphaned_at),
             // Its window is closed, and it says so: that may last.
-            self.last_received.max(self.waiting_since)
-        } else {
-            self.waiting_since
+            None => self.waiting_since.max(self.last_received),
         };
         Some(since + self.policy.patience)
     }
@@ -55,8 +56,11 @@ impl Connection {
         if !is_synchronized || !self.board.is_empty() {
             return None;
         }
-        let waits = Nanos(interval.0.saturating_mul(self.probes.into()));
-        Some(self.last_received + idle + waits)
+        Some(if self.probes == 0 {
+            self.last_received + idle
+        } else {
+            self.last_probe + interval
+        })
     }
 
     /// Sets the timer that fits what is in flight.
@@ -72,7 +76,7 @@ impl Connection {
             };
             return;
         }
-        let timeout = now + self.rtt.timeout();
+        let timeout = self.timed_from + self.rtt.timeout();
         self.retransmit_at = Some(
             self.tail_probe_at(now)
                 .map_or(timeout, |at| at.min(timeout)),
@@ -126,7 +130,7 @@ impl Connection {
             }
         }
         if self.keep_alive_at().is_some_and(|at| at <= now) {
-            self.on_keep_alive();
+            self.on_keep_alive(now);
         }
     }
 
@@ -140,21 +144,21 @@ impl Connection {
         }
         if self.is_probing_tail() && self.rtt.smoothed().is_some() && !self.is_timed_out(now) {
             self.probe_tail = true;
+            self.timed_from = now;
             self.retransmit_at = Some(now + self.rtt.timeout());
             return;
         }
         self.on_timeout();
+        self.timed_from = now;
         self.retransmit_at = Some(now + self.rtt.timeout());
     }
 
-    /// Returns whether a whole time-out has passed since something was sent.
+    /// Returns whether a whole time-out has passed.
     fn is_timed_out(&self, now: Nanos) -> bool {
-        self.board
-            .last()
-            .is_none_or(|last| now >= last.at + self.rtt.timeout())
+        now >= self.timed_from + self.rtt.timeout()
     }
 
-    fn on_keep_alive(&mut self) {
+    fn on_keep_alive(&mut self, now: Nanos) {
         let Some((_, _, count)) = self.policy.keep_alive else {
             return;
         };
@@ -162,6 +166,7 @@ impl Connection {
             return self.finish(End::Silence(self.soft_error));
         }
         self.probes += 1;
+        self.last_probe = now;
         self.probe_peer = true;
     }
 

@@ -30,6 +30,11 @@ impl Connection {
         self.spare = bytes;
     }
 
+    /// Says that the program has gone, and no longer waits for what is left to be sent.
+    pub fn set_orphan(&mut self, now: Nanos) {
+        self.orphaned_at.get_or_insert(now);
+    }
+
     /// Returns the bytes of memory of both queues.
     #[must_use]
     pub fn memory(&self) -> usize {

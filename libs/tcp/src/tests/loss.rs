@@ -119,6 +119,9 @@ fn rfc_8985_7_4_repaired_tail_counts_as_a_loss_and_a_needless_probe_does_not() {
         } else {
             s.sack(3000, &[]);
         }
+        s.write(1000);
+        s.sent();
+        s.sack(4000, &[]);
         assert_eq!(s.c.cubic.window < before, !needless);
         assert_eq!(s.c.deadline(), None);
     }

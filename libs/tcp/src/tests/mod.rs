@@ -5,6 +5,7 @@ extern crate std;
 mod dialogue;
 mod loss;
 mod pair;
+mod review;
 mod strange;
 
 use alloc::vec::Vec;
