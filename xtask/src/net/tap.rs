@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +14,8 @@ use crate::debian;
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 231, 77, 1);
 /// The guest's.
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 231, 77, 2);
+/// Beginning of a device's name; the id of the process that made it follows.
+const PREFIX: &str = "tyn";
 /// Frames that may wait for the guest.
 const QUEUE: &str = "20000";
 
@@ -31,7 +34,8 @@ impl Tap {
     pub(crate) fn new() -> Result<Self> {
         ensure!(is_root(), "a TAP device needs root");
         debian::ensure_program("ip", "iproute2")?;
-        let name = format!("tyn{}", std::process::id());
+        remove_abandoned()?;
+        let name = format!("{PREFIX}{}", std::process::id());
         let mut add = Command::new("ip");
         add.args(["tuntap", "add", "dev", &name, "mode", "tap"]);
         output(&mut add).context("no TAP device can be made")?;
@@ -74,6 +78,21 @@ impl Tap {
     pub(crate) fn guest(port: u16) -> SocketAddr {
         (GUEST, port).into()
     }
+}
+
+/// Removes devices whose makers were killed: they have the address of ours, and what is for our guest would go to them.
+fn remove_abandoned() -> Result<()> {
+    for entry in fs::read_dir("/sys/class/net")? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let maker = name
+            .strip_prefix(PREFIX)
+            .and_then(|id| id.parse::<u32>().ok());
+        if maker.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            output(Command::new("ip").args(["link", "delete", "dev", name]))?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Tap {
