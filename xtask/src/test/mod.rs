@@ -14,6 +14,8 @@ mod selftest;
 mod tty;
 mod vm;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -45,6 +47,29 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+    }
+
+    /// Counts what `run` finds of each item, two at a time: a guest of one busy CPU leaves half of a small machine idle.
+    pub(crate) fn count_two_at_a_time<T: Sync>(
+        &mut self,
+        items: &[T],
+        run: impl Fn(&T, &mut Self) + Sync,
+    ) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut tally = Self::default();
+            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                run(item, &mut tally);
+            }
+            tally
+        };
+        let (here, there) = thread::scope(|scope| {
+            let there = scope.spawn(work);
+            (work(), there.join())
+        });
+        self.add(here);
+        // A panic of a test is one of the suite.
+        self.add(there.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     }
 }
 
@@ -113,4 +138,21 @@ pub(crate) fn test(only: &[String]) -> Result<()> {
     );
     ensure!(total.passed > 0, "no test ran");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_item_is_counted_once() {
+        let items: Vec<u32> = (0..100).collect();
+        let mut tally = Tally::default();
+        tally.count_two_at_a_time(&items, |item, tally| {
+            let odd = Err(anyhow::anyhow!("odd"));
+            let result = if item % 2 == 0 { Ok(()) } else { odd };
+            tally.count("counted", result);
+        });
+        assert_eq!((tally.passed, tally.failed), (50, 50));
+    }
 }

@@ -3,7 +3,10 @@
 use anyhow::{Result, anyhow, ensure};
 
 use super::Tally;
-use crate::otp::{self, suites};
+use crate::otp::{
+    self,
+    suites::{self, Selected},
+};
 
 /// What is run here; all others by command.
 const SUITES: &[&str] = &[
@@ -17,22 +20,29 @@ const SUITES: &[&str] = &[
 pub(super) fn run() -> Result<Tally> {
     let names: Vec<String> = SUITES.iter().map(|&s| s.to_owned()).collect();
     let mut tally = Tally::default();
-    for selected in suites::select(&names)? {
-        let ran = otp::run_in_guest(&selected, &otp::Options::default())?;
-        ensure!(
-            ran.expected > 0,
-            "{} has no list of cases that pass on Linux",
-            selected.name()
-        );
-        let passed = ran.expected - ran.differ.len();
-        tally.passed += u32::try_from(passed)?;
-        eprintln!("  ok      {}: {passed} cases", selected.name());
-        for (case, outcome) in ran.differ {
-            tally.count(
-                &format!("{}:{case}", selected.name()),
-                Err(anyhow!("{outcome}")),
-            );
+    tally.count_two_at_a_time(&suites::select(&names)?, |selected, tally| {
+        if let Err(error) = suite(selected, tally) {
+            tally.count(&selected.name(), Err(error));
         }
-    }
+    });
     Ok(tally)
+}
+
+fn suite(selected: &Selected, tally: &mut Tally) -> Result<()> {
+    let ran = otp::run_in_guest(selected, &otp::Options::default())?;
+    ensure!(
+        ran.expected > 0,
+        "{} has no list of cases that pass on Linux",
+        selected.name()
+    );
+    let passed = ran.expected - ran.differ.len();
+    tally.passed += u32::try_from(passed)?;
+    eprintln!("  ok      {}: {passed} cases", selected.name());
+    for (case, outcome) in ran.differ {
+        tally.count(
+            &format!("{}:{case}", selected.name()),
+            Err(anyhow!("{outcome}")),
+        );
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -21,12 +22,13 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Beginnings of lines that differ from run to run.
 const NOTES: &[&str] = &["wall clock ", "timers late ", "tyn: out of memory: "];
 
-/// Cases that share a boot: their beginnings, the number of CPUs, the memory.
+/// Cases that share a boot: their beginnings, the number of CPUs, the memory. Those that take longest begin.
 const GROUPS: &[(&str, u32, &str)] = &[
-    ("port store file", 2, "1G"),
+    ("big", 2, "4G"),
+    ("port", 2, "1G"),
     ("signal halt heart limit system nif net", 2, "1G"),
     ("crypto tls memory time", 4, "2G"),
-    ("big", 2, "4G"),
+    ("store file", 2, "1G"),
 ];
 
 /// Which scenarios to run by hand.
@@ -58,7 +60,7 @@ pub(crate) fn some(options: &Options) -> Result<()> {
     let scenarios = Scenarios::build()?;
     let mut tally = Tally::default();
     if options.host {
-        ends::run(&scenarios, &mut tally)?;
+        ends::run(&scenarios, &mut tally);
         tls::run(&scenarios, &mut tally)?;
     }
     let env = environment(&options.cases.join(" "));
@@ -82,10 +84,12 @@ pub(super) fn run() -> Result<Tally> {
     scenarios::ensure_programs()?;
     let scenarios = Scenarios::build()?;
     let mut tally = Tally::default();
-    for (cases, cpus, memory) in GROUPS {
-        group(&scenarios, cases, *cpus, memory, &mut tally)?;
-    }
-    ends::run(&scenarios, &mut tally)?;
+    tally.count_two_at_a_time(GROUPS, |&(cases, cpus, memory), tally| {
+        if let Err(error) = group(&scenarios, cases, cpus, memory, tally) {
+            tally.count(cases, Err(error));
+        }
+    });
+    ends::run(&scenarios, &mut tally);
     tls::run(&scenarios, &mut tally)?;
     Ok(tally)
 }
@@ -118,7 +122,7 @@ impl Run {
             .with_context(|| format!("{} can't be started", command.get_program().display()))?;
         let stdout = child.stdout.take().context("standard output is a pipe")?;
         let (send, lines) = mpsc::channel();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line)
                     .trim_end_matches('\r')
@@ -157,6 +161,20 @@ impl Run {
         })
     }
 
+    /// Runs a command on this machine and one of a guest's, at the same time.
+    ///
+    /// # Errors
+    /// When one can't be started.
+    pub(super) fn of_both(linux: Command, tyn: Command) -> Result<(Self, Self)> {
+        let (linux, tyn) = thread::scope(|scope| {
+            let linux = scope.spawn(|| Self::of(linux, |_| {}));
+            let tyn = Self::of(tyn, |_| {});
+            (linux.join(), tyn)
+        });
+        let linux = linux.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((linux?, tyn?))
+    }
+
     fn transcripts(&self) -> Transcripts {
         split(&self.output)
     }
@@ -174,8 +192,10 @@ fn group(
     tally: &mut Tally,
 ) -> Result<()> {
     let env = environment(cases);
-    let linux = Run::of(scenarios.on_linux(&env)?, |_| {})?;
-    let tyn = Run::of(scenarios.in_guest(cpus, memory, &env), |_| {})?;
+    let (linux, tyn) = Run::of_both(
+        scenarios.on_linux(&env)?,
+        scenarios.in_guest(cpus, memory, &env),
+    )?;
     keep(cases, &linux, &tyn)?;
     if tyn.output.contains("== time_wall_clock") {
         tally.count("time_wall_clock_is_the_host's", ends::wall_clock(&tyn));

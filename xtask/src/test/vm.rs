@@ -28,16 +28,18 @@ pub(super) fn run() -> Result<Tally> {
         erts_is_debians(&lab),
     );
     tally.count("kernel_and_image_fit_their_budget", budget(&lab));
+    let mut machines = Vec::new();
     for machine in Machine::ALL {
-        for cpus in [1, 2, 4, 8] {
-            let name = format!("{machine}_with_{cpus}_cpus_serves_and_stops");
-            tally.count(&name, serves_and_stops(&lab, machine, cpus));
-        }
+        machines.extend([1, 2, 4, 8].map(|cpus| (machine, cpus)));
     }
-    for memory in [128, 1024, 4096, 6144] {
+    tally.count_two_at_a_time(&machines, |&(machine, cpus), tally| {
+        let name = format!("{machine}_with_{cpus}_cpus_serves_and_stops");
+        tally.count(&name, serves_and_stops(&lab, machine, cpus));
+    });
+    tally.count_two_at_a_time(&[128, 1024, 4096, 6144], |&memory, tally| {
         let name = format!("guest_of_{memory}_mib_serves");
         tally.count(&name, serves_with_memory(&lab, memory));
-    }
+    });
     for cpus in [2, 4] {
         let name = format!("burst_of_{BURST}_connections_is_answered_by_{cpus}_cpus");
         tally.count(&name, burst(&lab, cpus));

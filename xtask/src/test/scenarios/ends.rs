@@ -22,28 +22,33 @@ const ENDS: &[&str] = &[
 /// A process that SIGKILL ended, as shells tell it.
 const KILLED: i32 = 128 + 9;
 
+/// Cases that use up the memory.
+const OOMS: &[&str] = &["oom_of_the_first", "oom_of_allocators", "oom_of_a_child"];
+
 /// Runs the cases.
-///
-/// # Errors
-/// When they can't be started.
-pub(super) fn run(scenarios: &Scenarios, tally: &mut Tally) -> Result<()> {
-    for case in ENDS {
-        let env = environment(case);
-        let linux = Run::of(scenarios.on_linux(&env)?, |_| {})?;
-        let tyn = Run::of(scenarios.in_guest(1, "256M", &env), |_| {})?;
-        keep(case, &linux, &tyn)?;
-        tally.count(case, same_end(&linux, &tyn));
-    }
-    for case in ["oom_of_the_first", "oom_of_allocators"] {
-        let run = Run::of(scenarios.in_guest(2, "256M", &environment(case)), |_| {})?;
-        keep(case, &run, &run)?;
-        tally.count(case, out_of_memory(&run));
-    }
-    let case = "oom_of_a_child";
-    let run = Run::of(scenarios.in_guest(2, "512M", &environment(case)), |_| {})?;
+pub(super) fn run(scenarios: &Scenarios, tally: &mut Tally) {
+    tally.count_two_at_a_time(ENDS, |case, tally| tally.count(case, end(scenarios, case)));
+    tally.count_two_at_a_time(OOMS, |case, tally| tally.count(case, oom(scenarios, case)));
+}
+
+fn end(scenarios: &Scenarios, case: &str) -> Result<()> {
+    let env = environment(case);
+    let linux = Run::of(scenarios.on_linux(&env)?, |_| {})?;
+    let tyn = Run::of(scenarios.in_guest(1, "256M", &env), |_| {})?;
+    keep(case, &linux, &tyn)?;
+    same_end(&linux, &tyn)
+}
+
+fn oom(scenarios: &Scenarios, case: &str) -> Result<()> {
+    let is_childs = case == "oom_of_a_child";
+    let memory = if is_childs { "512M" } else { "256M" };
+    let run = Run::of(scenarios.in_guest(2, memory, &environment(case)), |_| {})?;
     keep(case, &run, &run)?;
-    tally.count(case, child_out_of_memory(&run));
-    Ok(())
+    if is_childs {
+        child_out_of_memory(&run)
+    } else {
+        out_of_memory(&run)
+    }
 }
 
 /// The exit status of the first process is the tool's, as it is that of `unshare` on Linux.
