@@ -52,6 +52,40 @@ CASE(eventfd_vectors) {
     R(eventfd_read(fd, &(eventfd_t){0}));
 }
 
+/* A write is one value; each piece of a vector is a write of its own. */
+CASE(eventfd_takes_one_value) {
+    int fd = MUST(eventfd(0, EFD_NONBLOCK));
+    uint64_t v[4] = {1, 2, 4, 8}, got = 0;
+    R(write(fd, v, 32));
+    R(write(fd, v + 1, 9));
+    R(read(fd, &got, 8));
+    say("value %lu\n", got);
+    struct iovec whole[3] = {{v, 8}, {v + 1, 8}, {v + 2, 8}};
+    R(writev(fd, whole, 3));
+    R(read(fd, &got, 8));
+    say("value %lu\n", got);
+    struct iovec longer[2] = {{v, 16}, {v + 2, 8}};
+    R(writev(fd, longer, 2));
+    R(read(fd, &got, 8));
+    say("value %lu\n", got);
+    struct iovec shorter[2] = {{v, 8}, {v + 1, 7}};
+    R(writev(fd, shorter, 2));
+    R(writev(fd, shorter + 1, 1));
+    R(read(fd, &got, 8));
+    say("value %lu\n", got);
+    struct iovec bad[2] = {{v, 8}, {(void *)8, 8}};
+    R(writev(fd, bad, 2));
+    R(write(fd, (void *)8, 8));
+    R(write(fd, v, 0));
+    R(pwrite(fd, v, 8, 0));
+    R(read(fd, &got, 8));
+    say("value %lu\n", got);
+    /* Much more than a value: refused at once. */
+    size_t large = 512 << 20;
+    char *map = mmap(0, large, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    R(write(fd, map, large));
+}
+
 static int shared_event;
 
 static void *add_one(void *arg) {
@@ -59,6 +93,28 @@ static void *add_one(void *arg) {
     sleep_ms(30);
     MUST(eventfd_write(shared_event, 5));
     return 0;
+}
+
+static void *take_all(void *arg) {
+    (void)arg;
+    sleep_ms(30);
+    uint64_t v = 0;
+    MUST(read(shared_event, &v, 8));
+    return 0;
+}
+
+/* A value for which there is no room waits for it. */
+CASE(eventfd_write_blocks) {
+    shared_event = MUST(eventfd(0, 0));
+    uint64_t v = UINT64_MAX - 1;
+    R(write(shared_event, &v, 8));
+    pthread_t t;
+    pthread_create(&t, 0, take_all, 0);
+    v = 7;
+    R(write(shared_event, &v, 8));
+    R(read(shared_event, &v, 8));
+    say("value %lu\n", v);
+    pthread_join(t, 0);
 }
 
 CASE(eventfd_blocks) {

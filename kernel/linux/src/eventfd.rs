@@ -6,7 +6,7 @@ use core::any::Any;
 
 use tyn_abi::{Errno, Events, Sink, Source};
 use tyn_hal::sync::SpinLock;
-use tyn_io::eventfd::{EventFd, Take};
+use tyn_io::eventfd::{self, EventFd, Take};
 
 use crate::anon::{self, Home};
 use crate::file::{At, File, OpenFile, flags};
@@ -55,6 +55,10 @@ impl File for EventFile {
 
     fn ignores_seek(&self) -> bool {
         true
+    }
+
+    fn value_len(&self) -> Option<usize> {
+        Some(eventfd::VALUE_LEN)
     }
 
     fn stat(&self) -> Result<[u8; 144], Errno> {

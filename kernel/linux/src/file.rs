@@ -69,6 +69,12 @@ pub trait File: Any + Send + Sync {
         false
     }
 
+    /// Returns the length of the value that a write must be, no more and no less; then each piece of a vector is a write of
+    /// its own (`eventfd(2)`).
+    fn value_len(&self) -> Option<usize> {
+        None
+    }
+
     /// Returns the size in bytes (for `SEEK_END`).
     fn size(&self) -> u64 {
         0

@@ -7,7 +7,9 @@ use tyn_hal::time;
 use crate::cx::Cx;
 use crate::file::{At, OpenFile, flags};
 use crate::fs::RegularFile;
+use crate::sched;
 use crate::socket::Direction;
+use crate::user_io::UserBuffers;
 use crate::wait::WaitQueue;
 
 const SIGPIPE: u8 = 13;
@@ -98,6 +100,9 @@ pub(crate) fn write(
         let mut part = Part { src, room };
         return write_seekable(open, position, &mut part);
     }
+    if let Some(len) = open.file.value_len() {
+        return write_value(cx, open, src, len, wait);
+    }
     if src.remaining() == 0 && open.file.as_socket().is_none() {
         return Ok(0);
     }
@@ -112,6 +117,11 @@ pub(crate) fn write(
                 if src.remaining() == 0 || count == 0 {
                     return Ok(done);
                 }
+                // A reader on another CPU may keep this up for long.
+                sched::pause_point(cx.thread);
+                if cx.thread.is_killed() {
+                    return Ok(done);
+                }
             }
             Err(_) if done > 0 => return Ok(done),
             Err(errno) => {
@@ -122,6 +132,50 @@ pub(crate) fn write(
             }
         }
     }
+}
+
+/// Writes the one value of `len` bytes that `src` is.
+fn write_value(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    src: &mut dyn Source,
+    len: usize,
+    wait: Wait,
+) -> Result<usize, Errno> {
+    if src.remaining() != len {
+        return Err(Errno::EINVAL);
+    }
+    let mut value = alloc::vec![0; len];
+    src.read_exact(&mut value)?;
+    // Each attempt has the whole value.
+    waiting(cx, open, Direction::Send, wait, || {
+        open.file.write(At::Stream, &mut value.as_slice())
+    })
+}
+
+/// As [`write`], from the pieces of a vector (`writev(2)`).
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn write_vector(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    position: Position,
+    mut src: UserBuffers,
+    wait: Wait,
+) -> Result<usize, Errno> {
+    if open.file.value_len().is_none() {
+        return write(cx, open, position, &mut src, wait);
+    }
+    let mut done = 0;
+    while let Some(mut piece) = src.take_piece() {
+        match write(cx, open, position, &mut piece, wait) {
+            Ok(count) => done += count,
+            Err(_) if done > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(done)
 }
 
 /// The front of a source.

@@ -181,6 +181,23 @@ impl UserBuffers {
         }
     }
 
+    /// Takes the next piece that is not empty, whole.
+    pub fn take_piece(&mut self) -> Option<Self> {
+        while self.remaining > 0 {
+            let nothing = Segment {
+                base: UserVa::NULL,
+                len: 0,
+            };
+            let next = self.rest.pop().unwrap_or(nothing);
+            let piece = core::mem::replace(&mut self.first, next);
+            self.remaining -= piece.len;
+            if piece.len > 0 {
+                return Some(Self::single(piece.base, piece.len));
+            }
+        }
+        None
+    }
+
     /// Applies `copy(address, offset in the transfer, length)` to the next `len` bytes, piece by piece.
     fn advance(
         &mut self,

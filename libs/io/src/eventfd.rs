@@ -2,6 +2,9 @@
 
 use tyn_abi::{Errno, Events, Sink, Source};
 
+/// Length of what is read and written in bytes.
+pub const VALUE_LEN: usize = 8;
+
 /// How a read takes from the counter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Take {
@@ -39,7 +42,7 @@ impl EventFd {
     /// # Errors
     /// `EINVAL` when `dst` takes less than 8 bytes, `EAGAIN` when the counter is zero, `EFAULT`.
     pub fn read(&mut self, dst: &mut dyn Sink) -> Result<usize, Errno> {
-        if dst.remaining() < 8 {
+        if dst.remaining() < VALUE_LEN {
             return Err(Errno::EINVAL);
         }
         let taken = match self.take {
@@ -50,7 +53,7 @@ impl EventFd {
         self.count -= taken;
         // As in Linux, what was taken is lost when it cannot be stored.
         dst.write_all(&taken.to_le_bytes())?;
-        Ok(8)
+        Ok(VALUE_LEN)
     }
 
     /// Adds the value in `src`; returns 8.
@@ -58,10 +61,10 @@ impl EventFd {
     /// # Errors
     /// `EINVAL` for less than 8 bytes or the value 2^64 - 1, `EAGAIN` when the counter would exceed 2^64 - 2, `EFAULT`.
     pub fn write(&mut self, src: &mut dyn Source) -> Result<usize, Errno> {
-        if src.remaining() < 8 {
+        if src.remaining() < VALUE_LEN {
             return Err(Errno::EINVAL);
         }
-        let mut bytes = [0; 8];
+        let mut bytes = [0; VALUE_LEN];
         src.read_exact(&mut bytes)?;
         let value = u64::from_le_bytes(bytes);
         if value == u64::MAX {
@@ -71,7 +74,7 @@ impl EventFd {
             return Err(Errno::EAGAIN);
         }
         self.count += value;
-        Ok(8)
+        Ok(VALUE_LEN)
     }
 
     /// Returns what the counter is ready for.
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn read_takes_all() {
         let mut e = EventFd::new(3, Take::All);
-        assert_eq!(write(&mut e, 4), Ok(8));
+        assert_eq!(write(&mut e, 4), Ok(VALUE_LEN));
         assert_eq!(read(&mut e), Ok(7));
         assert_eq!(read(&mut e), Err(Errno::EAGAIN));
     }
@@ -122,10 +125,10 @@ mod tests {
         let mut e = EventFd::new(0, Take::All);
         assert_eq!(e.poll(), Events::OUT);
         assert_eq!(write(&mut e, u64::MAX), Err(Errno::EINVAL));
-        assert_eq!(write(&mut e, u64::MAX - 1), Ok(8));
+        assert_eq!(write(&mut e, u64::MAX - 1), Ok(VALUE_LEN));
         assert_eq!(e.poll(), Events::IN);
         assert_eq!(write(&mut e, 1), Err(Errno::EAGAIN));
-        assert_eq!(write(&mut e, 0), Ok(8));
+        assert_eq!(write(&mut e, 0), Ok(VALUE_LEN));
         assert_eq!(read(&mut e), Ok(u64::MAX - 1));
     }
 
@@ -134,7 +137,7 @@ mod tests {
         let mut e = EventFd::new(1, Take::All);
         assert_eq!(e.read(&mut &mut [0; 7][..]), Err(Errno::EINVAL));
         assert_eq!(e.write(&mut &[0; 7][..]), Err(Errno::EINVAL));
-        assert_eq!(e.write(&mut &[1; 16][..]), Ok(8));
-        assert_eq!(e.read(&mut &mut [0; 16][..]), Ok(8));
+        assert_eq!(e.write(&mut &[1; 16][..]), Ok(VALUE_LEN));
+        assert_eq!(e.read(&mut &mut [0; 16][..]), Ok(VALUE_LEN));
     }
 }

@@ -7,6 +7,7 @@ use tyn_abi::{Errno, Fd, Sink, Source, UserVa};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, OpenFile, flags};
 use crate::fs::{DirectoryFile, RegularFile};
+use crate::sched;
 use crate::transfer::{self, Position, Wait};
 use crate::user_io::{self, MAX_RW_COUNT, UserBuffers};
 
@@ -91,8 +92,8 @@ pub(crate) fn sys_readv(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> S
 /// `writev(2)`.
 pub(crate) fn sys_writev(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> SysResult {
     let open = cx.open_file(fd)?;
-    let mut src = write_vector(&open, iov, count)?;
-    transfer::write(cx, &open, Position::Current, &mut src, Wait::Allowed).map(done)
+    let src = write_vector(&open, iov, count)?;
+    transfer::write_vector(cx, &open, Position::Current, src, Wait::Allowed).map(done)
 }
 
 /// `preadv(2)`; the offset is in the fourth argument, the fifth is for 32-bit programs.
@@ -119,8 +120,8 @@ pub(crate) fn sys_pwritev(
 ) -> SysResult {
     let position = offset_of(offset)?;
     let open = cx.open_file(fd)?;
-    let mut src = write_vector(&open, iov, count)?;
-    transfer::write(cx, &open, position, &mut src, Wait::Allowed).map(done)
+    let src = write_vector(&open, iov, count)?;
+    transfer::write_vector(cx, &open, position, src, Wait::Allowed).map(done)
 }
 
 /// Flags of `preadv2(2)` and `pwritev2(2)`.
@@ -187,8 +188,8 @@ pub(crate) fn sys_pwritev2(
     let known = rwf::HIPRI | rwf::DSYNC | rwf::SYNC | rwf::NOWAIT | rwf::APPEND;
     let (position, wait) = position_and_wait(cx, offset, flags, known)?;
     let open = cx.open_file(fd)?;
-    let mut src = write_vector(&open, iov, count)?;
-    transfer::write(cx, &open, position, &mut src, wait).map(done)
+    let src = write_vector(&open, iov, count)?;
+    transfer::write_vector(cx, &open, position, src, wait).map(done)
 }
 
 /// `lseek(2)`, with `SEEK_DATA` and `SEEK_HOLE`. A directory's positions are those that `getdents64(2)` gave.
@@ -269,7 +270,8 @@ fn copy(
         match transfer::write(cx, to, position, &mut src as &mut dyn Source, Wait::Allowed) {
             Ok(put) => {
                 total += put;
-                if put < got {
+                sched::pause_point(cx.thread);
+                if put < got || cx.thread.has_deliverable_signal() {
                     break;
                 }
             }
