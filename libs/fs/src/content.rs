@@ -472,5 +472,4 @@ impl<P> Drop for Content<P> {
 }
 
 #[cfg(test)]
-#[path = "content_tests.rs"]
 pub(crate) mod tests;
