@@ -272,6 +272,7 @@ pub(crate) fn sys_mincore(cx: &mut Cx<'_>, addr: u64, len: u64, vec: UserVa) -> 
     let (mut at, mut out) = (addr, vec);
     while at < end {
         let next = at.saturating_add(CHUNK).min(end);
+        sched::pause_point(cx.thread);
         let present = mm.residency(UserVa(at), UserVa(next))?;
         let bytes: Vec<u8> = present.into_iter().map(u8::from).collect();
         user_io::write_bytes(out, &bytes)?;
