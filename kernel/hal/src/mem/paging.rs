@@ -14,7 +14,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{PAGE_SIZE, USER_END, UserVa};
@@ -22,6 +21,11 @@ use tyn_abi::{PAGE_SIZE, USER_END, UserVa};
 use super::frame::{self, Purpose};
 use super::kernel_map::kernel_root;
 use super::{Frame, OutOfMemory, PhysAddr, Space, direct};
+
+use self::removal::{Item, clear};
+
+mod ranges;
+mod removal;
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -33,10 +37,6 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Levels of the table; level 1 holds pages.
 const LEVELS: u32 = 4;
 const ENTRIES: u64 = 512;
-/// Most frames and tables that are gathered for one shoot-down.
-const BATCH: usize = 4096;
-/// How many are gathered where the heap has no room for more.
-const SPARE: usize = 32;
 
 /// Rights of a user mapping; user and read are implied. Write and execute may be combined (the JIT without dual
 /// mapping asks for it).
@@ -91,74 +91,6 @@ fn bits(perms: Perms) -> u64 {
     let write = if perms.write { WRITE } else { 0 };
     let execute = if perms.execute { 0 } else { NO_EXECUTE };
     PRESENT | USER | write | execute
-}
-
-/// What was taken out of a table: it may be reused once no TLB refers to it.
-struct Removed {
-    /// Physical addresses of frames and, with [`IS_TABLE`], of page tables.
-    items: Vec<u64>,
-    /// Where items go when the heap has no room: freeing memory must work when there is none.
-    spare: [u64; SPARE],
-    spares: usize,
-    low: u64,
-    high: u64,
-}
-
-/// Marks a page table in [`Removed`]; addresses are page-aligned.
-const IS_TABLE: u64 = 1;
-
-impl Removed {
-    const fn new() -> Self {
-        Self {
-            items: Vec::new(),
-            spare: [0; SPARE],
-            spares: 0,
-            low: 0,
-            high: 0,
-        }
-    }
-
-    /// Notes the page at `va`, whose stale translation is to be forgotten. Its entry was changed already.
-    fn touch(&mut self, va: u64) {
-        if self.high == 0 {
-            self.low = va;
-        }
-        self.low = self.low.min(va);
-        self.high = self.high.max(va + PAGE_SIZE as u64);
-    }
-
-    /// Adds an item whose entry was cleared and touched; frees those before it when there is no room for more.
-    fn push(&mut self, item: u64, space: &Space) {
-        if self.items.len() >= BATCH || self.spares == SPARE {
-            self.finish(space);
-        }
-        if self.items.try_reserve(1).is_ok() {
-            self.items.push(item);
-        } else {
-            self.spare[self.spares] = item;
-            self.spares += 1;
-        }
-    }
-
-    /// Shoots down what was touched and frees what was removed.
-    fn finish(&mut self, space: &Space) {
-        if self.high != 0 {
-            space.shoot_down(self.low, self.high);
-            self.high = 0;
-        }
-        let spares = self.spare.iter().take(core::mem::take(&mut self.spares));
-        for item in self.items.drain(..).chain(spares.copied()) {
-            let phys = PhysAddr(item & !IS_TABLE);
-            if item & IS_TABLE != 0 {
-                // SAFETY: the entry that led to this table, and its own, were cleared.
-                unsafe { space.retire(phys) };
-            } else {
-                // SAFETY: the entry that held this handle was cleared, and its translation shot down.
-                drop(unsafe { Frame::from_phys(phys) });
-            }
-        }
-        space.free_retired();
-    }
 }
 
 /// A user address space: page tables plus the kernel's half. Mutation needs `&mut` (the owner's lock); CPUs that
@@ -329,206 +261,11 @@ impl PageTable {
         is_unique
     }
 
-    /// Calls `f(address, entry)` for every entry of `[start, end)` that owns a frame, in order, skipping empty tables.
-    fn for_each(&self, start: UserVa, end: UserVa, mut f: impl FnMut(u64, &AtomicU64)) {
-        let mut visit = |va, entry: &AtomicU64| {
-            f(va, entry);
-            ControlFlow::<()>::Continue(())
-        };
-        let _ = walk(
-            self.root,
-            LEVELS,
-            0,
-            start.0,
-            end.0.min(USER_END),
-            &mut visit,
-        );
-    }
-
-    /// Returns where in `[start, end)` a piece with at most `pages` present pages ends (at least one): work on a range that is
-    /// done by such pieces takes long only where there are many pages, however long the range is.
-    #[must_use]
-    pub fn piece_end(&self, start: UserVa, end: UserVa, pages: u64) -> UserVa {
-        let mut left = pages.max(1);
-        let mut visit = |va, _: &AtomicU64| {
-            if left == 0 {
-                return ControlFlow::Break(va);
-            }
-            left -= 1;
-            ControlFlow::Continue(())
-        };
-        let limit = end.0.min(USER_END);
-        match walk(self.root, LEVELS, 0, start.0, limit, &mut visit) {
-            ControlFlow::Break(next) => UserVa(next),
-            ControlFlow::Continue(()) => end,
-        }
-    }
-
     /// Makes every CPU that is in ring 3 in this address space enter the kernel once; one that is in the kernel serialises
     /// before it goes back. When this returns, what they did in ring 3 before is visible to the caller, and what they do
     /// there from now on comes after what the caller did: a shoot-down of nothing.
     pub fn barrier(&mut self) {
         self.space.shoot_down(0, 0);
-    }
-
-    /// Removes every mapping in `[start, end)` (page-aligned), shoots the TLBs down once, then frees the frames.
-    /// Skips empty table ranges, so its cost follows what is mapped, not the length.
-    pub fn unmap(&mut self, start: UserVa, end: UserVa) {
-        let mut removed = Removed::new();
-        let before = self.resident;
-        self.peak = self.peak.max(before);
-        let mut count = 0;
-        clear(
-            self.root,
-            LEVELS,
-            0,
-            start.0,
-            end.0.min(USER_END),
-            &mut |item| match item {
-                Item::Page(va, entry) => {
-                    count += 1;
-                    if entry & PRESENT != 0 {
-                        removed.touch(va);
-                    }
-                    removed.push(entry & ADDRESS, &self.space);
-                }
-                Item::Table(va, phys) => {
-                    removed.touch(va);
-                    removed.push(phys.0 | IS_TABLE, &self.space);
-                }
-            },
-        );
-        self.resident = before - count;
-        removed.finish(&self.space);
-    }
-
-    /// Changes entries that own a frame by `change`, with one shoot-down over those that lost something.
-    fn change(&mut self, start: UserVa, end: UserVa, change: impl Fn(u64) -> u64) {
-        let mut lost = Removed::new();
-        self.for_each(start, end, |va, slot| {
-            // The walker may set accessed and dirty bits meanwhile: update atomically.
-            let old = slot
-                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |e| Some(change(e)))
-                .unwrap_or(0);
-            let new = change(old);
-            let loses = old & !new & (PRESENT | WRITE) != 0 || new & !old & NO_EXECUTE != 0;
-            if old & PRESENT != 0 && loses {
-                lost.touch(va);
-            }
-        });
-        lost.finish(&self.space);
-    }
-
-    /// Limits the rights of every present mapping in `[start, end)` to `perms` (rights it lacks are not added, so a
-    /// copy-on-write page stays read-only); one shoot-down. Pages become inaccessible with [`PageTable::unmap`]
-    /// or, keeping their frames, with [`PageTable::hide`].
-    pub fn restrict(&mut self, start: UserVa, end: UserVa, perms: Perms) {
-        let write = if perms.write { WRITE } else { 0 };
-        let no_execute = if perms.execute { 0 } else { NO_EXECUTE };
-        self.change(start, end, |e| (e & !WRITE | e & write) | no_execute);
-    }
-
-    /// Makes present pages in `[start, end)` inaccessible but keeps their frames (`PROT_NONE`); [`PageTable::get`]
-    /// does not see them, [`PageTable::unhide`] makes them accessible again.
-    pub fn hide(&mut self, start: UserVa, end: UserVa) {
-        self.change(start, end, |e| e & ADDRESS | HIDDEN);
-    }
-
-    /// Makes pages hidden by [`PageTable::hide`] accessible again, read-only and with `execute` as given (a write
-    /// fault then decides about copy-on-write).
-    pub fn unhide(&mut self, start: UserVa, end: UserVa, execute: bool) {
-        let visible = bits(Perms {
-            write: false,
-            execute,
-        });
-        self.change(start, end, |e| {
-            if e & HIDDEN != 0 {
-                e & ADDRESS | visible
-            } else {
-                e
-            }
-        });
-    }
-
-    /// Moves the mappings of `[from, from + len)` to `to` (`mremap(2)`), one shoot-down.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`]; nothing was moved then.
-    pub fn relocate(&mut self, from: UserVa, to: UserVa, len: u64) -> Result<(), OutOfMemory> {
-        let end = UserVa(from.0 + len);
-        // Make all target tables first, so that moving cannot fail half-way.
-        let mut pages = Vec::new();
-        let mut failed = false;
-        self.for_each(from, end, |va, _| {
-            failed |= pages.try_reserve(1).is_err();
-            if !failed {
-                pages.push(va);
-            }
-        });
-        if failed {
-            return Err(OutOfMemory);
-        }
-        for va in &pages {
-            self.entry_or_new(va - from.0 + to.0)?;
-        }
-        let mut moved = Removed::new();
-        for va in pages {
-            let (Some(source), Some(target)) = (self.entry(va), self.entry(va - from.0 + to.0))
-            else {
-                continue;
-            };
-            let entry = source.swap(0, Ordering::AcqRel);
-            let replaced = target.swap(entry, Ordering::AcqRel);
-            if owns_frame(replaced) {
-                self.resident -= 1;
-                moved.touch(va - from.0 + to.0);
-                moved.push(replaced & ADDRESS, &self.space);
-            }
-            moved.touch(va);
-        }
-        moved.finish(&self.space);
-        Ok(())
-    }
-
-    /// Shares every present (or hidden) page of `[start, end)` with `child` at the same addresses, as `fork(2)`
-    /// does: with `copy_on_write` write permission is taken from both sides (one shoot-down on this one).
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] when the child's tables cannot be allocated; the child then holds a prefix and is to be dropped.
-    pub fn share_with(
-        &mut self,
-        child: &mut Self,
-        start: UserVa,
-        end: UserVa,
-        copy_on_write: bool,
-    ) -> Result<(), OutOfMemory> {
-        let mut result = Ok(());
-        let mut lost = Removed::new();
-        self.for_each(start, end, |va, slot| {
-            if result.is_err() {
-                return;
-            }
-            let target = match child.entry_or_new(va) {
-                Ok(target) => target,
-                Err(e) => {
-                    result = Err(e);
-                    return;
-                }
-            };
-            let keep = if copy_on_write { !WRITE } else { u64::MAX };
-            let old = slot.fetch_and(keep, Ordering::AcqRel);
-            if old & PRESENT != 0 && old & WRITE & !keep != 0 {
-                lost.touch(va);
-            }
-            // SAFETY: borrows the entry's handle for the clone; the entry keeps its own.
-            let held = unsafe { Frame::from_phys(PhysAddr(old & ADDRESS)) };
-            let shared = held.clone().into_phys();
-            let _ = held.into_phys();
-            target.store(shared.0 | old & keep & !ADDRESS, Ordering::Release);
-            child.resident += 1;
-        });
-        lost.finish(&self.space);
-        result
     }
 
     /// Lists which pages of `[start, end)` are present (`mincore(2)`).
@@ -554,62 +291,6 @@ impl PageTable {
     #[must_use]
     pub fn resident(&self) -> u64 {
         self.resident
-    }
-}
-
-/// Visits entries that own frames below `at`, a table of `level` whose first entry covers `base`, until `f` breaks off.
-fn walk<B>(
-    at: PhysAddr,
-    level: u32,
-    base: u64,
-    start: u64,
-    end: u64,
-    f: &mut impl FnMut(u64, &AtomicU64) -> ControlFlow<B>,
-) -> ControlFlow<B> {
-    let first = start.max(base);
-    let mut va = first & !(span(level) - 1);
-    while va < end && va < base.saturating_add(span(level) * ENTRIES) {
-        let slot = &table(at)[index(va, level)];
-        let entry = slot.load(Ordering::Relaxed);
-        if level == 1 {
-            if owns_frame(entry) {
-                f(va, slot)?;
-            }
-        } else if entry & PRESENT != 0 {
-            walk(PhysAddr(entry & ADDRESS), level - 1, va, start, end, f)?;
-        }
-        va += span(level);
-    }
-    ControlFlow::Continue(())
-}
-
-/// What [`clear`] removes.
-enum Item {
-    /// A page entry that owned a frame: address and entry.
-    Page(u64, u64),
-    /// A table that is empty now: the address it began at and its frame.
-    Table(u64, PhysAddr),
-}
-
-/// Clears entries of `[start, end)` below `at`, and the tables that lie wholly in that range.
-fn clear(at: PhysAddr, level: u32, base: u64, start: u64, end: u64, f: &mut impl FnMut(Item)) {
-    let mut va = start.max(base) & !(span(level) - 1);
-    while va < end && va < base.saturating_add(span(level) * ENTRIES) {
-        let slot = &table(at)[index(va, level)];
-        let entry = slot.load(Ordering::Relaxed);
-        if level == 1 {
-            if owns_frame(entry) {
-                f(Item::Page(va, slot.swap(0, Ordering::AcqRel)));
-            }
-        } else if entry & PRESENT != 0 {
-            let child = PhysAddr(entry & ADDRESS);
-            clear(child, level - 1, va, start, end, f);
-            if start <= va && va + span(level) <= end {
-                slot.store(0, Ordering::Release);
-                f(Item::Table(va, child));
-            }
-        }
-        va += span(level);
     }
 }
 
