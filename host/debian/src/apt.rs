@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use tyn_scratch::Program;
+
 use crate::command::{self, output};
 
 /// Where Debian's own keys are.
@@ -181,25 +183,27 @@ pub fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
 
 /// As `dpkg-deb -x`, but files for `/lib` of older packages go through the link that is there.
 fn unpack_deb(deb: &Path, into: &Path) -> Result<()> {
-    let mut archive = Command::new("dpkg-deb")
+    let mut opener = Command::new("dpkg-deb");
+    opener
         .arg("--fsys-tarfile")
         .arg(deb)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("dpkg-deb can't be started")?;
-    let stdout = archive.stdout.take().context("dpkg-deb has no output")?;
-    let tar = Command::new("tar")
-        .args([
-            "--extract",
-            "--preserve-permissions",
-            "--keep-directory-symlink",
-        ])
-        .arg("--directory")
-        .arg(into)
-        .stdin(stdout)
-        .output()
-        .context("tar can't be started")?;
-    let status = archive.wait()?;
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut archive = Program::start(&mut opener).context("dpkg-deb can't be started")?;
+    let stdout = archive.child.stdout.take();
+    let mut tar = Command::new("tar");
+    tar.args([
+        "--extract",
+        "--preserve-permissions",
+        "--keep-directory-symlink",
+    ])
+    .arg("--directory")
+    .arg(into)
+    .stdin(stdout.context("dpkg-deb has no output")?)
+    .stderr(Stdio::piped());
+    let tar = Program::start(&mut tar).and_then(Program::finish);
+    let tar = tar.context("tar can't be started")?;
+    let status = archive.finish()?.status;
     if !tar.status.success() || !status.success() {
         bail!(
             "it can't be unpacked: {}",

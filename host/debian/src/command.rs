@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use tyn_scratch::Program;
 
 /// Runs a command whose output the user sees.
 ///
@@ -27,10 +28,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// When it can't be started or fails; with what it wrote to its standard error.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = describe(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("'{name}' can't be started"))?;
+    let output = Program::output(command).with_context(|| format!("'{name}' can't be started"))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let stdout = String::from_utf8_lossy(&output.stdout);

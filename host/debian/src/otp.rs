@@ -70,7 +70,7 @@ fn suite(release: u32) -> Result<&'static str> {
 /// Makes the system beside its place and moves it there when it is whole.
 fn fetch(suite: &str, root: &Path, cache: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("{} can't be made", cache.display()))?;
-    let temp = tempfile::Builder::new().prefix(".fetch-").tempdir_in(cache);
+    let temp = tyn_scratch::Dir::new_in(cache);
     let temp = temp.with_context(|| format!("{} can't be written", cache.display()))?;
     let apt = Apt::new(suite, &temp.path().join("apt"), Keys::Expect)?;
     let debs = apt.download(PACKAGES)?;

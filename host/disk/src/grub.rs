@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tyn_scratch::Program;
+
 use crate::esp::{IMAGE, KERNEL};
 use crate::{DiskError, SECTOR, io_at};
 
@@ -56,8 +58,7 @@ impl Grub {
     /// # Errors
     /// When an option can't be written down, or GRUB's tool fails.
     pub fn build(&self, options: &str, folder: &Path) -> Result<Built, DiskError> {
-        let dir = tempfile::Builder::new().prefix(".tyn-").tempdir_in(folder);
-        let dir = dir.map_err(io_at(folder))?;
+        let dir = tyn_scratch::Dir::new_in(folder).map_err(io_at(folder))?;
         let config = dir.path().join("grub.cfg");
         fs::write(&config, commands(options)?).map_err(io_at(&config))?;
         let boot = self.lib.join("i386-pc/boot.img");
@@ -82,7 +83,7 @@ impl Grub {
                 .args(["--prefix", "/boot/grub"])
                 .args(MODULES)
                 .args(more);
-            let output = mkimage.output().map_err(io_at(&self.mkimage))?;
+            let output = Program::output(&mut mkimage).map_err(io_at(&self.mkimage))?;
             if !output.status.success() {
                 let text = String::from_utf8_lossy(&output.stderr);
                 return Err(DiskError::Grub(text.trim().replace('\n', "; ")));

@@ -17,10 +17,7 @@ pub mod grub;
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
 
 pub use grub::Grub;
 
@@ -109,7 +106,7 @@ pub fn make(request: &Request<'_>) -> Result<u64, DiskError> {
     };
     let esp_sectors = files.sectors();
     let sectors = (ESP + esp_sectors + BACKUP).next_multiple_of(2048);
-    let disk = NamedTempFile::new_in(folder).map_err(io_at(folder))?;
+    let disk = tyn_scratch::File::new_in(folder).map_err(io_at(folder))?;
     let mut file = disk.as_file();
     file.set_len(sectors * SECTOR).map_err(io_at(out))?;
     let core_sectors = (built.core.len() as u64).div_ceil(SECTOR);
@@ -149,9 +146,7 @@ pub fn make(request: &Request<'_>) -> Result<u64, DiskError> {
     };
     write(&mut file).map_err(io_at(out))?;
     files.write(file, ESP * SECTOR, esp_sectors * SECTOR)?;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-        .map_err(io_at(out))?;
-    disk.persist(out).map_err(|error| io_at(out)(error.error))?;
+    disk.keep(out).map_err(io_at(out))?;
     Ok(sectors * SECTOR)
 }
 

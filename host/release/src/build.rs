@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use tyn_bootfmt::{DAEMON_FILES_PATH, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH};
 
 use crate::beam::Beam;
@@ -292,10 +290,6 @@ fn write(
     on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<u64, BuildError> {
     let out = request.out;
-    let folder = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let failed = |(path, error): (PathBuf, io::Error)| match error.kind() {
         // The file that was being read can't help it.
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
@@ -307,10 +301,10 @@ fn write(
         _ => BuildError::Io { path, error },
     };
     let at_out = |error| failed((out.to_path_buf(), error));
-    let mut file = NamedTempFile::new_in(folder).map_err(io_at(folder))?;
+    let file = tyn_scratch::File::beside(out).map_err(at_out)?;
     let of = tree.len();
     let mut on_entry = |path: &Path| on_progress(Progress::Writing { path, of });
-    let mut to = BufWriter::new(file.as_file_mut());
+    let mut to = BufWriter::new(file.as_file());
     if request.compress {
         let mut encoder = zstd::Encoder::new(&mut to, ZSTD_LEVEL).map_err(at_out)?;
         encoder.include_checksum(true).map_err(at_out)?;
@@ -324,11 +318,7 @@ fn write(
     to.flush().map_err(at_out)?;
     drop(to);
     let length = file.as_file().metadata().map_err(at_out)?.len();
-    // Temporary files are private; an image is as public as what it was made of.
-    file.as_file()
-        .set_permissions(fs::Permissions::from_mode(0o644))
-        .map_err(at_out)?;
-    file.persist(out).map_err(|e| io_at(out)(e.error))?;
+    file.keep(out).map_err(at_out)?;
     Ok(length)
 }
 

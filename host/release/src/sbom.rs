@@ -1,14 +1,11 @@
 //! A bill of materials of an image, in the CycloneDX format (version 1.6, JSON): applications, the run-time system, shared
 //! libraries. Read out of the image itself, and equal for equal images.
 
-use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 use tyn_fs::cpio::Entries;
 
 use crate::image::{self, ImageError, absolute};
@@ -53,14 +50,9 @@ pub fn write(image: &Path, recipe: &Recipe, out: &Path) -> Result<(), SbomError>
         path: out.to_path_buf(),
         error,
     };
-    let folder = out.parent().filter(|dir| *dir != Path::new(""));
-    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    // As public as the image.
-    let mode = fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(mode).map_err(failed)?;
-    file.persist(out).map_err(|error| failed(error.error))?;
-    Ok(())
+    let file = tyn_scratch::File::beside(out).map_err(failed)?;
+    let written = file.as_file().write_all(text.as_bytes());
+    written.and_then(|()| file.keep(out)).map_err(failed)
 }
 
 type Sums = std::collections::BTreeMap<PathBuf, String>;

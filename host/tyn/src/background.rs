@@ -30,7 +30,7 @@ use crate::control::{self, Request, SIZE, TYPED};
 use crate::guests::{Ended, Guests, Port, Record, Reserved, now};
 use crate::interactive::Started;
 use crate::launch::Launch;
-use crate::stopper::Stopper;
+use crate::stopper::{Before, Stopper};
 use crate::terminal;
 
 /// What the supervisor is told.
@@ -186,11 +186,11 @@ fn boot(
 ) -> Result<(Record, Vm, JoinHandle<()>)> {
     let log = reserved.open_log().context("the log can't be made")?;
     let socket = control::listen(&reserved.dir).context("the control socket can't be made")?;
-    stopper.install()?;
+    stopper.install(Before::Wait)?;
     // From here on what is said is in the log; errors go where `tyn run -d` was typed.
     rustix::stdio::dup2_stderr(&log).context("standard error can't go to the log")?;
     let (started, when_started) = Started::new();
-    let mut vm = launch.boot(Console::Pipe, move |line| started.see(line))?;
+    let mut vm = launch.boot(Console::Pipe, stopper, move |line| started.see(line))?;
     stopper.start(vm.control());
     let pipe = vm.take_console().context("the machine has no console")?;
     let terminal = Terminal {

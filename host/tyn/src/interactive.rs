@@ -99,7 +99,7 @@ fn follow_signals(mut resizer: Resizer, stopper: Stopper) -> Result<()> {
     thread::spawn(move || {
         for signal in signals.forever() {
             match signal {
-                SIGQUIT => stopper.on_signal(),
+                SIGQUIT => stopper.on_signal(signal),
                 SIGCONT => {
                     // An error is that of a terminal that is gone.
                     let _ = terminal::make_raw();

@@ -18,6 +18,7 @@ use tyn_vm_host::{Accel, Config, Console, Forward, Machine, MemorySize, OnLine, 
 
 use crate::node::Node;
 use crate::settings::{FileArg, Settings, Trace, absolute};
+use crate::stopper::Stopper;
 use crate::{interactive, kernel, terminal};
 
 /// All that a start takes.
@@ -141,16 +142,18 @@ impl Launch {
         })
     }
 
-    /// Starts the machine; `see` is shown each line of the kernel's report before it is printed.
+    /// Starts the machine, unless `stopper` was asked before that could be undone; `see` is shown each line of the kernel's report
+    /// before it is printed.
     ///
     /// # Errors
     /// Why it can't be started.
     pub(crate) fn boot(
         &self,
         console: Console,
+        stopper: &Stopper,
         mut see: impl FnMut(&Line<'_>) + Send + 'static,
     ) -> Result<Vm> {
-        let dir = tempfile::Builder::new().prefix("tyn-").tempdir();
+        let dir = tyn_scratch::Dir::new();
         // Removed at the end: QEMU has read the files when the machine runs.
         let dir = dir.context("a private folder can't be made")?;
         let kernel = kernel::find(self.kernel.as_deref(), dir.path())?;
@@ -181,6 +184,7 @@ impl Launch {
             see(line);
             print(line);
         });
+        stopper.before_start();
         Ok(Vm::start(&config, console, on_line)?)
     }
 }

@@ -2,7 +2,8 @@
 //! kills it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,8 +21,20 @@ pub(crate) struct Stopper {
     was_killed: Arc<AtomicBool>,
 }
 
+/// What a signal does before there is a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Before {
+    /// It counts once the machine runs.
+    #[default]
+    Wait,
+    /// It ends us, and nothing is left.
+    End,
+}
+
 #[derive(Debug, Default)]
 struct StopState {
+    /// What a signal does now, without a machine.
+    before: Before,
     /// When the first signal came.
     first: Option<Instant>,
     /// Nobody wants the machine any more, not even to see it stop.
@@ -30,27 +43,38 @@ struct StopState {
     control: Option<Control>,
 }
 
+fn lock(state: &Mutex<StopState>) -> MutexGuard<'_, StopState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Stopper {
-    pub(crate) fn install(&self) -> Result<()> {
+    /// Follows signals from now on.
+    pub(crate) fn install(&self, before: Before) -> Result<()> {
+        lock(&self.state).before = before;
+        let mut signals = tyn_scratch::signals().context("Ctrl-C can't be handled")?;
         let stopper = self.clone();
-        ctrlc::set_handler(move || stopper.on_signal()).context("Ctrl-C can't be handled")
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                stopper.on_signal(signal);
+            }
+        });
+        Ok(())
+    }
+
+    /// Notes that the machine is being started: it is there soon, and must be stopped then.
+    pub(crate) fn before_start(&self) {
+        lock(&self.state).before = Before::Wait;
     }
 
     /// Learns of the machine; a signal that came before counts now.
     pub(crate) fn start(&self, control: Control) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.is_doomed {
             self.kill(&control);
         } else if state.first.is_some() {
             self.power_down(&control);
         }
         state.control = Some(control);
-    }
-
-    /// Returns whether a stop has been asked for.
-    pub(crate) fn is_asked(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.first.is_some()
     }
 
     /// Returns whether the guest was killed.
@@ -64,13 +88,19 @@ impl Stopper {
     }
 
     /// Acts upon a signal.
-    pub(crate) fn on_signal(&self) {
+    pub(crate) fn on_signal(&self, signal: i32) {
+        let state = lock(&self.state);
+        if state.before == Before::End {
+            // With the lock: no machine is started any more.
+            tyn_scratch::end(128 + signal);
+        }
+        drop(state);
         self.act(ONE_REQUEST);
     }
 
     /// Presses the power button, unless somebody did.
     pub(crate) fn stop_once(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if let (None, Some(control)) = (state.first, &state.control) {
             self.power_down(control);
             state.first = Some(Instant::now());
@@ -79,7 +109,7 @@ impl Stopper {
 
     /// Kills the guest, as soon as there is one.
     pub(crate) fn kill_now(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.is_doomed = true;
         if let Some(control) = &state.control {
             self.kill(control);
@@ -87,7 +117,7 @@ impl Stopper {
     }
 
     fn act(&self, one_request: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         match (state.first, &state.control) {
             (None, control) => {
                 if let Some(control) = control {

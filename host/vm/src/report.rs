@@ -81,8 +81,6 @@ pub enum ExitCode {
     NotStarted = 125,
     /// The machine stopped without saying why.
     Vanished = 126,
-    /// Asked to stop before the guest was started (128 + SIGINT).
-    Interrupted = 130,
     /// Killed on request, before it had stopped by itself (128 + SIGKILL).
     Killed = 137,
 }

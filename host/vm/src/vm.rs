@@ -181,10 +181,7 @@ impl Vm {
     /// [`VmError`]: what is wrong with the configuration or this machine.
     pub fn start(config: &Config, console: Console, mut on_line: OnLine) -> Result<Self, VmError> {
         check(config)?;
-        let dir = tempfile::Builder::new()
-            .prefix("tyn-")
-            .tempdir()
-            .map_err(failed("a private folder can't be made"))?;
+        let dir = tyn_scratch::Dir::new().map_err(failed("a private folder can't be made"))?;
         let listen = |path: &Path| {
             let listener = UnixListener::bind(path)?;
             listener.set_nonblocking(true)?;

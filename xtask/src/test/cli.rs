@@ -17,6 +17,7 @@ use tyn_vm_host::http;
 
 mod background;
 mod configured;
+mod interrupted;
 
 use super::Tally;
 use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, free_ports};
@@ -69,6 +70,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "program_that_is_no_program_is_refused_by_the_kernel",
         bad_program,
+    ),
+    (
+        "interrupted_build_leaves_no_file",
+        interrupted::while_it_writes,
     ),
     ("bad_releases_are_refused_and_leave_no_file", bad_releases),
 ];
@@ -402,7 +407,7 @@ fn full_disk(bench: &Bench<'_>, release: &str, sysroot: &str, out: &str) -> Resu
     );
     ensure!(!Path::new(out).exists(), "a cut-off image was left");
     let left = fs::read_dir(bench.dir.path())?.flatten();
-    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tmp"));
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tyn-"));
     ensure!(left.count() == 0, "a temporary file was left");
     Ok(())
 }

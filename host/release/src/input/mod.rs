@@ -15,8 +15,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use crate::recipe::Recipe;
 use crate::sysroot::Sysroot;
 use crate::tree::Node;
@@ -97,7 +95,7 @@ pub struct App {
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Where an archive was unpacked to; lives as long as this.
-    _unpacked: Option<TempDir>,
+    _unpacked: Option<tyn_scratch::Dir>,
 }
 
 impl Input {

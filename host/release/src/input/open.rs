@@ -45,14 +45,13 @@ impl Input {
     }
 }
 
-fn keep(mut app: App, temp: tempfile::TempDir) -> App {
+fn keep(mut app: App, temp: tyn_scratch::Dir) -> App {
     app._unpacked = Some(temp);
     app
 }
 
-fn tempdir() -> Result<tempfile::TempDir, OpenError> {
-    let dir = tempfile::Builder::new().prefix("tyn-").tempdir();
-    dir.map_err(|error| OpenError::Io {
+fn tempdir() -> Result<tyn_scratch::Dir, OpenError> {
+    tyn_scratch::Dir::new().map_err(|error| OpenError::Io {
         path: std::env::temp_dir(),
         error,
     })

@@ -6,7 +6,7 @@ use super::archive::tests::{file, tarball};
 use super::*;
 use crate::recipe::Kind;
 
-struct Fixture(TempDir);
+struct Fixture(tempfile::TempDir);
 
 impl Fixture {
     fn new() -> Self {

@@ -54,6 +54,7 @@ pub(crate) struct Args {
 /// # Errors
 /// What is wrong with the release or the sysroot, and what mends it.
 pub(crate) fn build(args: &Args) -> Result<()> {
+    tyn_scratch::end_on_signals().context("Ctrl-C can't be handled")?;
     // Hidden by itself where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tyn_disk::{Grub, Request};
 use tyn_release::handover::behind_image;
 use tyn_release::image::is_compressed;
+use tyn_scratch::Program;
 use tyn_vm_host::vm::find_program;
 
 use crate::{kernel, settings};
@@ -56,6 +57,7 @@ enum Format {
 /// # Errors
 /// What is wrong with the image or GRUB, and what mends it.
 pub(crate) fn image(args: &Args) -> Result<()> {
+    tyn_scratch::end_on_signals().context("Ctrl-C can't be handled")?;
     let options = settings::kernel_options(&args.append, None)?;
     tyn_release::check(&args.image)?;
     tyn_release::check_output(&args.output)?;
@@ -78,9 +80,8 @@ pub(crate) fn image(args: &Args) -> Result<()> {
         );
     }
     // Beside the disk: it is as large, and a temporary folder may be in memory.
-    let dir = tempfile::Builder::new().prefix(".tyn-").tempdir_in(folder);
+    let dir = tyn_scratch::Dir::new_in(folder);
     let dir = dir.with_context(|| format!("{} can't be written to", folder.display()))?;
-    remove_when_interrupted(dir.path().to_path_buf())?;
     let kernel = kernel::find(args.kernel.as_deref(), dir.path())?;
     // A machine reads it as it lies on the disk.
     let unpacked = is_compressed(&args.image)?.then(|| behind_image(&args.image, &[], dir.path()));
@@ -122,7 +123,7 @@ fn convert(converter: &Path, raw: &Path) -> Result<PathBuf> {
     convert
         .args(["convert", "-f", "raw", "-O", "qcow2"])
         .args([raw, &new]);
-    let output = convert.output().context("qemu-img can't be started")?;
+    let output = Program::output(&mut convert).context("qemu-img can't be started")?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         bail!("qemu-img failed: {}", text.trim().replace('\n', "; "));
@@ -130,14 +131,4 @@ fn convert(converter: &Path, raw: &Path) -> Result<PathBuf> {
     fs::set_permissions(&new, fs::Permissions::from_mode(0o644))
         .context("the disk can't be made readable")?;
     Ok(new)
-}
-
-/// Ctrl-C, SIGTERM and SIGHUP end us and leave no file.
-fn remove_when_interrupted(dir: PathBuf) -> Result<()> {
-    let on_signal = move || {
-        // A file may be made there meanwhile, which is seen once more; what can't be removed stays.
-        let _ = fs::remove_dir_all(&dir).or_else(|_| fs::remove_dir_all(&dir));
-        std::process::exit(i32::from(tyn_vm_host::ExitCode::Interrupted as u8));
-    };
-    ctrlc::set_handler(on_signal).context("Ctrl-C can't be handled")
 }

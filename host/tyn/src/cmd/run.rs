@@ -10,7 +10,7 @@ use tyn_vm_host::{Console, ExitCode, Outcome};
 use crate::interactive::{Session, Started};
 use crate::launch::Launch;
 use crate::settings::{Flags, Settings};
-use crate::stopper::Stopper;
+use crate::stopper::{Before, Stopper};
 use crate::{background, env, parent, project};
 
 /// Arguments of `tyn run`.
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<u8> {
     let stopper = Stopper::default();
     if !args.detach {
-        stopper.install()?;
+        stopper.install(Before::End)?;
     }
     if args.with_parent {
         parent::follow()?;
@@ -54,11 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     } else {
         Console::Inherit
     };
-    if stopper.is_asked() {
-        return Ok(ExitCode::Interrupted as u8);
-    }
     let (started, when_started) = Started::new();
-    let mut vm = launch.boot(console, move |line| started.see(line))?;
+    let mut vm = launch.boot(console, &stopper, move |line| started.see(line))?;
     stopper.start(vm.control());
     let keys = match args.with_parent && !settings.interactive {
         true => Some(parent::take_keys(&stopper)?),

@@ -1,6 +1,7 @@
 //! What the tests share: a private folder to work in, images, and running the tool there.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -34,6 +35,24 @@ impl Bench {
 
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// Writes a program, with the folders that lead to it.
+    pub(crate) fn program(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Another process writes: a program that another thread starts just now would inherit our open file for an instant, and
+        // what is open for writing can't be executed.
+        let mut writer = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = writer.stdin.take().unwrap();
+        input.write_all(bytes.as_ref()).unwrap();
+        drop(input);
+        assert!(writer.wait().unwrap().success());
     }
 
     /// Writes an image that starts `args`, with `files` in it.
