@@ -14,6 +14,7 @@ mod lab;
 mod net;
 mod otp;
 mod paths;
+mod readme;
 mod scenarios;
 mod screen;
 mod soak;
@@ -64,6 +65,8 @@ enum Task {
     Apps(apps::Options),
     /// Load the guest's network over a TAP device: connections held, a burst, a flood (needs root)
     Net(net::Options),
+    /// Follow the README in a fresh Debian root (needs root)
+    ReadmeCheck(readme::Options),
     /// Check format, lints, layers, unsafe code and generated docs
     Check,
     /// Write docs/abi/README.md from the system-call table
@@ -129,6 +132,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Fuzz(options) => fuzz::fuzz(options),
         Task::Apps(options) => apps::apps(&options),
         Task::Net(options) => net::net(&options),
+        Task::ReadmeCheck(options) => readme::check(&options),
         Task::Check => check::check(&task_names()),
         Task::AbiDocs => abi_docs::write(),
         Task::Bench(command) => bench::run(&command),
