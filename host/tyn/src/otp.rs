@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use tyn_release::otp::Otp as Installation;
 use tyn_release::sysroot::Sysroot;
 
+use crate::terminal;
+
 /// Where Erlang/OTP is to come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Otp {
@@ -29,6 +31,14 @@ impl FromStr for Otp {
 }
 
 impl Otp {
+    /// Returns the folder, where it is one.
+    pub(crate) fn dir_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Release(_) => None,
+            Self::Dir(dir) => Some(dir),
+        }
+    }
+
     /// Returns its folder; fetches what isn't there yet.
     ///
     /// # Errors
@@ -45,10 +55,10 @@ impl Otp {
         let cache = cache()?;
         let place = tyn_debian::otp::place(release, &cache)?;
         if !place.is_dir() {
-            eprintln!(
+            terminal::say(&format!(
                 "tyn: fetching Debian's Erlang/OTP {release}, once, into {}",
                 place.display()
-            );
+            ));
         }
         tyn_debian::otp::ensure(release, &cache)
     }

@@ -1,6 +1,20 @@
-//! `tyn.toml`: what `tyn run` uses where the command line says nothing.
+//! `tyn.toml`: what `tyn build` and `tyn run` use where the command line says nothing.
 //!
 //! ```toml
+//! [build]
+//! input = "_build/prod/rel/my_app"
+//! output = "my_app.img"         # default: the image of [run]
+//! release = "my_app"
+//! start = "my_app"
+//! otp = 27                      # or a folder
+//! sysroot = "trixie"
+//! env = { LANG = "C.UTF-8" }
+//! include = ["/bin/sh"]
+//! files = { "/etc/my_app.pem" = "ca.pem" }
+//! strip-beams = true
+//! compress = true
+//! sbom = true
+//!
 //! [run]
 //! image = "my_app.img"          # paths are relative to the file's folder
 //! cpus = 2
@@ -25,7 +39,10 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use tyn_release::Include;
 use tyn_vm_host::{Accel, Forward, Machine, MemorySize};
+
+use crate::otp::Otp;
 
 /// Its name.
 pub(crate) const FILE: &str = "tyn.toml";
@@ -34,9 +51,33 @@ pub(crate) const FILE: &str = "tyn.toml";
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Project {
+    /// For `tyn build`.
+    #[serde(default)]
+    pub(crate) build: Build,
     /// For `tyn run`.
     #[serde(default)]
     pub(crate) run: Run,
+}
+
+/// The table `[build]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Build {
+    pub(crate) input: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) release: Option<String>,
+    pub(crate) start: Option<String>,
+    #[serde(deserialize_with = "otp")]
+    pub(crate) otp: Option<Otp>,
+    pub(crate) sysroot: Option<PathBuf>,
+    #[serde(deserialize_with = "variables")]
+    pub(crate) env: Vec<String>,
+    #[serde(deserialize_with = "words")]
+    pub(crate) include: Vec<Include>,
+    pub(crate) files: BTreeMap<PathBuf, PathBuf>,
+    pub(crate) strip_beams: Option<bool>,
+    pub(crate) compress: Option<bool>,
+    pub(crate) sbom: Option<bool>,
 }
 
 /// The table `[run]`.
@@ -59,6 +100,21 @@ pub(crate) struct Run {
     pub(crate) vm_args: Option<PathBuf>,
     pub(crate) files: BTreeMap<PathBuf, PathBuf>,
     pub(crate) append: Option<String>,
+}
+
+/// A release's number, or a folder.
+fn otp<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Otp>, D::Error> {
+    let text = match toml::Value::deserialize(from)? {
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::String(text) => text,
+        other => {
+            let kind = other.type_str();
+            return Err(D::Error::custom(format_args!(
+                "otp can't be a TOML {kind}: write the number of a release, e.g. 27, or a folder in quotes"
+            )));
+        }
+    };
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 fn word<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
@@ -117,12 +173,36 @@ pub(crate) fn read(named: Option<&Path>) -> Result<Project> {
     };
     let mut project = parse(&text, path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let run = &mut project.run;
-    let paths = run.image.iter_mut().chain(&mut run.vm_args);
-    for path in paths.chain(&mut run.env_file).chain(run.files.values_mut()) {
-        *path = folder.join(&path);
-    }
+    project.make_relative_to(folder);
     Ok(project)
+}
+
+impl Project {
+    fn make_relative_to(&mut self, folder: &Path) {
+        let Self { build, run } = self;
+        let included = build
+            .include
+            .iter_mut()
+            .filter_map(|include| include.from.as_mut());
+        let otp = build.otp.as_mut().and_then(Otp::dir_mut);
+        let single = [
+            &mut build.input,
+            &mut build.output,
+            &mut build.sysroot,
+            &mut run.image,
+            &mut run.vm_args,
+        ];
+        let paths = single.into_iter().flatten().chain(included).chain(otp);
+        let paths = paths
+            .chain(build.files.values_mut())
+            .chain(run.files.values_mut());
+        for path in paths.chain(&mut run.env_file) {
+            *path = folder.join(&path);
+        }
+        // The two commands are about one image.
+        build.output = build.output.take().or_else(|| run.image.clone());
+        run.image = run.image.take().or_else(|| build.output.clone());
+    }
 }
 
 fn parse(text: &str, path: &Path) -> Result<Project> {
@@ -154,7 +234,10 @@ mod tests {
             .take_while(|line| *line != " ```")
             .map(str::trim)
             .collect();
-        let run = parse(&text.join("\n"), Path::new("x")).unwrap().run;
+        let Project { build, run } = parse(&text.join("\n"), Path::new("x")).unwrap();
+        assert_eq!(build.otp, Some(Otp::Release(27)));
+        assert_eq!(build.env, ["LANG=C.UTF-8"]);
+        assert_eq!((build.strip_beams, build.sbom), (Some(true), Some(true)));
         assert_eq!(
             (run.cpus, run.memory),
             (Some(2), Some(MemorySize(256 << 20)))
@@ -182,7 +265,26 @@ mod tests {
                 "[run]\nmemroy = \"1G\"",
                 "t:2: unknown field `memroy`, expected one of `image`, `cpus`,",
             ),
-            ("[runn]", "t:1: unknown field `runn`, expected `run`"),
+            (
+                "[runn]",
+                "t:1: unknown field `runn`, expected `build` or `run`",
+            ),
+            (
+                "[run]\n[build]\nouput = \"x\"",
+                "t:3: unknown field `ouput`, expected one of `input`, `output`,",
+            ),
+            (
+                "[build]\notp = true",
+                "t:2: otp can't be a TOML boolean: write the number of a release, e.g. 27, or a folder in quotes",
+            ),
+            (
+                "[build]\ninclude = [\"sh\"]",
+                "t:2: 'sh' is neither an absolute path",
+            ),
+            (
+                "[build]\ncompress = \"yes\"",
+                "t:2: invalid type: string \"yes\", expected a boolean",
+            ),
             (
                 "[run]\n\nmemory = \"much\"",
                 "t:3: 'much' is not an amount of memory: use e.g. 512M or 2G",
@@ -226,6 +328,13 @@ mod tests {
         let run = read(Some(&file)).unwrap().run;
         assert_eq!(run.image.unwrap(), dir.path().join("a.img"));
         assert_eq!(run.files[Path::new("/x")], Path::new("/y"));
+        let text = "[build]\notp = \"own\"\noutput = \"b.img\"\ninclude = [\"x=/x\", \"/bin/sh\"]";
+        fs::write(&file, text).unwrap();
+        let Project { build, run } = read(Some(&file)).unwrap();
+        assert_eq!(build.otp, Some(Otp::Dir(dir.path().join("own"))));
+        assert_eq!(build.include[0].from, Some(dir.path().join("x")));
+        assert_eq!(build.include[1].from, None);
+        assert_eq!(run.image, build.output);
         let error = read(Some(&dir.path().join("none.toml"))).unwrap_err();
         assert!(
             error.to_string().contains("none.toml can't be read"),

@@ -223,7 +223,11 @@ mod tests {
         let args = ["tyn"].iter().chain(args);
         let flags = Cli::try_parse_from(args)?.flags;
         let lookup = |name: &str| (name == "OWN").then(|| "own".to_owned());
-        Settings::new(&flags, Project { run }, &lookup)
+        let project = Project {
+            run,
+            ..Project::default()
+        };
+        Settings::new(&flags, project, &lookup)
     }
 
     #[test]

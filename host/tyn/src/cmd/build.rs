@@ -2,18 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tyn_release::{App, Built, Choices, Include, Input, OpenError, Progress, Request};
 
 use crate::otp::{self, Otp};
+use crate::project::{self, Build};
+use crate::terminal;
 
 /// Arguments of `tyn build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to make it of: a release (its folder, its tarball, a project with one in _build), the shipment of a Gleam
     /// project, a folder of .beam files or of applications (with --start), or a container image (docker save, OCI layout)
-    input: PathBuf,
+    /// [default: that of tyn.toml]
+    input: Option<PathBuf>,
     /// The release to take where there are several
     #[arg(long, value_name = "NAME")]
     release: Option<String>,
@@ -36,17 +39,80 @@ pub(crate) struct Args {
     #[arg(long, value_name = "[FILE=]PATH")]
     include: Vec<Include>,
     /// Drop from modules what isn't needed to run them (debug information, documentation)
-    #[arg(long)]
-    strip_beams: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strip_beams: Option<bool>,
     /// Compress the image (by zstd) for shipping; a start unpacks it first
-    #[arg(long)]
-    compress: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    compress: Option<bool>,
     /// Write a bill of materials beside the image: IMAGE.cdx.json, in the CycloneDX format
-    #[arg(long)]
-    sbom: bool,
-    /// Image to write
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sbom: Option<bool>,
+    /// Image to write [default: that of tyn.toml]
     #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Read this file instead of tyn.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Everything, decided: flags, and the file where they say nothing.
+#[derive(Debug)]
+struct Plan {
+    input: PathBuf,
+    release: Option<String>,
+    start: Option<String>,
+    sysroot: Option<PathBuf>,
+    otp: Option<Otp>,
+    /// Of those with one name, the last counts.
+    env: Vec<(String, String)>,
+    includes: Vec<Include>,
+    strip_beams: bool,
+    compress: bool,
+    sbom: bool,
     output: PathBuf,
+}
+
+impl Plan {
+    fn new(args: &Args, file: Build) -> Result<Self> {
+        let Some(input) = args.input.clone().or(file.input) else {
+            bail!(
+                "nothing is named that an image could be made of; name a release, or write `input = \"…\"` below [build] in tyn.toml"
+            );
+        };
+        let Some(output) = args.output.clone().or(file.output) else {
+            bail!(
+                "no image is named; name one by -o, or write `output = \"…\"` below [build] in tyn.toml"
+            );
+        };
+        let known = file.env.iter().filter_map(|text| variable(text).ok());
+        let files = file.files.into_iter().map(|(guest, from)| Include {
+            from: Some(from),
+            guest,
+        });
+        let mut includes: Vec<Include> = Vec::new();
+        for new in file
+            .include
+            .into_iter()
+            .chain(files)
+            .chain(args.include.iter().cloned())
+        {
+            includes.retain(|known| known.guest != new.guest);
+            includes.push(new);
+        }
+        Ok(Self {
+            input,
+            release: args.release.clone().or(file.release),
+            start: args.start.clone().or(file.start),
+            sysroot: args.sysroot.clone().or(file.sysroot),
+            otp: args.otp.clone().or(file.otp),
+            env: known.chain(args.env.iter().cloned()).collect(),
+            includes,
+            strip_beams: args.strip_beams.or(file.strip_beams).unwrap_or(false),
+            compress: args.compress.or(file.compress).unwrap_or(false),
+            sbom: args.sbom.or(file.sbom).unwrap_or(false),
+            output,
+        })
+    }
 }
 
 /// Makes the image.
@@ -55,6 +121,7 @@ pub(crate) struct Args {
 /// What is wrong with the release or the sysroot, and what mends it.
 pub(crate) fn build(args: &Args) -> Result<()> {
     tyn_scratch::end_on_signals().context("Ctrl-C can't be handled")?;
+    let plan = &Plan::new(args, project::read(args.config.as_deref())?.build)?;
     // Hidden by itself where standard error is no terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(
@@ -62,15 +129,15 @@ pub(crate) fn build(args: &Args) -> Result<()> {
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.set_message("reading");
-    let mut app = open(args)?;
-    app.recipe.env.extend(args.env.iter().cloned());
+    let mut app = open(plan)?;
+    app.recipe.env.extend(plan.env.iter().cloned());
     let request = Request {
         app: &app,
-        includes: &args.include,
-        out: &args.output,
+        includes: &plan.includes,
+        out: &plan.output,
         mtime: source_date()?,
-        strip_beams: args.strip_beams,
-        compress: args.compress,
+        strip_beams: plan.strip_beams,
+        compress: plan.compress,
     };
     let built = tyn_release::build(&request, &mut |progress| match progress {
         Progress::Reading => bar.set_message("reading the release"),
@@ -83,12 +150,12 @@ pub(crate) fn build(args: &Args) -> Result<()> {
     });
     bar.finish_and_clear();
     let built = built?;
-    if args.sbom {
-        let mut file = args.output.clone().into_os_string();
+    if plan.sbom {
+        let mut file = plan.output.clone().into_os_string();
         file.push(".cdx.json");
-        tyn_release::sbom::write(&args.output, &built.recipe, Path::new(&file))?;
+        tyn_release::sbom::write(&plan.output, &built.recipe, Path::new(&file))?;
     }
-    report(args, &app, &built);
+    report(plan, &app, &built);
     Ok(())
 }
 
@@ -100,16 +167,16 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn open(args: &Args) -> Result<App> {
-    let input = Input::detect(&args.input).map_err(OpenError::from)?;
-    let otp = args.otp.as_ref().map(Otp::ensure).transpose()?;
-    match open_with(args, &input, otp.as_deref()) {
+fn open(plan: &Plan) -> Result<App> {
+    let input = Input::detect(&plan.input).map_err(OpenError::from)?;
+    let otp = plan.otp.as_ref().map(Otp::ensure).transpose()?;
+    match open_with(plan, &input, otp.as_deref()) {
         Ok(app) => Ok(app),
         // What this machine has doesn't do, and nothing else was asked for.
-        Err(error) if args.otp.is_none() && args.sysroot.is_none() => match error.wants_otp() {
+        Err(error) if plan.otp.is_none() && plan.sysroot.is_none() => match error.wants_otp() {
             Some(release) => {
                 let otp = Otp::Release(release).ensure().context(error)?;
-                Ok(open_with(args, &input, Some(&otp))?)
+                Ok(open_with(plan, &input, Some(&otp))?)
             }
             None => Err(error.into()),
         },
@@ -117,24 +184,24 @@ fn open(args: &Args) -> Result<App> {
     }
 }
 
-fn open_with(args: &Args, input: &Input, otp: Option<&Path>) -> Result<App, OpenError> {
+fn open_with(plan: &Plan, input: &Input, otp: Option<&Path>) -> Result<App, OpenError> {
     let own = otp.filter(|dir| otp::is_system(dir));
-    let sysroot = args.sysroot.as_deref().or(own).unwrap_or(Path::new("/"));
+    let sysroot = plan.sysroot.as_deref().or(own).unwrap_or(Path::new("/"));
     input.open(&Choices {
-        release: args.release.as_deref(),
-        start: args.start.as_deref(),
+        release: plan.release.as_deref(),
+        start: plan.start.as_deref(),
         sysroot,
         otp,
     })
 }
 
-fn report(args: &Args, app: &App, built: &Built) {
+fn report(plan: &Plan, app: &App, built: &Built) {
     for warning in &built.warnings {
-        eprintln!("tyn: warning: {warning}");
+        terminal::say(&format!("tyn: warning: {warning}"));
     }
-    eprintln!(
+    terminal::say(&format!(
         "{}: {}, ERTS {}, {} libraries, {} files, {:.1} MB",
-        args.output.display(),
+        plan.output.display(),
         [built.recipe.name.as_str(), &built.recipe.version]
             .join(" ")
             .trim_end(),
@@ -142,10 +209,10 @@ fn report(args: &Args, app: &App, built: &Built) {
         built.libraries.len(),
         built.entries,
         built.bytes as f64 / 1e6
-    );
+    ));
     for port in &app.ports {
         let port = port.split('/').next().unwrap_or(port);
-        eprintln!("it serves port {port}: tyn run -p {port}:{port}");
+        terminal::say(&format!("it serves port {port}: tyn run -p {port}:{port}"));
     }
 }
 

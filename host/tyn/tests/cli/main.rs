@@ -9,6 +9,8 @@ mod mini_kernel;
 mod background;
 mod bench;
 #[cfg(test)]
+mod build;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod image;
