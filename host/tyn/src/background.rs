@@ -30,6 +30,7 @@ use crate::control::{self, Request, SIZE, TYPED};
 use crate::guests::{Ended, Guests, Port, Record, Reserved, now};
 use crate::interactive::Started;
 use crate::launch::Launch;
+use crate::output;
 use crate::stopper::{Before, Stopper};
 use crate::terminal;
 
@@ -96,8 +97,7 @@ pub(crate) fn start(launch: Launch, name: Option<&str>) -> Result<()> {
             input
                 .write_all(&[GO])
                 .context("the guest's supervisor ended")?;
-            println!("{name}");
-            Ok(())
+            output::print(&format!("{name}\n"))
         }
     }
 }

@@ -5,7 +5,7 @@
 //! (the window's size, being continued after a stop). All end with the tool, which waits for the third.
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::process::{ChildStdin, ChildStdout};
+use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -16,6 +16,7 @@ use tyn_trace::Line;
 use tyn_vm_host::{Resizer, Vm};
 
 use crate::escape::{Escape, Request};
+use crate::output;
 use crate::stopper::Stopper;
 use crate::terminal::{self, Terminal};
 
@@ -68,11 +69,11 @@ impl Session {
             follow_signals(resizer, stopper.clone())?;
         }
         let output = vm.take_console().map(|pipe| {
-            let stopper = stopper.clone();
+            let (stopper, at_end) = (stopper.clone(), stopper.clone());
             let (typed, pieces) = sync_channel(PIECES);
             thread::spawn(move || read_input(&typed, &stopper));
             thread::spawn(move || copy_in(pipe.input, &pieces, &started));
-            thread::spawn(move || copy_out(pipe.output))
+            thread::spawn(move || output::copy(pipe.output, || at_end.output_closed()))
         });
         Ok(Self { output, _raw: raw })
     }
@@ -151,17 +152,5 @@ fn copy_in(mut guest: ChildStdin, pieces: &Receiver<Vec<u8>>, started: &Receiver
     for piece in pieces {
         // Taken all the same when nobody reads it: the escape key must go on to work.
         is_open = is_open && guest.write_all(&piece).is_ok();
-    }
-}
-
-fn copy_out(mut guest: ChildStdout) {
-    let mut chunk = [0; 4096];
-    let mut is_open = true;
-    while let Ok(length @ 1..) = guest.read(&mut chunk) {
-        if is_open {
-            let mut out = io::stdout().lock();
-            let result = out.write_all(&chunk[..length]);
-            is_open = result.and_then(|()| out.flush()).is_ok();
-        }
     }
 }

@@ -203,7 +203,7 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
     // What a start script makes of its environment, it makes of this.
     let given = tyn_release::given(&settings.image, &settings.env, settings.interactive)?;
     for warning in &given.warnings {
-        eprintln!("tyn: warning: {warning}");
+        terminal::say(&format!("tyn: warning: {warning}"));
     }
     config.args = given.args.unwrap_or(config.args);
     let words = settings.words();
@@ -219,9 +219,9 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
         config.env.extend(more.env);
     }
     if handover::add_epmd(&mut config, image) == Epmd::Missing {
-        eprintln!(
+        terminal::say(
             "tyn: warning: the arguments name the node, but its run-time system has no epmd: other nodes can't find it \
-             (use -start_epmd false -erl_epmd_port PORT on both sides)"
+             (use -start_epmd false -erl_epmd_port PORT on both sides)",
         );
     }
     config.env.extend(settings.env.iter().cloned());

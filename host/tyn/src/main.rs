@@ -111,7 +111,7 @@ fn ended(result: Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tyn: {error:#}");
+            terminal::say(&format!("tyn: {error:#}"));
             not_started()
         }
     }

@@ -63,15 +63,19 @@ pub(crate) fn shell(guest: &Guest) -> Result<u8> {
         (size.rows, size.columns)
     };
     let greet = |node: &str| {
-        eprintln!("tyn: {node} in {guest_name}; Ctrl-D leaves it, Ctrl-C interrupts");
+        terminal::say(&format!(
+            "tyn: {node} in {guest_name}; Ctrl-D leaves it, Ctrl-C interrupts"
+        ));
     };
     let end = tyn_remsh::run(&address, &size, &greet);
     // A line may have been edited when it ended; an error is that of a terminal that is gone.
     let _ = termios::tcsetattr(stdio::stdin(), OptionalActions::Now, &before);
     match end.with_context(|| format!("no shell in {guest_name}"))? {
-        End::Left => eprintln!("\ntyn: {guest_name} runs on"),
-        End::Ended => eprintln!("\ntyn: the shell has ended; {guest_name} runs on"),
-        End::Closed => eprintln!("\ntyn: the node in {guest_name} has closed the connection"),
+        End::Left => terminal::say(&format!("\ntyn: {guest_name} runs on")),
+        End::Ended => terminal::say(&format!("\ntyn: the shell has ended; {guest_name} runs on")),
+        End::Closed => terminal::say(&format!(
+            "\ntyn: the node in {guest_name} has closed the connection"
+        )),
     }
     Ok(0)
 }

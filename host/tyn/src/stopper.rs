@@ -14,11 +14,15 @@ use crate::terminal;
 /// What comes so soon after the first signal is part of it: `timeout` and terminals signal a process and its group.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
+/// How long a guest that nobody listens to may take to stop.
+const UNHEARD_LIMIT: Duration = Duration::from_secs(10);
+
 /// Follows Ctrl-C, SIGTERM and SIGHUP.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stopper {
     state: Arc<Mutex<StopState>>,
     was_killed: Arc<AtomicBool>,
+    has_no_reader: Arc<AtomicBool>,
 }
 
 /// What a signal does before there is a machine.
@@ -80,6 +84,23 @@ impl Stopper {
     /// Returns whether the guest was killed.
     pub(crate) fn has_killed(&self) -> bool {
         self.was_killed.load(Ordering::SeqCst)
+    }
+
+    /// Stops the guest because standard output is closed, as a program ends by SIGPIPE: it is asked first, and killed when it goes on.
+    pub(crate) fn output_closed(&self) {
+        self.has_no_reader.store(true, Ordering::SeqCst);
+        terminal::say("tyn: nobody reads standard output any more");
+        self.stop_once();
+        let stopper = self.clone();
+        thread::spawn(move || {
+            thread::sleep(UNHEARD_LIMIT);
+            stopper.kill_now();
+        });
+    }
+
+    /// Returns whether standard output was closed.
+    pub(crate) fn has_no_reader(&self) -> bool {
+        self.has_no_reader.load(Ordering::SeqCst)
     }
 
     /// Acts upon a key: each press is a request of its own.

@@ -12,11 +12,8 @@ use tyn_bootfmt::options::TtySize;
 use crate::vm::lock;
 
 /// What becomes of the guest's console output.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Console {
-    /// It goes to our own standard output.
-    #[default]
-    Inherit,
     /// It is kept for [`Vm::console`].
     Keep,
     /// It is read, and written to, by who calls [`Vm::take_console`].
@@ -44,24 +41,6 @@ impl Resizer {
     pub fn resize(&mut self, size: TtySize) -> io::Result<()> {
         writeln!(self.0, "size {} {}", size.rows, size.columns)
     }
-}
-
-/// Copies all that comes from `stdout` to our standard output. When nobody reads that any more, the rest is dropped: a
-/// guest does not stop because nobody looks.
-pub(crate) fn copy_out(mut stdout: ChildStdout) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        let mut is_open = true;
-        while let Ok(length @ 1..) = stdout.read(&mut chunk) {
-            if is_open {
-                let mut out = io::stdout().lock();
-                is_open = out
-                    .write_all(&chunk[..length])
-                    .and_then(|()| out.flush())
-                    .is_ok();
-            }
-        }
-    })
 }
 
 /// Keeps all that comes from `stdout`.

@@ -83,6 +83,8 @@ pub enum ExitCode {
     Vanished = 126,
     /// Killed on request, before it had stopped by itself (128 + SIGKILL).
     Killed = 137,
+    /// Stopped because nobody read its output any more (128 + SIGPIPE).
+    Unheard = 141,
 }
 
 impl Outcome {

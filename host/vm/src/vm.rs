@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tyn_trace::Line;
 
 use crate::config::{self, Accel, Config, kvm_problem};
-use crate::console::{Console, ConsolePipe, Resizer, collect, copy_out};
+use crate::console::{Console, ConsolePipe, Resizer, collect};
 use crate::http::{self, Response};
 use crate::memory;
 use crate::qmp::Qmp;
@@ -213,7 +213,7 @@ impl Vm {
             (Console::Keep, _, Some(stdout)) => {
                 console_reader = Some(collect(stdout, Arc::clone(&output)));
             }
-            (_, _, stdout) => console_reader = stdout.map(copy_out),
+            (Console::Keep | Console::Pipe, _, _) => {}
         }
         let report = Arc::new(Mutex::new(Report::default()));
         let shared = Arc::clone(&report);
@@ -429,7 +429,7 @@ fn spawn(config: &Config, dir: &Path, console: Console, stderr: &Path) -> Result
         .args(config.qemu_args(dir))
         .stdin(match console {
             Console::Pipe => Stdio::piped(),
-            Console::Inherit | Console::Keep => Stdio::null(),
+            Console::Keep => Stdio::null(),
         })
         // Never our own standard output: QEMU would make it non-blocking, for us and the shell, too.
         .stdout(Stdio::piped())

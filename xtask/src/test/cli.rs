@@ -18,6 +18,7 @@ use tyn_vm_host::http;
 mod background;
 mod configured;
 mod interrupted;
+mod unheard;
 
 use super::Tally;
 use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, free_ports};
@@ -48,6 +49,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "second_signal_kills_a_guest_that_does_not_stop",
         second_signal,
+    ),
+    (
+        "guest_stops_when_nobody_reads_its_output",
+        unheard::output_closed,
     ),
     (
         "configuration_reaches_the_guest_and_no_command_line",

@@ -14,7 +14,7 @@ use tyn_release::image::is_compressed;
 use tyn_scratch::Program;
 use tyn_vm_host::vm::find_program;
 
-use crate::{kernel, settings};
+use crate::{kernel, settings, terminal};
 
 /// Arguments of `tyn image`.
 #[derive(Debug, clap::Args)]
@@ -108,11 +108,11 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     let moved = fs::rename(&disk, &args.output);
     moved.with_context(|| format!("{} can't be written", args.output.display()))?;
     bar.finish_and_clear();
-    eprintln!(
+    terminal::say(&format!(
         "{}: a disk of {:.1} MB for BIOS and UEFI",
         args.output.display(),
         bytes as f64 / 1e6
-    );
+    ));
     Ok(())
 }
 

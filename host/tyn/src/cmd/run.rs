@@ -11,7 +11,7 @@ use crate::interactive::{Session, Started};
 use crate::launch::Launch;
 use crate::settings::{Flags, Settings};
 use crate::stopper::{Before, Stopper};
-use crate::{background, env, parent, project};
+use crate::{background, env, output, parent, project, terminal};
 
 /// Arguments of `tyn run`.
 #[derive(Debug, clap::Args)]
@@ -49,13 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         // It holds no files, so a signal simply ends us; see there for what becomes of the guest.
         return background::start(launch, args.name.as_deref()).map(|()| 0);
     }
-    let console = if settings.interactive {
-        Console::Pipe
-    } else {
-        Console::Inherit
-    };
     let (started, when_started) = Started::new();
-    let mut vm = launch.boot(console, &stopper, move |line| started.see(line))?;
+    let mut vm = launch.boot(Console::Pipe, &stopper, move |line| started.see(line))?;
     stopper.start(vm.control());
     let keys = match args.with_parent && !settings.interactive {
         true => Some(parent::take_keys(&stopper)?),
@@ -65,11 +60,20 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         true => Some(Session::start(&mut vm, &stopper, when_started)?),
         false => None,
     };
+    let output = vm.take_console().map(|pipe| {
+        let stopper = stopper.clone();
+        std::thread::spawn(move || output::copy(pipe.output, || stopper.output_closed()))
+    });
     let outcome = vm.wait()?;
     if let Some(session) = session {
         session.finish();
     }
+    // A panic there has ended the tool already.
+    let _ = output.map(std::thread::JoinHandle::join);
     drop(keys);
+    if stopper.has_no_reader() {
+        return Ok(ExitCode::Unheard as u8);
+    }
     if stopper.has_killed() {
         return Ok(ExitCode::Killed as u8);
     }
@@ -77,9 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         // Its lines have been printed as they came.
         Outcome::Exited(_) | Outcome::Panicked(_) => {}
         Outcome::Refused(why) => return Err(anyhow!("{why}")),
-        Outcome::Vanished => eprintln!(
+        Outcome::Vanished => terminal::say(
             "tyn: the machine stopped and the kernel did not say why; \
-             please report it with the output of --trace=calls"
+             please report it with the output of --trace=calls",
         ),
     }
     Ok(outcome.exit_code())

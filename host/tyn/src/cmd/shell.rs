@@ -83,7 +83,9 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
     }
     let mut wakes = control::ask(guest.dir(), Request::Attach)?.into_inner();
     let mut log = open_log(&guest)?;
-    eprintln!("tyn: {name}'s console; Ctrl-] d leaves it, Ctrl-] ? says more");
+    terminal::say(&format!(
+        "tyn: {name}'s console; Ctrl-] d leaves it, Ctrl-] ? says more"
+    ));
     let link = Link {
         stream: Arc::new(Mutex::new(wakes.try_clone()?)),
         has_left: Arc::default(),
@@ -108,12 +110,14 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
     copy(&mut log)?;
     drop(raw);
     if link.has_left.load(Ordering::SeqCst) {
-        eprintln!("\ntyn: {name} runs on; `tyn shell {name}` comes back");
+        terminal::say(&format!(
+            "\ntyn: {name} runs on; `tyn shell {name}` comes back"
+        ));
         return Ok(0);
     }
     let ended = guests.find(name).ok().and_then(|guest| guest.record.ended);
     let code = ended.map_or(0, |ended| ended.code);
-    eprintln!("tyn: {name} has ended ({code})");
+    terminal::say(&format!("tyn: {name} has ended ({code})"));
     Ok(code)
 }
 

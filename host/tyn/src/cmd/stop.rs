@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::control::{self, Request};
 use crate::guests::{Guest, Guests, Status};
+use crate::{output, terminal};
 
 /// How long a killed guest's end is waited for: QEMU may have much memory to give back.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
@@ -44,7 +45,7 @@ pub(crate) fn stop(args: &Args) -> Result<()> {
         if guest.status == Status::Running {
             stop_one(&guests, &guest, Duration::from_secs(args.timeout))?;
         } else {
-            eprintln!("tyn: {name} has ended already");
+            terminal::say(&format!("tyn: {name} has ended already"));
         }
     }
     Ok(())
@@ -55,10 +56,10 @@ fn stop_one(guests: &Guests, guest: &Guest, timeout: Duration) -> Result<()> {
     if !timeout.is_zero() && ask(guests, guest, Request::Stop, timeout)? {
         return Ok(());
     }
-    eprintln!(
+    terminal::say(&format!(
         "tyn: {name} did not stop within {} s: killed",
         timeout.as_secs()
-    );
+    ));
     if !ask(guests, guest, Request::Kill, KILL_LIMIT)? {
         bail!(
             "{name} can't be killed; end the process {} by hand",
@@ -115,7 +116,7 @@ pub(crate) fn remove(args: &RemoveArgs) -> Result<()> {
     let guests = Guests::of_this_user()?;
     if args.all {
         for name in guests.remove(None)? {
-            println!("{name}");
+            output::print(&format!("{name}\n"))?;
         }
     }
     for name in &args.names {

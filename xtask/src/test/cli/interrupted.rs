@@ -27,7 +27,7 @@ pub(super) fn while_it_writes(bench: &Bench<'_>) -> Result<()> {
         let mut build = bench.lab.tyn();
         build.arg("build").arg(&bench.lab.release);
         build.arg("--sysroot").arg(bench.lab.sysroot.dir());
-        build.arg(format!("--include=/big={}", text(&big)));
+        build.arg(format!("--include={}=/big", text(&big)));
         build.args(["--compress", "-o"]).arg(out.join("app.img"));
         let tool = build.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let start = Instant::now();
