@@ -69,6 +69,7 @@ fn end(thread: &Arc<Thread>, wait_status: u32) {
             let parent = kernel().processes.lock().get(&parent).cloned();
             parent.is_some_and(|p| p.signals.ignores_children())
         });
+    process.set_ended();
     tell(&exited);
 }
 

@@ -3,11 +3,13 @@
 use alloc::sync::Arc;
 
 use tyn_abi::process::clone as flag;
-use tyn_abi::{Errno, Events, Pid, Tid, USER_END, UserVa};
+use tyn_abi::{Errno, Events, Fd, Pid, Tid, USER_END, UserVa};
 use tyn_proc::ParentCell;
 
 use crate::cx::{Cx, SysResult};
+use crate::file::OnExec;
 use crate::kernel::kernel;
+use crate::pidfd;
 use crate::process::{Parts, Process};
 use crate::sched;
 use crate::signal::CpuAlarms;
@@ -30,6 +32,8 @@ pub(crate) struct Request {
     pub(crate) child_tid: UserVa,
     /// For `CLONE_SETTLS`.
     pub(crate) tls: u64,
+    /// For `CLONE_PIDFD`.
+    pub(crate) pidfd: UserVa,
 }
 
 /// Flags of a thread: it shares all these with the others of its process.
@@ -63,8 +67,9 @@ impl Request {
             return Err(Errno::EPERM);
         }
         let partly_shared = self.has(flag::CLONE_THREAD) && self.flags & THREAD != THREAD;
-        let unsupported = NAMESPACES | flag::CLONE_PIDFD | flag::CLONE_INTO_CGROUP;
-        if self.has(unsupported) || partly_shared {
+        let unsupported = NAMESPACES | flag::CLONE_INTO_CGROUP;
+        let pidfd_of_thread = self.has(flag::CLONE_THREAD) && self.has(flag::CLONE_PIDFD);
+        if self.has(unsupported) || partly_shared || pidfd_of_thread {
             cx.trace_unsupported("clone flags", self.flags);
             return Err(Errno::EINVAL);
         }
@@ -141,7 +146,9 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
     }
     child.add_thread(&thread)?;
     CpuAlarms::follow_limit(&child);
-    if let Err(errno) = adopt(request, parent.pid, &child) {
+    let adopted = open_pidfd(cx, request, &child)
+        .and_then(|fd| adopt(request, parent.pid, &child).inspect_err(|_| close(cx, fd)));
+    if let Err(errno) = adopted {
         kernel().threads.lock().remove(&tid);
         return Err(errno);
     }
@@ -155,6 +162,22 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
         wait_for_release(cx, &child);
     }
     Ok(())
+}
+
+/// Gives the caller a descriptor of the child (`CLONE_PIDFD`).
+fn open_pidfd(cx: &Cx<'_>, request: &Request, child: &Arc<Process>) -> Result<Option<Fd>, Errno> {
+    if !request.has(flag::CLONE_PIDFD) {
+        return Ok(None);
+    }
+    let fd = cx.install(pidfd::open(child, 0), OnExec::Close)?;
+    user_io::write_bytes(request.pidfd, &fd.0.to_le_bytes())
+        .inspect_err(|_| close(cx, Some(fd)))?;
+    Ok(Some(fd))
+}
+
+fn close(cx: &Cx<'_>, fd: Option<Fd>) {
+    let open = fd.map(|fd| cx.process.files().remove(fd));
+    drop(open);
 }
 
 /// Enters the child into the family: as the caller's child, or its sibling under `CLONE_PARENT` (which init cannot have).

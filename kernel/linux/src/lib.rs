@@ -28,6 +28,7 @@ mod lock;
 pub mod mm;
 pub mod net;
 mod oom;
+pub mod pidfd;
 pub mod pipe;
 pub mod process;
 pub mod random;

@@ -45,7 +45,8 @@ pub struct Process {
     pub times: CpuTimes,
     /// Notified when a child changes state (`wait4(2)`).
     pub child_events: WaitQueue,
-    /// Notified when a thread has left (`execve(2)` waits to be alone) and when a vfork child lets go of its parent.
+    /// Notified when a thread has left (`execve(2)` waits to be alone), when a vfork child lets go of its parent, and when
+    /// the process has ended (`pidfd_open(2)`).
     pub thread_events: WaitQueue,
     /// Resource limits.
     pub limits: Rlimits,
@@ -55,6 +56,8 @@ pub struct Process {
     pub attributes: Attributes,
     /// How it is to end: 0 while it lives, else [`EXITING`] and the wait status. The first to set it decides.
     pub(crate) exit: AtomicU64,
+    /// It is a zombie, or gone.
+    ended: AtomicBool,
     /// One of its threads is ending the others for `execve(2)`.
     in_exec: AtomicBool,
     /// The parent of a vfork, which waits until this process has another address space or none.
@@ -150,6 +153,7 @@ impl Process {
             started: time::now(),
             attributes,
             exit: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             in_exec: AtomicBool::new(false),
             vfork_parent: SpinLock::new(None),
         })
@@ -206,6 +210,18 @@ impl Process {
     #[must_use]
     pub fn is_exiting(&self) -> bool {
         self.exit.load(Ordering::SeqCst) != 0
+    }
+
+    /// Returns whether it is a zombie, or gone.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Makes known that it is a zombie.
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.thread_events.notify(Events::IN);
     }
 
     /// Ends the process with this wait status (`wait(2)`: exit code << 8, or signal number | 0x80 for a core): kills

@@ -272,9 +272,12 @@ syscalls! {
     327 preadv2 => rw::sys_preadv2 : full;
     328 pwritev2 => rw::sys_pwritev2 : full;
     332 statx => stat::sys_statx : full;
+    424 pidfd_send_signal => pidfd::sys_pidfd_send_signal : partial;
+    434 pidfd_open => pidfd::sys_pidfd_open : partial;
     435 clone3 => clone::sys_clone3 : partial;
     436 close_range => fd::sys_close_range : full;
     437 openat2 => open::sys_openat2 : partial;
+    438 pidfd_getfd => pidfd::sys_pidfd_getfd : full;
     439 faccessat2 => stat::sys_faccessat2 : full;
     441 epoll_pwait2 => epoll::sys_epoll_pwait2 : full;
     452 fchmodat2 => attr::sys_fchmodat2 : full;

@@ -12,7 +12,7 @@ use crate::user_io;
 const SIGNALS: u64 = 64;
 
 /// `clone(2)`, argument order of x86-64. A thread must share everything (`CLONE_VM`, `_FS`, `_FILES`, `_SIGHAND`); there are
-/// no namespaces and no pidfd (`EINVAL`).
+/// no namespaces and no pidfd of threads (`EINVAL`).
 pub(crate) fn sys_clone(
     cx: &mut Cx<'_>,
     flags: u64,
@@ -21,6 +21,10 @@ pub(crate) fn sys_clone(
     child_tid: UserVa,
     tls: u64,
 ) -> SysResult {
+    let both = flag::CLONE_PIDFD | flag::CLONE_PARENT_SETTID;
+    if flags & both == both || flags & flag::CLONE_PIDFD != 0 && flags & flag::CLONE_DETACHED != 0 {
+        return Err(Errno::EINVAL);
+    }
     let request = Request {
         // The call's flags are 32 bits wide.
         flags: flags & 0xffff_ffff & !flag::CSIGNAL,
@@ -29,6 +33,7 @@ pub(crate) fn sys_clone(
         parent_tid,
         child_tid,
         tls,
+        pidfd: parent_tid,
     };
     fork::spawn(cx, &request)
 }
@@ -65,6 +70,7 @@ pub(crate) fn sys_clone3(cx: &mut Cx<'_>, args: UserVa, size: usize) -> SysResul
         parent_tid: UserVa(args.parent_tid),
         child_tid: UserVa(args.child_tid),
         tls: args.tls,
+        pidfd: UserVa(args.pidfd),
     };
     fork::spawn(cx, &request)
 }
@@ -106,5 +112,6 @@ fn plain(flags: u64) -> Request {
         parent_tid: UserVa::NULL,
         child_tid: UserVa::NULL,
         tls: 0,
+        pidfd: UserVa::NULL,
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod membarrier;
 pub(crate) mod message;
 pub(crate) mod mmap;
 pub(crate) mod open;
+pub(crate) mod pidfd;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;

@@ -30,7 +30,7 @@ fn read_set(va: UserVa) -> Result<SignalSet, Errno> {
 }
 
 /// Reads a signal number; 0 asks only whether the target exists.
-fn read_signal(number: u32) -> Result<Option<Signal>, Errno> {
+pub(super) fn read_signal(number: u32) -> Result<Option<Signal>, Errno> {
     match number {
         0 => Ok(None),
         _ => Signal::from_number(number).map(Some).ok_or(Errno::EINVAL),
@@ -275,7 +275,12 @@ pub(crate) fn sys_rt_tgsigqueueinfo(
 }
 
 /// Reads the `siginfo_t` that a process passes on. To others it may not pretend to be the kernel or `kill(2)`.
-fn read_info(cx: &Cx<'_>, pid: i32, number: u32, info: UserVa) -> Result<Option<SigInfo>, Errno> {
+pub(super) fn read_info(
+    cx: &Cx<'_>,
+    pid: i32,
+    number: u32,
+    info: UserVa,
+) -> Result<Option<SigInfo>, Errno> {
     let bytes = user_io::read_bytes(info)?;
     let signal = read_signal(number)?;
     let info = SigInfo::from_bytes(bytes, signal.unwrap_or(Signal::SIGKILL));

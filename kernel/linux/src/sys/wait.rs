@@ -1,7 +1,7 @@
 //! Ending and waiting: `exit(2)`, `exit_group(2)`, `wait4(2)`, `waitid(2)`.
 
 use tyn_abi::process::{Rusage, wait};
-use tyn_abi::{Errno, Events, Pid, UserVa};
+use tyn_abi::{Errno, Events, Fd, Pid, UserVa};
 use tyn_proc::{ChildEvent, Report, Selector, WaitOptions, Waited};
 
 use crate::cx::{Cx, SysResult};
@@ -60,7 +60,7 @@ pub(crate) fn sys_wait4(
     Ok(u64::from(report.pid.0))
 }
 
-/// `waitid(2)`: `P_ALL`, `P_PID`, `P_PGID`; `P_PIDFD` is `EINVAL`.
+/// `waitid(2)`.
 pub(crate) fn sys_waitid(
     cx: &mut Cx<'_>,
     id_type: u32,
@@ -75,23 +75,17 @@ pub(crate) fn sys_waitid(
     if options & !known != 0 || options & events == 0 {
         return Err(Errno::EINVAL);
     }
-    let positive = |id: i32| {
-        u32::try_from(id)
-            .ok()
-            .filter(|&id| id > 0)
-            .ok_or(Errno::EINVAL)
-    };
-    let selector = match id_type {
-        wait::P_ALL => Selector::Any,
-        wait::P_PID => Selector::Child(Pid(positive(id)?)),
-        wait::P_PGID if id == 0 => own_group(cx)?,
-        wait::P_PGID => Selector::Group(Pid(positive(id)?)),
-        _ => {
-            cx.trace_unsupported("waitid type", u64::from(id_type));
-            return Err(Errno::EINVAL);
-        }
+    let selector = selector(cx, id_type, id)?;
+    let polls = options & wait::WNOHANG == 0 && id_type == wait::P_PIDFD && is_nonblocking(cx, id)?;
+    let options = if polls {
+        options | wait::WNOHANG
+    } else {
+        options
     };
     let report = wait_for(cx, selector, options)?;
+    if polls && report.is_none() {
+        return Err(Errno::EAGAIN);
+    }
     if let Some(report) = &report {
         write_rusage(rusage, report)?;
     }
@@ -99,6 +93,36 @@ pub(crate) fn sys_waitid(
         user_io::write_bytes(info, &siginfo(report.as_ref()))?;
     }
     Ok(0)
+}
+
+/// Decodes whom `waitid(2)` waits for.
+fn selector(cx: &Cx<'_>, id_type: u32, id: i32) -> Result<Selector, Errno> {
+    let positive = |id: i32| {
+        u32::try_from(id)
+            .ok()
+            .filter(|&id| id > 0)
+            .ok_or(Errno::EINVAL)
+    };
+    Ok(match id_type {
+        wait::P_ALL => Selector::Any,
+        wait::P_PID => Selector::Child(Pid(positive(id)?)),
+        wait::P_PGID if id == 0 => own_group(cx)?,
+        wait::P_PGID => Selector::Group(Pid(positive(id)?)),
+        wait::P_PIDFD if id < 0 => return Err(Errno::EINVAL),
+        wait::P_PIDFD => {
+            let process = match cx.process_of(Fd(id)) {
+                Err(Errno::ESRCH) => return Err(Errno::ECHILD),
+                found => found?,
+            };
+            Selector::Child(process.pid)
+        }
+        _ => return Err(Errno::EINVAL),
+    })
+}
+
+/// Returns whether a descriptor of a process was opened with `PIDFD_NONBLOCK`.
+fn is_nonblocking(cx: &Cx<'_>, fd: i32) -> Result<bool, Errno> {
+    Ok(cx.open_file(Fd(fd))?.is_nonblocking())
 }
 
 fn own_group(cx: &Cx<'_>) -> Result<Selector, Errno> {
