@@ -36,6 +36,10 @@ pub(crate) struct Delivered {
     pub(crate) is_repeated: bool,
 }
 
+/// Segments that the list may hold: what an acknowledgement costs in the worst case, and memory, must be bounded even if
+/// segments are tiny.
+pub(crate) const MOST_SEGMENTS: usize = 4096;
+
 /// The segments.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
@@ -43,6 +47,9 @@ pub(crate) struct Board {
     /// Bytes that are marked so.
     pub(crate) sacked: usize,
     pub(crate) lost: usize,
+    /// Segments that are marked so.
+    sacked_segments: usize,
+    lost_segments: usize,
     /// Segments that are marked as lost are not before this place.
     first_lost: usize,
     /// The end of what the peer has, as far as it told.
@@ -75,14 +82,24 @@ impl Board {
     }
 
     pub(crate) fn sacked_segments(&self) -> usize {
-        if self.sacked == 0 {
-            return 0;
-        }
-        self.sent.iter().filter(|s| s.is_sacked).count()
+        self.sacked_segments
     }
 
-    /// Makes room for one more; without memory nothing is sent.
+    /// Returns how many segments are under way: neither received, as far as we know, nor lost.
+    pub(crate) fn flight_segments(&self) -> usize {
+        self.sent.len() - self.sacked_segments - self.lost_segments
+    }
+
+    /// Returns the bytes of memory of the list.
+    pub(crate) fn memory(&self) -> usize {
+        self.sent.capacity() * size_of::<Sent>()
+    }
+
+    /// Makes room for one more; without memory, and when there are too many, nothing is sent.
     pub(crate) fn reserve(&mut self) -> bool {
+        if self.sent.len() >= MOST_SEGMENTS {
+            return false;
+        }
         #[cfg(test)]
         if self.without_memory {
             return false;
@@ -114,6 +131,7 @@ impl Board {
             self.first_lost = self.first_lost.saturating_sub(1);
             if gone.is_sacked {
                 self.sacked -= gone.len();
+                self.sacked_segments -= 1;
             } else {
                 tell(Delivered {
                     end: gone.end,
@@ -121,7 +139,10 @@ impl Board {
                     is_repeated: gone.is_repeated,
                 });
             }
-            self.lost -= if gone.is_lost { gone.len() } else { 0 };
+            if gone.is_lost {
+                self.lost -= gone.len();
+                self.lost_segments -= 1;
+            }
         }
         self.highest = self.highest.max(ack);
         if self.sent.is_empty() {
@@ -161,8 +182,10 @@ impl Board {
             }
             sent.is_sacked = true;
             self.sacked += sent.len();
+            self.sacked_segments += 1;
             if core::mem::take(&mut sent.is_lost) {
                 self.lost -= sent.len();
+                self.lost_segments -= 1;
             }
             is_reordered |= sent.end.is_before(highest) && !sent.is_repeated;
             tell(Delivered {
@@ -189,6 +212,7 @@ impl Board {
                 Some(true) => {
                     sent.is_lost = true;
                     self.lost += sent.len();
+                    self.lost_segments += 1;
                     self.first_lost = self.first_lost.min(at);
                     is_any = true;
                 }
@@ -223,6 +247,8 @@ impl Board {
         };
         let rest = Sent { start: at, ..*sent };
         sent.end = at;
+        self.sacked_segments += usize::from(rest.is_sacked);
+        self.lost_segments += usize::from(rest.is_lost);
         self.sent.insert(index + 1, rest);
     }
 
@@ -241,6 +267,7 @@ impl Board {
         };
         if core::mem::take(&mut sent.is_lost) {
             self.lost -= sent.len();
+            self.lost_segments -= 1;
         }
         sent.at = now;
         sent.is_repeated = true;
@@ -251,7 +278,7 @@ impl Board {
         for sent in &mut self.sent {
             sent.is_sacked = false;
         }
-        self.sacked = 0;
+        (self.sacked, self.sacked_segments) = (0, 0);
     }
 
     /// Gives memory back.
@@ -268,6 +295,15 @@ impl Board {
             |f: fn(&Sent) -> bool| -> usize { self.iter().filter(|s| f(s)).map(Sent::len).sum() };
         assert_eq!(self.sacked, sum(|s| s.is_sacked));
         assert_eq!(self.lost, sum(|s| s.is_lost));
+        assert_eq!(
+            self.sacked_segments,
+            self.iter().filter(|s| s.is_sacked).count()
+        );
+        assert_eq!(
+            self.lost_segments,
+            self.iter().filter(|s| s.is_lost).count()
+        );
+        assert!(self.sent.len() <= MOST_SEGMENTS + 1);
         let mut at = una;
         for sent in self.iter() {
             assert_eq!(sent.start, at);

@@ -88,6 +88,14 @@ pub struct Config {
     pub clock_offset: u32,
 }
 
+impl Config {
+    /// Returns by what our windows are shifted, if the peer scales windows, too.
+    #[must_use]
+    pub fn scale(&self) -> u8 {
+        scale_for(self.receive.1)
+    }
+}
+
 /// What the program asks of a connection, and for how long it is tried to reach the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
@@ -119,6 +127,8 @@ pub struct Connection {
     pub(crate) send_start: Seq,
     /// Nothing more is written; the FIN comes after what is in `send`.
     pub(crate) is_finished: bool,
+    /// What fills no segment is held back (`TCP_CORK`).
+    pub(crate) is_held: bool,
     pub(crate) send_limit: (usize, usize),
     pub(crate) board: Board,
     pub(crate) cubic: Cubic,
@@ -199,6 +209,7 @@ impl Connection {
             send: Ring::default(),
             send_start: ours + 1,
             is_finished: false,
+            is_held: false,
             send_limit: config.send,
             board: Board::starting_at(ours),
             cubic: Cubic::new(u32::from(config.mss)),

@@ -281,6 +281,9 @@ impl Connection {
     /// Whether the congestion window was what kept the sender from sending more (RFC 7661, as Linux has it).
     fn is_held_by_window(&self, flight: usize) -> bool {
         let window = self.cubic.window as usize;
+        if self.board.flight_segments() + 1 >= self.most_segments() {
+            return true;
+        }
         if self.cubic.is_slow_start() {
             return flight.saturating_mul(2) > window;
         }

@@ -7,6 +7,9 @@ use crate::options::Options;
 use crate::segment::{Flags, HEADER};
 use crate::seq::Seq;
 
+/// Segments that may be under way in any case, however small the window is in bytes: what RFC 6928 starts with.
+const INITIAL_SEGMENTS: usize = 10;
+
 /// A segment to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outgoing {
@@ -200,14 +203,15 @@ impl Connection {
             return None;
         }
         self.restart_after_idle(now);
-        let unsent = self.fin_number().beyond(self.next);
+        let unsent = self.sendable();
         let usable = (self.unacknowledged + self.window as usize).beyond(self.next);
         let free = (self.cubic.window as usize).saturating_sub(self.in_flight());
         let size = self.segment_room();
         let len = unsent.min(size).min(usable);
         let has_fin = self.is_finished && len == unsent;
         let is_idle = self.board.is_empty();
-        if free < len && !is_idle || len == 0 && !has_fin {
+        let is_full = free < len || self.board.flight_segments() >= self.most_segments();
+        if is_full && !is_idle || len == 0 && !has_fin {
             self.wait_for_window(now);
             return None;
         }
@@ -245,7 +249,24 @@ impl Connection {
         Some(self.make(start, len, flags, now))
     }
 
-    /// Nagle (RFC 896) as Minshall has it (a small segment waits for small ones only), and the sender's part against silly windows (RFC 9293 §3.8.6.2.1).
+    /// Returns how many bytes there are to be sent for the first time, without those that are held back.
+    pub(crate) fn sendable(&self) -> usize {
+        let unsent = self.fin_number().beyond(self.next);
+        if self.is_held && !self.is_finished {
+            unsent - unsent % self.segment_room()
+        } else {
+            unsent
+        }
+    }
+
+    /// Returns how many segments may be under way: the congestion window in segments of full size, as Linux counts. Small
+    /// segments load a path by their number, not by their bytes.
+    pub(crate) fn most_segments(&self) -> usize {
+        (self.cubic.window as usize / self.payload_size()).max(INITIAL_SEGMENTS)
+    }
+
+    /// Nagle (RFC 896) as Minshall has it (a small segment waits for small ones only), and the sender's part against silly
+    /// windows (RFC 9293 §3.8.6.2.1).
     fn may_send_small(&self, len: usize, unsent: usize) -> bool {
         let is_all = len == unsent;
         if is_all {
@@ -289,7 +310,7 @@ impl Connection {
         }
         if core::mem::take(&mut self.probe_window) && self.board.is_empty() && self.has_unsent() {
             let usable = (self.unacknowledged + self.window as usize).beyond(self.next);
-            let unsent = self.fin_number().beyond(self.next);
+            let unsent = self.sendable();
             let len = usable.min(unsent).min(self.segment_room());
             if len > 0 {
                 // The override time-out of RFC 9293 §3.8.6.2.1.
@@ -307,7 +328,7 @@ impl Connection {
     fn tail_probe(&mut self, now: Nanos) -> Option<Outgoing> {
         let last = *self.board.last()?;
         let usable = (self.unacknowledged + self.window as usize).beyond(self.next);
-        let unsent = self.fin_number().beyond(self.next);
+        let unsent = self.sendable();
         let len = unsent.min(self.segment_room()).min(usable);
         let timer = self.retransmit_at;
         let segment = if len > 0 {

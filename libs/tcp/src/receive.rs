@@ -176,6 +176,11 @@ impl Receive {
         self.repeated.is_some() || self.has_islands()
     }
 
+    /// Returns the bytes of memory of the queue and of the list of islands.
+    pub(crate) fn memory(&self) -> usize {
+        self.ring.capacity() + self.islands.capacity() * size_of::<Block>()
+    }
+
     /// Gives all memory back that holds nothing.
     pub(crate) fn release(&mut self) {
         if self.islands.is_empty() {

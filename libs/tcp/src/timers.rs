@@ -171,7 +171,6 @@ impl Connection {
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        let end = self.fin_number() + usize::from(self.is_finished);
-        end.is_after(self.next)
+        self.sendable() > 0 || self.is_finished && !self.is_fin_sent()
     }
 }

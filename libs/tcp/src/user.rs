@@ -35,10 +35,21 @@ impl Connection {
         self.orphaned_at.get_or_insert(now);
     }
 
-    /// Returns the bytes of memory of both queues.
+    /// Holds back what fills no segment (`TCP_CORK`, `MSG_MORE`), or lets it go. Nothing is held once no more can be written.
+    pub fn set_held(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Returns how many bytes are held back.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.fin_number().beyond(self.next) - self.sendable()
+    }
+
+    /// Returns the bytes of memory of both queues, and of the lists that belong to them.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.send.capacity() + self.receive.ring.capacity()
+        self.send.capacity() + self.receive.memory() + self.board.memory()
     }
 
     /// Returns how many bytes were written and are not acknowledged.

@@ -29,6 +29,10 @@ impl Connection {
         self.window_seq = segment.seq;
         self.window_ack = segment.ack;
         if window != was && self.board.is_empty() {
+            if (self.unacknowledged + window as usize).is_after(self.next) {
+                // It was doubled by probes only, and the peer has answered them.
+                self.rtt.relax();
+            }
             self.arm_retransmission(now);
         }
     }

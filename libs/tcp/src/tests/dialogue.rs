@@ -471,6 +471,8 @@ fn rfc_9293_3_10_5_abort_resets() {
 #[test]
 fn memory_is_given_back_and_taken_again() {
     let mut s = Scene::new();
+    assert!(s.c.memory() > 0, "the list of what was sent");
+    s.c.release();
     assert_eq!(s.c.memory(), 0);
     s.take(1, 1, Flags::ACK, &[1; 700]);
     s.write(5000);

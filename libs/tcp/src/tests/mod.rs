@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod bounds;
 mod dialogue;
 mod loss;
 mod pair;
