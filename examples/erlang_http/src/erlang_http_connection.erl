@@ -4,7 +4,7 @@
 -export([start/0, serve/2]).
 
 %% How long an idle connection is kept, in milliseconds.
--define(IDLE_MS, 60_000).
+-define(IDLE_MS, 600_000).
 
 start() ->
     proc_lib:spawn(fun() -> receive {serve, Socket} -> requests(Socket) end end).

@@ -14,6 +14,11 @@ use crate::tcp::input::tuple_of;
 use crate::types::{Path, is_unicast};
 use crate::wire::{IPV6_HEADER, Ip};
 
+/// The code of ICMP's "destination unreachable" for a packet that is too big and must not be split.
+const FRAGMENTATION_NEEDED: u8 = 4;
+/// The least MTU of a path that is believed (`min_pmtu` of Linux; RFC 8200 §5).
+const LEAST_MTU: usize = 552;
+const LEAST_MTU6: usize = 1280;
 /// Ports of DHCP servers and clients.
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
@@ -186,6 +191,14 @@ impl Stack {
         match icmp.msg_type() {
             // smoltcp answers.
             Icmpv4Message::EchoRequest => self.refuse(path, packet),
+            Icmpv4Message::DstUnreachable if icmp.msg_code() == FRAGMENTATION_NEEDED => {
+                let &[_, _, _, _, _, _, high, low, ..] = ip.payload else {
+                    return;
+                };
+                let mtu = usize::from(u16::from_be_bytes([high, low]));
+                // Routers of old do not say what would fit (RFC 1191 §5).
+                self.on_too_big(icmp.data(), mtu.max(LEAST_MTU));
+            }
             Icmpv4Message::DstUnreachable => {
                 if let Some((error, is_hard)) = unreachable(icmp.msg_code()) {
                     self.on_undeliverable(icmp.data(), error, is_hard);
@@ -224,10 +237,36 @@ impl Stack {
                     self.on_undeliverable(original, error, is_hard);
                 }
             }
+            Icmpv6Message::PktTooBig => {
+                let (Some(&mtu), Some(original)) = (
+                    ip.payload.get(4..).and_then(<[u8]>::first_chunk),
+                    ip.payload.get(8..),
+                ) else {
+                    return;
+                };
+                let mtu = u32::from_be_bytes(mtu) as usize;
+                self.on_too_big(original, mtu.max(LEAST_MTU6));
+            }
             kind if kind.is_ndisc() && path == Path::Nic && self.out.on_ndisc(ip, &icmp) => {
                 self.changed6();
             }
             _ => {}
+        }
+    }
+
+    /// Tells the sender of `packet` (or of its start) that it was too big for a link with this MTU.
+    fn on_too_big(&mut self, packet: &[u8], mtu: usize) {
+        if let Some((source, destination, IpProtocol::Tcp, transport)) = ends_of(packet)
+            && let Some(&[s0, s1, d0, d1, q0, q1, q2, q3]) = transport.first_chunk()
+        {
+            let source_port = u16::from_be_bytes([s0, s1]);
+            let tuple = tuple_of(
+                source,
+                source_port,
+                destination,
+                u16::from_be_bytes([d0, d1]),
+            );
+            self.on_tcp_too_big(tuple, u32::from_be_bytes([q0, q1, q2, q3]), mtu);
         }
     }
 
@@ -277,8 +316,7 @@ fn ends_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, IpProtocol, &[u8])> {
 }
 
 /// Returns the error that a code of ICMP's "destination unreachable" stands for, and whether it is final
-/// (`icmp_err_convert` of Linux; RFC 1122 §4.2.3.9). "Fragmentation needed" has none: segments never exceed our MTU's
-/// size, and smoltcp cannot make them smaller.
+/// (`icmp_err_convert` of Linux; RFC 1122 §4.2.3.9). "Fragmentation needed" has none.
 fn unreachable(code: u8) -> Option<(Errno, bool)> {
     Some(match code {
         0 | 11 => (Errno::ENETUNREACH, false),

@@ -1,8 +1,8 @@
 //! The network stack as pure state: Ethernet and loopback, ARP, IPv4, IPv6 with neighbour
-//! discovery and autoconfiguration, TCP, UDP and DHCP over smoltcp, sockets by 4-tuple.
+//! discovery and autoconfiguration, UDP and DHCP over smoltcp, TCP over `tyn-tcp`, sockets by 4-tuple.
 //!
 //! Time, entropy and the network card come as arguments; what happened comes back as values ([`Wake`], [`ConfigEvent`]).
-//! smoltcp does the protocols of TCP, ICMP and DHCP, unmodified; finding the socket for a packet, listening, waiting for
+//! smoltcp does the protocols of ICMP and DHCP, unmodified, `tyn-tcp` that of a connection; finding the socket for a packet, listening, waiting for
 //! neighbours, closing and timing out are ours. Start at [`stack`].
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,9 +1,4 @@
 //! What must not be guessed: initial sequence numbers (RFC 6528) and ephemeral ports (RFC 6056).
-//!
-//! smoltcp draws sequence numbers from a small generator that each of its interfaces owns, which an observer can
-//! predict. It is used as it is, and made to yield the number we want: the connection is opened with an interface of its
-//! own, seeded by [`seed_for`]. A test holds the two together; should smoltcp's generator change, sequence numbers
-//! stay unpredictable (the seed is secret) and only lose their clock.
 
 #![expect(
     deprecated,
@@ -55,6 +50,14 @@ impl Secret {
         ((now.0 / 4000) as u32).wrapping_add(hash.finish() as u32)
     }
 
+    /// Returns what is added to the clock in a connection's timestamps, so that it tells nobody how long we run.
+    pub(crate) fn clock_offset(&self, tuple: &Tuple) -> u32 {
+        let mut hash = SipHasher::new_with_keys(self.ports[0], self.sequence[1]);
+        write_address(&mut hash, tuple.local);
+        write_address(&mut hash, tuple.remote);
+        hash.finish() as u32
+    }
+
     /// Returns a hash that only we can make of a request that is not written down.
     pub(crate) fn cookie(&self, tuple: &Tuple, of: [u32; 3]) -> u32 {
         let mut hash = SipHasher::new_with_keys(self.cookies[0], self.cookies[1]);
@@ -83,65 +86,9 @@ fn write_address(hash: &mut SipHasher, address: SocketAddr) {
     hash.write_u16(address.port());
 }
 
-/// Multiplier and increment of smoltcp's generator (sPCG32).
-const MULTIPLIER: u64 = 0xbb2e_fcec_3c39_611d;
-const INCREMENT: u64 = 0x7590_ef39;
-/// The multiplier's inverse modulo 2^64, by Newton's iteration (each step doubles the number of right bits).
-const INVERSE: u64 = {
-    let mut x: u64 = MULTIPLIER;
-    let mut i = 0;
-    while i < 6 {
-        x = x.wrapping_mul(2u64.wrapping_sub(MULTIPLIER.wrapping_mul(x)));
-        i += 1;
-    }
-    x
-};
-
-fn before(state: u64) -> u64 {
-    state.wrapping_sub(INCREMENT).wrapping_mul(INVERSE)
-}
-
-fn output(state: u64) -> u32 {
-    (state >> (29 - (state >> 61))) as u32
-}
-
-/// Returns the seed with which a fresh smoltcp interface yields `sequence_number` for its first connection. Its first
-/// number goes to the IPv4 identification, drawn again while that is 0.
-pub(crate) fn seed_for(sequence_number: u32) -> u64 {
-    // With the three top bits clear, bits 29 to 60 of the state are the output; the low ones are free.
-    let second = (0..64u64).map(|low| u64::from(sequence_number) << 29 | low);
-    let mut firsts = second.map(before);
-    let usable = firsts.find(|&first| {
-        let n = output(first);
-        (n ^ n >> 16) as u16 != 0
-    });
-    before(usable.unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn after(state: u64) -> u64 {
-        state.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT)
-    }
-
-    proptest! {
-        #[test]
-        fn seed_yields_the_number(n: u32) {
-            let seed = seed_for(n);
-            let first = after(seed);
-            let id = output(first);
-            prop_assert_ne!((id ^ id >> 16) as u16, 0);
-            prop_assert_eq!(output(after(first)), n);
-        }
-
-        #[test]
-        fn steps_back_undo_steps(state: u64) {
-            prop_assert_eq!(before(after(state)), state);
-        }
-    }
 
     fn tuple(port: u16) -> Tuple {
         let at = |p| SocketAddr::new(core::net::Ipv4Addr::LOCALHOST.into(), p);

@@ -402,9 +402,4 @@ impl Stack {
             Some(ConfigEvent::Changed6) | None => {}
         }
     }
-
-    /// Returns whether buffers of these sizes may be allocated.
-    pub(crate) fn has_memory(&self, (receive, send): (usize, usize)) -> bool {
-        self.tcp.buffered + receive + send <= self.limits.tcp_buffers
-    }
 }

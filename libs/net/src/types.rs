@@ -32,11 +32,6 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// Returns the addresses of both ends, ours first, as smoltcp has them.
-    pub(crate) fn addresses(&self) -> (smoltcp::wire::IpAddress, smoltcp::wire::IpAddress) {
-        (self.local.ip().into(), self.remote.ip().into())
-    }
-
     /// Returns the tuple as the peer sees it.
     #[must_use]
     pub const fn mirrored(self) -> Self {

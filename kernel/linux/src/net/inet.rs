@@ -40,6 +40,9 @@ const TIOCOUTQ: u32 = 0x5411;
 const V4: [u8; 2] = AF_INET.to_le_bytes();
 /// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
 const DEFAULT_BUFFER: u32 = 32 * 1024;
+/// What a connection's queues may hold at first, and what they grow to (`tcp_rmem` and `tcp_wmem` of Linux).
+const FIRST_QUEUE: usize = 64 << 10;
+const MOST_QUEUE: usize = 4 << 20;
 
 /// What a socket speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +91,11 @@ pub(crate) fn open(
         (SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
         _ => return Err(Errno::ESOCKTNOSUPPORT),
     };
-    let tcp_options = TcpOptions::new(DEFAULT_BUFFER as usize);
+    let tcp_options = TcpOptions {
+        receive_most: MOST_QUEUE,
+        send_most: MOST_QUEUE,
+        ..TcpOptions::new(FIRST_QUEUE)
+    };
     let id = operate(|stack| match (protocol, family) {
         (Protocol::Tcp, Family::V4) => stack.tcp_socket(tcp_options),
         (Protocol::Tcp, Family::V6) => stack.tcp_socket_v6(tcp_options),

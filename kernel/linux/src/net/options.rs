@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 
 use tyn_abi::socket::{SOL_SOCKET, so};
 use tyn_abi::{Errno, Nanos};
-use tyn_net::{TcpOptions, TcpStatus, UdpOptions};
+use tyn_net::{TcpOptions, UdpOptions};
 
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, InetSocket, Protocol, take_error};
@@ -109,21 +109,15 @@ pub(super) fn get(
 
 fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
     const DEFAULT_MSS: u32 = 536;
-    const ETHERNET_MSS: u32 = 1460;
-    let (options, status) = inspect(|stack| {
-        Ok::<_, Errno>((stack.tcp_options(socket.id)?, stack.tcp_status(socket.id)?))
+    let (options, status, segment) = inspect(|stack| {
+        let id = socket.id;
+        let segment = stack.tcp_segment_size(id)?;
+        Ok::<_, Errno>((stack.tcp_options(id)?, stack.tcp_status(id)?, segment))
     })?;
-    let is_open = !matches!(status, TcpStatus::Closed | TcpStatus::Listen);
     Ok(Some(word(match name {
         TCP_NODELAY => options.no_delay.into(),
         TCP_CORK => options.is_corked.into(),
-        TCP_MAXSEG => {
-            if is_open {
-                ETHERNET_MSS
-            } else {
-                DEFAULT_MSS
-            }
-        }
+        TCP_MAXSEG => segment.map_or(DEFAULT_MSS, u32::from),
         TCP_KEEPIDLE => seconds(options.keep_idle),
         TCP_KEEPINTVL => seconds(options.keep_interval),
         TCP_KEEPCNT => options.keep_count,
@@ -154,7 +148,7 @@ pub(super) fn set(
                 .options
                 .set(name, value)
                 .ok_or_else(|| unknown(cx, level, name))??;
-            apply(socket)
+            apply(socket, name)
         }
         IPPROTO_IP => set_ip(socket, cx, name, value),
         IPPROTO_IPV6 if socket.family == Family::V6 => set_ipv6(socket, cx, name, value),
@@ -163,8 +157,9 @@ pub(super) fn set(
     }
 }
 
-/// Hands the options of `SOL_SOCKET` that the stack acts upon to it.
-fn apply(socket: &InetSocket) -> Result<(), Errno> {
+/// Hands the options of `SOL_SOCKET` that the stack acts upon to it. Buffers are tuned until `name` says how large they are
+/// to be, as on Linux.
+fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
     let options = &socket.options;
     let low_water = options
         .get(so::RCVLOWAT)
@@ -177,8 +172,14 @@ fn apply(socket: &InetSocket) -> Result<(), Errno> {
             o.linger = options
                 .linger()
                 .map(|s| Nanos(u64::from(s) * Nanos::PER_SEC));
-            o.receive_buffer = options.receive_buffer();
-            o.send_buffer = options.send_buffer();
+            if name == so::RCVBUF {
+                o.receive_buffer = options.receive_buffer();
+                o.receive_most = o.receive_buffer;
+            }
+            if name == so::SNDBUF {
+                o.send_buffer = options.send_buffer();
+                o.send_most = o.send_buffer;
+            }
             o.low_water = low_water;
         }),
         Protocol::Udp => stack.udp_change_options(socket.id, |o: &mut UdpOptions| {

@@ -5,14 +5,13 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tyn_abi::{Errno, Events, Nanos, Sink, Source};
+use tyn_tcp::{Seq, State};
 
 use crate::ports::{Bound, ephemeral, ephemeral_count};
-use crate::secret::seed_for;
-use crate::shim::interface;
 use crate::stack::{Socket, Stack};
-use crate::tcp::connection::{Connection, Handshake};
+use crate::tcp::connection::{Connection, Handshake, policy};
 use crate::tcp::{Listener, PortUse, TcpOptions, TcpSocket, TcpState, TcpStatus};
-use crate::types::{Path, SocketId, Tuple};
+use crate::types::{SocketId, Tuple};
 use crate::udp::to_self_if_unspecified;
 use crate::wire::with_ip;
 
@@ -170,16 +169,13 @@ impl Stack {
         }
         let (path, source) = self.out.routes.route(to.ip())?;
         let tuple = self.choose_tuple(id, source, to)?;
-        let buffers = self.tcp(id)?.options.buffers();
-        self.reclaim(buffers);
-        if !self.has_memory(buffers) {
-            return Err(Errno::ENOBUFS);
-        }
-        let ours = self.secret.sequence_number(&tuple, self.out.now);
-        let mut numbers = interface(&mut self.out, Path::Loopback, seed_for(ours));
-        let mut connection = Connection::new(tuple, path, buffers, self.out.now);
-        connection.connect(&mut numbers)?;
-        self.tcp.buffered += connection.buffer_bytes();
+        let options = self.tcp(id)?.options.clone();
+        let config = self.config_for(&tuple, path, &options);
+        let ours = Seq(self.secret.sequence_number(&tuple, self.out.now));
+        let policy = policy(&options, State::SynSent, false);
+        let mut tcp = tyn_tcp::Connection::connect(&config, policy, ours, self.out.now);
+        self.limit_to_path(&tuple, &mut tcp);
+        let connection = Connection::new(tuple, path, tcp);
         self.tcp.connections.insert(tuple, id);
         let socket = self.tcp(id)?;
         socket.local = tuple.local;
@@ -285,9 +281,7 @@ impl Stack {
         if socket.is_write_shut {
             return Err(Errno::EPIPE);
         }
-        if src.remaining() > 0 {
-            self.wake_up(id);
-        }
+        let spare = self.spare();
         let socket = self.tcp(id)?;
         let connection = match &mut socket.state {
             TcpState::Open(c) if c.is_connecting() => return Err(Errno::EAGAIN),
@@ -295,12 +289,14 @@ impl Stack {
             _ => return Err(Errno::EPIPE),
         };
         let is_empty = src.remaining() == 0;
+        connection.tcp.set_spare(spare);
         let sent = if more || socket.options.is_corked {
             connection.send_held(src, now)?
         } else {
             connection.release_held();
-            connection.send(src)?
+            connection.tcp.write(src)?
         };
+        self.count(id);
         if sent == 0 && !is_empty {
             return Err(Errno::EAGAIN);
         }
@@ -323,14 +319,16 @@ impl Stack {
             Take::Discard(len) => len == 0,
             _ => dst.remaining() == 0,
         };
-        let socket = self.tcp(id)?;
+        let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
+            return Err(Errno::EBADF);
+        };
         let count = match &mut socket.state {
             TcpState::Idle | TcpState::Listening(_) => 0,
             _ if is_for_nothing => return Ok(0),
             TcpState::Open(c) => match take {
-                Take::Bytes => c.receive(dst)?,
-                Take::Peek => c.peek(dst)?,
-                Take::Discard(len) => c.discard(len),
+                Take::Bytes => c.tcp.read(dst)?,
+                Take::Peek => c.tcp.peek(dst)?,
+                Take::Discard(len) => c.tcp.discard(len),
             },
             TcpState::Ended { unread, taken } => {
                 let rest = unread.get(*taken..).unwrap_or_default();
@@ -346,12 +344,17 @@ impl Stack {
                 if take != Take::Peek {
                     *taken += count;
                 }
+                if *taken == unread.len() {
+                    let all = core::mem::take(unread);
+                    *taken = 0;
+                    self.tcp.buffered = self.tcp.buffered.saturating_sub(all.capacity());
+                }
                 count
             }
         };
         if count > 0 {
             if let TcpState::Open(c) = &mut socket.state {
-                c.last_readable = c.receive_queue();
+                c.last_readable = c.tcp.readable();
             }
             // The window may have opened.
             self.enqueue(id);
@@ -366,7 +369,7 @@ impl Stack {
             TcpState::Idle | TcpState::Listening(_) => Err(Errno::ENOTCONN),
             TcpState::Ended { .. } => Ok(0),
             TcpState::Open(_) if socket.is_read_shut => Ok(0),
-            TcpState::Open(c) if c.has_peer_finished() => Ok(0),
+            TcpState::Open(c) if c.tcp.has_peer_finished() => Ok(0),
             TcpState::Open(_) => Err(Errno::EAGAIN),
         }
     }
@@ -376,7 +379,6 @@ impl Stack {
     /// # Errors
     /// `ENOTCONN`.
     pub fn tcp_shutdown(&mut self, id: SocketId, read: bool, write: bool) -> Result<(), Errno> {
-        self.wake_up(id);
         let socket = self.tcp(id)?;
         match &mut socket.state {
             TcpState::Idle | TcpState::Ended { .. } => return Err(Errno::ENOTCONN),
@@ -391,7 +393,7 @@ impl Stack {
                 if write && !socket.is_write_shut {
                     socket.is_write_shut = true;
                     connection.release_held();
-                    connection.socket_mut().close();
+                    connection.tcp.shut_down();
                 }
             }
         }
@@ -442,6 +444,8 @@ impl Stack {
             let mut heir = TcpSocket::new(options, any);
             (heir.local, heir.state) = (local, state);
             self.hand_over(id, heir);
+        } else {
+            self.tcp.uncount_ended(&state);
         }
         self.report(id, Events::empty());
         Ok(())
@@ -495,13 +499,24 @@ impl Stack {
         })
     }
 
+    /// Returns the bytes of data that fit a segment of its connection (`TCP_MAXSEG`); `None` without a connection.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_segment_size(&mut self, id: SocketId) -> Result<Option<u16>, Errno> {
+        Ok(match &self.tcp(id)?.state {
+            TcpState::Open(c) if !c.is_connecting() => u16::try_from(c.tcp.payload_size()).ok(),
+            _ => None,
+        })
+    }
+
     /// Returns how many bytes can be read, and how many were written but not acknowledged (`FIONREAD`, `SIOCOUTQ`).
     ///
     /// # Errors
     /// `EINVAL` when it listens.
     pub fn tcp_queues(&mut self, id: SocketId) -> Result<(usize, usize), Errno> {
         Ok(match &self.tcp(id)?.state {
-            TcpState::Open(c) => (c.receive_queue(), c.send_queue()),
+            TcpState::Open(c) => (c.tcp.readable(), c.tcp.unsent()),
             TcpState::Ended { unread, taken } => (unread.len() - taken, 0),
             TcpState::Idle => (0, 0),
             TcpState::Listening(_) => return Err(Errno::EINVAL),
@@ -528,10 +543,6 @@ impl Stack {
         let socket = self.tcp(id)?;
         let was_corked = socket.options.is_corked;
         change(&mut socket.options);
-        if socket.options.keeps_alive {
-            self.wake_up(id);
-        }
-        let socket = self.tcp(id)?;
         if was_corked
             && !socket.options.is_corked
             && let TcpState::Open(connection) = &mut socket.state

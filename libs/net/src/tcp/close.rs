@@ -1,15 +1,12 @@
 //! Closing: what a connection does when its program has let go of it.
 
-use smoltcp::socket::tcp::State;
 use tyn_abi::Nanos;
+use tyn_tcp::State;
 
 use crate::stack::{Limits, Socket, Stack};
 use crate::tcp::TcpState;
-use crate::tcp::sleep::LEAST;
 use crate::types::SocketId;
 
-/// Queues of a connection that only says that it is reset.
-const NONE_TO_SPEAK_OF: (usize, usize) = (1, 0);
 /// Memory for queues for which there may be one orphan, and how many there may be in any case.
 const BYTES_PER_ORPHAN: usize = 16 << 10;
 const LEAST_ORPHANS: usize = 64;
@@ -34,61 +31,49 @@ impl Stack {
 
     fn tcp_close(&mut self, id: SocketId) {
         self.stop_listening(id);
-        if !self.may_orphan(id) {
+        if self.tcp.orphans >= self.limits.orphans() {
             return self.reset(id);
         }
-        self.wake_up(id);
         let Ok(socket) = self.tcp(id) else {
             return;
         };
         let TcpState::Open(connection) = &mut socket.state else {
             return self.remove_tcp(id);
         };
-        let is_reset = connection.receive_queue() > 0 || socket.options.linger == Some(Nanos::ZERO);
+        let is_reset = connection.tcp.readable() > 0 || socket.options.linger == Some(Nanos::ZERO);
         if connection.is_connecting() || is_reset {
             return self.reset(id);
         }
         connection.release_held();
-        connection.socket_mut().close();
+        connection.tcp.shut_down();
         self.orphan(id);
         self.enqueue(id);
     }
 
-    /// Returns whether there may be one more orphan. What is asleep must have room for queues to say goodbye with.
-    fn may_orphan(&mut self, id: SocketId) -> bool {
-        if self.tcp.orphans >= self.limits.orphans() {
-            return false;
-        }
-        let is_asleep = self.open_connection(id).is_some_and(|c| c.is_asleep());
-        if is_asleep {
-            self.reclaim(LEAST);
-        }
-        !is_asleep || self.has_memory(LEAST)
-    }
-
     /// Takes note that a socket's program is gone.
     fn orphan(&mut self, id: SocketId) {
+        let now = self.out.now;
         if let Ok(socket) = self.tcp(id)
             && !core::mem::replace(&mut socket.is_orphan, true)
         {
+            if let TcpState::Open(connection) = &mut socket.state {
+                connection.tcp.set_orphan(now);
+            }
             self.tcp.orphans += 1;
         }
     }
 
     /// Closes a socket whose connection is not to be finished in order.
     pub(crate) fn reset(&mut self, id: SocketId) {
-        if self.open_connection(id).is_some_and(|c| c.is_asleep()) {
-            self.resize(id, NONE_TO_SPEAK_OF);
-        }
         self.orphan(id);
         let Ok(socket) = self.tcp(id) else {
             return;
         };
         match &mut socket.state {
             // A request that was not answered ends without a word.
-            TcpState::Open(c) if c.socket().state() == State::SynSent => self.end(id),
+            TcpState::Open(c) if c.tcp.state() == State::SynSent => self.end(id),
             TcpState::Open(c) => {
-                c.socket_mut().abort();
+                c.tcp.abort();
                 c.last_state = State::Closed;
                 self.enqueue(id);
             }

@@ -2,13 +2,14 @@
 //! written down. What we must know of it later comes back in the acknowledgement, as our initial sequence number: when it
 //! was, the peer's segment size, and a keyed hash that nobody else can make. Scaled windows and SACK are not offered then.
 
-use smoltcp::wire::{TcpControl, TcpPacket, TcpRepr};
+use smoltcp::wire::TcpPacket;
 use tyn_abi::Nanos;
+use tyn_tcp::options::Options;
+use tyn_tcp::{Flags, Outgoing, Segment, Seq};
 
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
-use crate::tcp::listen::{HalfOpen, plain_segment};
-use crate::tcp::sleep::Opening;
+use crate::tcp::listen::{HalfOpen, send_bare};
 use crate::types::{Path, SocketId, Tuple};
 
 /// Length of a slot of time; a cookie is good in the slot it was made in and the next one.
@@ -40,23 +41,25 @@ impl Stack {
         tuple: &Tuple,
         path: Path,
         listener: SocketId,
-        syn: &TcpRepr<'_>,
+        syn: &Segment<'_>,
     ) {
         let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
             return;
         };
-        let (receive, _) = socket.options.buffers();
-        let tos = socket.options.service(tuple.remote.ip());
-        let ttl = socket.options.ttl;
-        let theirs = syn.seq_number.0.cast_unsigned();
+        let ((receive, _), _) = socket.options.buffers();
+        let service = (
+            socket.options.service(tuple.remote.ip()),
+            socket.options.ttl,
+        );
         let slot = slot_of(self.out.now);
-        let ours = self.cookie(tuple, theirs, slot, index_of(syn.max_seg_size));
+        let ours = self.cookie(tuple, syn.seq.0, slot, index_of(syn.options.mss));
         self.tcp.last_cookie = Some(slot);
-        let mut repr = plain_segment(tuple, ours, Some(theirs.wrapping_add(1)));
-        repr.control = TcpControl::Syn;
-        repr.window_len = u16::try_from(receive).unwrap_or(u16::MAX);
-        repr.max_seg_size = self.segment_size(tuple, path);
-        self.send_segment(tuple, path, tos, ttl, &repr);
+        let window = u16::try_from(receive).unwrap_or(u16::MAX);
+        let mut options = Options::default();
+        options.mss = Some(self.segment_size(tuple, path));
+        let flags = Flags::SYN.with(Flags::ACK);
+        let answer = Outgoing::bare(Seq(ours), syn.seq + 1, flags, window, options);
+        send_bare(&mut self.out, tuple, path, service, &answer);
     }
 
     /// Makes the connection whose request was answered by a cookie that `segment` brings back. Returns whether it does.
@@ -66,7 +69,6 @@ impl Stack {
         path: Path,
         listener: SocketId,
         segment: &TcpPacket<&[u8]>,
-        packet: &[u8],
     ) -> bool {
         let now = slot_of(self.out.now);
         let is_sent = |slot: u32| self.tcp.last_cookie.is_some_and(|last| slot <= last);
@@ -88,26 +90,29 @@ impl Stack {
         if matches!(&socket.state, TcpState::Listening(queue) if queue.is_full()) {
             return true;
         }
-        let (receive, send) = socket.options.buffers();
-        let opening = Opening {
-            ours,
-            theirs,
-            window: segment.window_len(),
+        let Some(segment) = Segment::parse(segment.as_ref()) else {
+            return false;
+        };
+        let opening = tyn_tcp::Handshake {
+            ours: Seq(ours),
+            theirs: Seq(theirs),
+            window: segment.window,
             scale: None,
             mss: SIZES.get(index as usize).copied(),
             has_sack: false,
+            timestamp: None,
         };
-        let buffers = (receive.min(usize::from(u16::MAX)), send);
+        let config = self.config_for(&tuple, path, &socket.options);
         let half = HalfOpen::new(
             listener,
             path,
             opening,
-            buffers,
+            config,
             &socket.options,
             tuple.remote.ip(),
         );
         self.tcp.half_open.insert(tuple, half);
-        self.establish(tuple, packet);
+        self.establish(tuple, &segment);
         self.tcp.half_open.remove(&tuple);
         true
     }

@@ -2,18 +2,21 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{TcpPacket, TcpRepr};
+use smoltcp::wire::TcpPacket;
 use tyn_abi::Errno;
+use tyn_tcp::{Segment, Seq};
 
 use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
-use crate::tcp::listen::{plain_segment, segment_of};
+use crate::tcp::listen::plain_segment;
 use crate::tcp::settle::After;
-use crate::tcp::size::lowered;
 use crate::tcp::time_wait::Answer;
 use crate::types::{Path, SocketId, Tuple};
+use crate::wire::header_len;
+
+/// Bytes of a TCP header without options.
+pub(crate) const TCP_HEADER: usize = 20;
 
 impl Stack {
     /// Takes in a segment; `packet` includes the IP header, which is sound, as is the TCP checksum.
@@ -24,19 +27,12 @@ impl Stack {
         if tuple.local.port() == 0 || tuple.remote.port() == 0 {
             return;
         }
-        if segment.syn()
-            && self.out.is_behind_router6(path, tuple.remote.ip())
-            && let Some(packet) = lowered(packet)
-            && let Some(segment) = segment_of(&packet)
-        {
-            return self.on_segment(path, tuple, &segment, &packet);
-        }
         self.on_segment(path, tuple, &segment, packet);
     }
 
     fn on_segment(&mut self, path: Path, tuple: Tuple, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
         if let Some(&id) = self.tcp.connections.get(&tuple) {
-            self.on_connection(id, segment, packet);
+            self.on_connection(id, segment);
         } else if self.tcp.half_open.contains_key(&tuple) {
             self.on_half_open(tuple, segment, packet);
         } else {
@@ -44,31 +40,18 @@ impl Stack {
         }
     }
 
-    fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
-        self.wake_up(id);
-        let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
+    fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>) {
+        let Some(segment) = Segment::parse(segment.as_ref()) else {
             return;
         };
-        let TcpState::Open(connection) = &mut socket.state else {
-            return;
-        };
-        connection.last_received = self.out.now;
-        connection.hear(segment);
-        connection.tune(&socket.options, socket.is_orphan, self.out.now);
-        let iface = match connection.path {
-            Path::Nic => &mut self.nic,
-            Path::Loopback => &mut self.lo,
-        };
-        let now = instant(self.out.now);
-        let tos = socket.options.service(connection.tuple.remote.ip());
-        let mut shim = Shim::new(&mut self.out, connection.path, tos)
-            .after(connection.last_sent)
-            .scaling(connection.missing_shift())
-            .receiving(packet);
-        iface.poll_ingress_single(now, &mut shim, &mut connection.set);
-        connection.last_sent = shim.last_sent;
-        self.enqueue(id);
-        self.settle(id, After::Input);
+        let spare = self.spare();
+        let now = self.out.now;
+        if let Some(connection) = self.open_connection(id) {
+            connection.tcp.set_spare(spare);
+            connection.tcp.on_segment(&segment, now);
+            self.enqueue(id);
+            self.settle(id, After::Input);
+        }
     }
 
     /// Takes in a segment for which there is neither connection nor request.
@@ -96,15 +79,12 @@ impl Stack {
             return self.refuse(path, packet);
         };
         if !is_request {
-            if !self.on_cookie(tuple, path, listener, segment, packet) {
+            if !self.on_cookie(tuple, path, listener, segment) {
                 self.refuse(path, packet);
             }
             return;
         }
-        let (local, remote) = tuple.addresses();
-        let ignored = ChecksumCapabilities::ignored();
-        let segment = TcpPacket::new_unchecked(segment.as_ref());
-        if let Ok(syn) = TcpRepr::parse(&segment, &remote, &local, &ignored) {
+        if let Some(syn) = Segment::parse(segment.as_ref()) {
             self.on_syn(tuple, path, listener, &syn);
         }
     }
@@ -120,8 +100,8 @@ impl Stack {
         iface.poll_ingress_single(now, &mut shim, &mut self.nobody);
     }
 
-    /// Takes note that a segment of ours could not be delivered. As on Linux this ends the attempt to connect, and
-    /// nothing else. `sequence` is the segment's.
+    /// Takes note that a segment of ours could not be delivered. As on Linux this ends the attempt to connect; a
+    /// connection only remembers it, and tells it if the peer stays silent. `sequence` is the segment's.
     pub(crate) fn on_tcp_error(&mut self, tuple: Tuple, sequence: u32, error: Errno) {
         let Some(&id) = self.tcp.connections.get(&tuple) else {
             return;
@@ -129,13 +109,40 @@ impl Stack {
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return;
         };
-        if let TcpState::Open(connection) = &socket.state
-            && connection.is_connecting()
-            && let Some(sent) = connection.last_sent
-            && sent.next == sequence.wrapping_add(1)
-        {
+        let TcpState::Open(connection) = &mut socket.state else {
+            return;
+        };
+        if !connection.tcp.is_in_flight(Seq(sequence)) {
+            return;
+        }
+        if connection.is_connecting() {
             socket.error = Some(error);
             self.end_attempt(id);
+        } else {
+            connection.tcp.on_soft_error(Seq(sequence), error);
+        }
+    }
+
+    /// Takes note that a segment of ours was too big for a link that takes packets of `mtu` bytes (RFC 1191, RFC 8201).
+    pub(crate) fn on_tcp_too_big(&mut self, tuple: Tuple, sequence: u32, mtu: usize) {
+        let Some(&id) = self.tcp.connections.get(&tuple) else {
+            return;
+        };
+        let now = self.out.now;
+        let headers = header_len(tuple.remote.ip()) + TCP_HEADER;
+        let Some(connection) = self.open_connection(id) else {
+            return;
+        };
+        let segment = u16::try_from(mtu.saturating_sub(headers)).unwrap_or(u16::MAX);
+        let before = connection.tcp.segment_size();
+        connection
+            .tcp
+            .on_packet_too_big(Seq(sequence), segment, now);
+        let after = connection.tcp.segment_size();
+        if after < before {
+            let mtu = usize::from(after) + headers;
+            self.tcp.paths.note(tuple.remote.ip(), mtu, now);
+            self.enqueue(id);
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Connections that are being made with a listener (SYN queue).
 //!
 //! A request is a record of some hundred bytes; SYN|ACKs are sent from it. Only when the peer acknowledges, and so
-//! proves that it is where it says, is there a socket with buffers: smoltcp is then shown the handshake once more, with
-//! the sequence number that was promised. A request that is acknowledged while the accept queue is full waits for room
+//! proves that it is where it says, is there a socket with a connection, made with what was promised. A request that is acknowledged while the accept queue is full waits for room
 //! there, and its peer's data stay unacknowledged; while the queue is full new requests are dropped. So overload never
 //! resets anybody.
 
@@ -11,16 +10,16 @@ use core::net::IpAddr;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 use tyn_abi::Nanos;
+use tyn_tcp::options::Options;
+use tyn_tcp::{Flags, Outgoing, Segment, Seq, State};
 
-use crate::shim::{Shim, instant};
+use crate::output::Output;
 use crate::stack::{Socket, Stack};
-use crate::tcp::connection::{Connection, Handshake};
-use crate::tcp::sleep::{LEAST, Opening};
+use crate::tcp::connection::{Connection, Handshake, emit, policy};
 use crate::tcp::{PortUse, TcpOptions, TcpSocket, TcpState};
 use crate::timer::TimerKey;
 use crate::types::{Path, SocketId, Tuple};
-use crate::wire::{Ip, header_len, write_header};
-use smoltcp::socket::tcp::State;
+use crate::wire::{header_len, write_header};
 
 /// SYN|ACKs that are sent before a request is forgotten (`tcp_synack_retries` = 5, and the first).
 const SYN_ACKS: u8 = 6;
@@ -32,9 +31,8 @@ const FIRST_RETRY: Nanos = Nanos(Nanos::PER_SEC);
 pub(crate) struct HalfOpen {
     listener: SocketId,
     path: Path,
-    opening: Opening,
-    /// Capacities that were promised.
-    buffers: (usize, usize),
+    opening: tyn_tcp::Handshake,
+    config: tyn_tcp::Config,
     tos: u8,
     ttl: u8,
     sent: u8,
@@ -48,8 +46,8 @@ impl HalfOpen {
     pub(crate) fn new(
         listener: SocketId,
         path: Path,
-        opening: Opening,
-        buffers: (usize, usize),
+        opening: tyn_tcp::Handshake,
+        config: tyn_tcp::Config,
         options: &TcpOptions,
         peer: IpAddr,
     ) -> Self {
@@ -57,7 +55,7 @@ impl HalfOpen {
             listener,
             path,
             opening,
-            buffers,
+            config,
             tos: options.service(peer),
             ttl: options.ttl,
             sent: 0,
@@ -105,17 +103,6 @@ pub(crate) fn plain_segment(tuple: &Tuple, seq: u32, ack: Option<u32>) -> TcpRep
     }
 }
 
-/// Returns the segment in a sound packet.
-pub(crate) fn segment_of(packet: &[u8]) -> Option<TcpPacket<&[u8]>> {
-    TcpPacket::new_checked(Ip::parse(packet)?.payload).ok()
-}
-
-/// Returns the window scale that smoltcp uses for a receive queue.
-pub(crate) fn scale_of(capacity: usize) -> u8 {
-    let bits = usize::BITS - capacity.leading_zeros();
-    bits.saturating_sub(16) as u8
-}
-
 impl Stack {
     /// Takes in a SYN for a listener.
     pub(crate) fn on_syn(
@@ -123,7 +110,7 @@ impl Stack {
         tuple: Tuple,
         path: Path,
         listener: SocketId,
-        syn: &TcpRepr<'_>,
+        syn: &Segment<'_>,
     ) {
         let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
             return;
@@ -137,20 +124,22 @@ impl Stack {
         if self.tcp.half_open.len() >= self.limits.half_open {
             return self.send_cookie(&tuple, path, listener, syn);
         }
-        let opening = Opening {
-            ours: self.secret.sequence_number(&tuple, self.out.now),
-            theirs: syn.seq_number.0.cast_unsigned(),
-            window: syn.window_len,
-            scale: syn.window_scale,
-            mss: syn.max_seg_size,
-            has_sack: syn.sack_permitted,
+        let ours = Seq(self.secret.sequence_number(&tuple, self.out.now));
+        let opening = tyn_tcp::Handshake {
+            ours,
+            theirs: syn.seq,
+            window: syn.window,
+            scale: syn.options.scale,
+            mss: syn.options.mss,
+            has_sack: syn.options.sack_permitted,
+            timestamp: syn.options.timestamps.map(|(value, _)| value),
         };
-        let buffers = socket.options.buffers();
+        let config = self.config_for(&tuple, path, &socket.options);
         let half = HalfOpen::new(
             listener,
             path,
             opening,
-            buffers,
+            config,
             &socket.options,
             tuple.remote.ip(),
         );
@@ -163,28 +152,18 @@ impl Stack {
         let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
             return;
         };
-        let mut repr = plain_segment(
-            &tuple,
-            half.opening.ours,
-            Some(half.opening.theirs.wrapping_add(1)),
-        );
-        repr.control = TcpControl::Syn;
-        repr.window_len = u16::try_from(half.buffers.0).unwrap_or(u16::MAX);
-        repr.window_scale = half.opening.scale.map(|_| scale_of(half.buffers.0));
-        repr.sack_permitted = half.opening.has_sack;
+        let opening = &half.opening;
+        let now = self.out.now;
+        let (options, window) = tyn_tcp::Connection::answer(&half.config, opening, now);
+        let flags = Flags::SYN.with(Flags::ACK);
+        let answer = Outgoing::bare(opening.ours, opening.theirs + 1, flags, window, options);
         let wait = Nanos(FIRST_RETRY.0 << half.sent.min(6));
         half.sent = half.sent.saturating_add(1);
         let due = Some(self.out.now + wait);
         self.timers
             .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
         let (path, tos, ttl) = (half.path, half.tos, half.ttl);
-        repr.max_seg_size = self.segment_size(&tuple, path);
-        self.send_segment(&tuple, path, tos, ttl, &repr);
-    }
-
-    /// Returns the size of the segments that we take in.
-    pub(crate) fn segment_size(&self, tuple: &Tuple, path: Path) -> Option<u16> {
-        u16::try_from(self.out.mtu(path) - header_len(tuple.remote.ip()) - 20).ok()
+        send_bare(&mut self.out, &tuple, path, (tos, ttl), &answer);
     }
 
     /// Sends a segment that belongs to no socket.
@@ -244,31 +223,49 @@ impl Stack {
         };
         let path = half.path;
         let start = segment.seq_number().0.cast_unsigned();
-        let expected = half.opening.theirs.wrapping_add(1);
+        let expected = (half.opening.theirs + 1).0;
         if segment.rst() {
             if start == expected {
                 self.forget_half_open(&tuple);
             }
         } else if segment.syn() {
-            if start == half.opening.theirs {
+            if start == half.opening.theirs.0 {
                 self.send_syn_ack(tuple);
-            } else if !segment.ack() {
-                // The peer has started anew.
-                self.forget_half_open(&tuple);
-                self.on_unknown(tuple, path, segment, packet);
+            } else {
+                // The peer has started anew, or somebody else says so: its answer to this tells (RFC 5961 §4.2).
+                self.acknowledge_half_open(&tuple);
             }
         } else if segment.ack() {
             let acknowledged = segment.ack_number().0.cast_unsigned();
-            if acknowledged == half.opening.ours.wrapping_add(1) {
-                self.establish(tuple, packet);
+            if acknowledged == (half.opening.ours + 1).0 {
+                if let Some(segment) = Segment::parse(segment.as_ref()) {
+                    self.establish(tuple, &segment);
+                }
             } else {
                 self.refuse(path, packet);
             }
         }
     }
 
-    /// Makes the connection whose handshake `packet` completes, if its listener has room.
-    pub(crate) fn establish(&mut self, tuple: Tuple, packet: &[u8]) {
+    /// Tells the peer of a request what we have of it, and nothing more.
+    fn acknowledge_half_open(&mut self, tuple: &Tuple) {
+        let Some(half) = self.tcp.half_open.get(tuple) else {
+            return;
+        };
+        let opening = &half.opening;
+        let (first, window) = tyn_tcp::Connection::answer(&half.config, opening, self.out.now);
+        let mut options = Options::default();
+        options.timestamps = first.timestamps;
+        // Windows are scaled from here on.
+        let shift = opening.scale.map_or(0, |_| half.config.scale());
+        let (ours, theirs) = (opening.ours + 1, opening.theirs + 1);
+        let answer = Outgoing::bare(ours, theirs, Flags::ACK, window >> shift, options);
+        let service = (half.tos, half.ttl);
+        send_bare(&mut self.out, tuple, half.path, service, &answer);
+    }
+
+    /// Makes the connection whose handshake `segment` completes, if its listener has room.
+    pub(crate) fn establish(&mut self, tuple: Tuple, segment: &Segment<'_>) {
         let Some(half) = self.tcp.half_open.get(&tuple).cloned() else {
             return;
         };
@@ -276,53 +273,26 @@ impl Stack {
             Some(Socket::Tcp(l)) => match &l.state {
                 TcpState::Listening(queue) if queue.is_full() => return self.wait(tuple),
                 TcpState::Listening(_) => (l.options.clone(), l.any),
-                _ => return self.refuse_half_open(&tuple, packet),
+                _ => return self.refuse_half_open(&tuple, segment),
             },
-            _ => return self.refuse_half_open(&tuple, packet),
+            _ => return self.refuse_half_open(&tuple, segment),
         };
-        // Without data it needs no queues yet.
-        let Some(segment) = segment_of(packet) else {
-            return;
-        };
-        let buffers = if segment.payload().is_empty() && !segment.fin() && !options.keeps_alive {
-            (0, 0)
-        } else {
-            self.reclaim(half.buffers);
-            if self.has_memory(half.buffers) {
-                half.buffers
-            } else {
-                LEAST
-            }
-        };
-        let mut child = TcpSocket::new(options, any);
-        let (path, opening) = (half.path, &half.opening);
-        let replayed = Connection::replayed(&mut self.out, tuple, path, opening, buffers);
-        let Some(mut connection) = replayed else {
-            return;
-        };
-        connection.promised = half.buffers;
-        connection.hear(&segment);
-        connection.tune(&child.options, false, self.out.now);
-        let iface = match half.path {
-            Path::Nic => &mut self.nic,
-            Path::Loopback => &mut self.lo,
-        };
-        let mut shim = Shim::new(&mut self.out, half.path, half.tos)
-            .after(connection.last_sent)
-            .scaling(connection.missing_shift())
-            .receiving(packet);
-        let now = instant(shim.now());
-        iface.poll_ingress_single(now, &mut shim, &mut connection.set);
-        connection.last_sent = shim.last_sent;
-        if connection.is_connecting() || connection.is_closed() {
+        let now = self.out.now;
+        let policy = policy(&options, State::Established, false);
+        let mut tcp = tyn_tcp::Connection::answered(&half.config, policy, &half.opening, now);
+        self.limit_to_path(&tuple, &mut tcp);
+        tcp.set_spare(self.spare());
+        tcp.on_segment(segment, now);
+        if matches!(tcp.state(), State::SynReceived | State::Closed) {
             // Not acceptable after all (out of the window); the request stays.
             return;
         }
+        let mut connection = Connection::new(tuple, half.path, tcp);
         connection.last_state = State::Established;
         connection.handshake = Handshake::Reported;
+        let mut child = TcpSocket::new(options, any);
         child.local = tuple.local;
         child.port_use = PortUse::Held;
-        let bytes = connection.buffer_bytes();
         child.state = TcpState::Open(alloc::boxed::Box::new(connection));
         let Some(id) = self
             .sockets
@@ -331,7 +301,6 @@ impl Stack {
             return;
         };
         self.forget_half_open(&tuple);
-        self.tcp.buffered += bytes;
         self.tcp.connections.insert(tuple, id);
         self.ports_tcp.hold(tuple.local);
         if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
@@ -381,16 +350,16 @@ impl Stack {
             };
             half.is_waiting = false;
             // What the peer sent then, without its data: it will send these again.
-            let (seq, ack) = (
-                half.opening.theirs.wrapping_add(1),
-                half.opening.ours.wrapping_add(1),
-            );
-            let mut segment = plain_segment(&tuple.mirrored(), seq, Some(ack));
-            segment.window_len = half.opening.window >> half.opening.scale.unwrap_or(0).min(14);
-            let mut packet = alloc::vec![0; segment_len(&tuple, &segment)];
-            let checksums = ChecksumCapabilities::ignored();
-            write_segment(&mut packet, &tuple.mirrored(), 64, &segment, &checksums);
-            self.establish(tuple, &packet);
+            let opening = &half.opening;
+            let segment = Segment {
+                seq: opening.theirs + 1,
+                ack: opening.ours + 1,
+                flags: Flags::ACK,
+                window: opening.window >> opening.scale.unwrap_or(0).min(14),
+                options: Options::default(),
+                payload: &[],
+            };
+            self.establish(tuple, &segment);
             // It has no timer any more: what could not be established would stay for ever.
             if self
                 .tcp
@@ -403,28 +372,28 @@ impl Stack {
         }
     }
 
-    fn refuse_half_open(&mut self, tuple: &Tuple, packet: &[u8]) {
+    fn refuse_half_open(&mut self, tuple: &Tuple, segment: &Segment<'_>) {
         if let Some(half) = self.forget_half_open(tuple) {
-            self.refuse(half.path, packet);
+            let none = Options::default();
+            let reset = Outgoing::bare(segment.ack, Seq(0), Flags::RST, 0, none);
+            send_bare(
+                &mut self.out,
+                tuple,
+                half.path,
+                (half.tos, half.ttl),
+                &reset,
+            );
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scale_lets_the_window_cover_the_queue() {
-        for (capacity, scale) in [
-            (2048, 0),
-            (65535, 0),
-            (65536, 1),
-            (131_072, 2),
-            (4 << 20, 7),
-        ] {
-            assert_eq!(scale_of(capacity), scale);
-            assert!(capacity >> scale <= 65535);
-        }
-    }
+/// Sends a segment without data that belongs to no socket.
+pub(crate) fn send_bare(
+    out: &mut Output,
+    tuple: &Tuple,
+    path: Path,
+    (tos, ttl): (u8, u8),
+    segment: &Outgoing,
+) {
+    emit(out, tuple, path, (tos, ttl), segment, (&[], &[]));
 }

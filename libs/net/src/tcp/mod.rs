@@ -1,6 +1,5 @@
-//! TCP sockets: what a program sees of a connection, over smoltcp's state machine.
+//! TCP sockets: what a program sees of a connection, over the engine of `tyn-tcp`.
 //!
-//! A connection owns a smoltcp `SocketSet` that holds its one socket, so that nothing ever walks over all sockets.
 //! Half-open and TIME-WAIT connections are small records without buffers ([`listen`], [`time_wait`]); idle ones have no
 //! queues ([`sleep`]).
 
@@ -10,8 +9,8 @@ pub(crate) mod connection;
 pub(crate) mod cookie;
 pub(crate) mod input;
 pub(crate) mod listen;
+pub(crate) mod paths;
 pub(crate) mod settle;
-mod size;
 pub(crate) mod sleep;
 pub(crate) mod time_wait;
 
@@ -57,10 +56,14 @@ pub struct TcpOptions {
     pub traffic_class: u8,
     /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
     pub ttl: u8,
-    /// Capacity of the receive queue in bytes; takes effect when a connection is made.
+    /// Bytes that the receive queue may hold; takes effect when a connection is made.
     pub receive_buffer: usize,
-    /// Capacity of the send queue in bytes; takes effect when a connection is made.
+    /// The same for the send queue.
     pub send_buffer: usize,
+    /// What they may grow to when both the program and the network are fast.
+    pub receive_most: usize,
+    /// The same for the send queue.
+    pub send_most: usize,
     /// `SO_RCVLOWAT`: bytes that make the socket readable.
     pub low_water: usize,
 }
@@ -88,6 +91,8 @@ impl TcpOptions {
             ttl: 64,
             receive_buffer: buffer,
             send_buffer: buffer,
+            receive_most: buffer,
+            send_most: buffer,
             low_water: 1,
         }
     }
@@ -100,10 +105,14 @@ impl TcpOptions {
         }
     }
 
-    /// Returns the capacities of both queues within what we allow.
-    pub(crate) fn buffers(&self) -> (usize, usize) {
+    /// Returns what the queues may hold at first and in the end, within what we allow: received bytes, bytes to send.
+    pub(crate) fn buffers(&self) -> ((usize, usize), (usize, usize)) {
         let clamp = |n: usize| n.clamp(*BUFFER_RANGE.start(), *BUFFER_RANGE.end());
-        (clamp(self.receive_buffer), clamp(self.send_buffer))
+        let pair = |first: usize, most: usize| (clamp(first), clamp(most).max(clamp(first)));
+        (
+            pair(self.receive_buffer, self.receive_most),
+            pair(self.send_buffer, self.send_most),
+        )
     }
 }
 
@@ -161,7 +170,7 @@ pub(crate) enum TcpState {
     Listening(Listener),
     /// It has a connection, or is making one.
     Open(Box<Connection>),
-    /// Its connection is over; this is what was not read yet.
+    /// Its connection is over; this is what was not read yet. Its memory counts among that of the queues.
     Ended {
         /// Received bytes.
         unread: Vec<u8>,
@@ -241,11 +250,15 @@ impl TcpSocket {
             TcpState::Open(c) if c.is_connecting() => Events::empty(),
             TcpState::Open(c) => {
                 let mut e = Events::empty();
-                let no_more = c.has_peer_finished() || self.is_read_shut;
+                let no_more = c.tcp.has_peer_finished() || self.is_read_shut;
                 if no_more {
                     e |= READABLE | Events::RDHUP;
                 }
-                if c.receive_queue() >= self.options.low_water.clamp(1, c.receive_capacity().max(1))
+                if c.tcp.readable()
+                    >= self
+                        .options
+                        .low_water
+                        .clamp(1, c.tcp.receive_capacity().max(1))
                 {
                     e |= READABLE;
                 }
@@ -276,6 +289,8 @@ pub(crate) struct TcpTables {
     pub(crate) orphans: usize,
     /// Bytes of all queues.
     pub(crate) buffered: usize,
+    /// What is known of the MTU of paths.
+    pub(crate) paths: paths::Paths,
     /// Connections that became quiet, and when; in that order.
     pub(crate) quiet: VecDeque<(Nanos, SocketId)>,
     /// The slot of time in which the latest SYN cookie was sent.

@@ -1,23 +1,21 @@
 //! After a connection was touched: errors, ends, deadlines and readiness.
 
-use smoltcp::iface::PollResult;
-use smoltcp::socket::tcp::State;
-use tyn_abi::{Errno, Events, Nanos};
+use alloc::vec::Vec;
 
-use crate::shim::{Shim, instant, nanos};
+use tyn_abi::{Errno, Events, Nanos};
+use tyn_tcp::{End, State};
+
 use crate::stack::{Socket, Stack};
 use crate::tcp::connection::{Connection, Handshake};
-use crate::tcp::{PortUse, TcpSocket, TcpState};
+use crate::tcp::time_wait::LastSent;
+use crate::tcp::{PortUse, TcpSocket, TcpState, TcpTables};
 use crate::timer::TimerKey;
-use crate::types::{Path, SocketId};
+use crate::types::SocketId;
 
 /// Segments that one connection sends before others have their turn.
 const BURST: usize = 32;
 /// How long a closed socket waits for the peer's FIN (`tcp_fin_timeout`).
 const FIN_TIMEOUT: Nanos = Nanos(60 * Nanos::PER_SEC);
-/// smoltcp has something to say but did not say it: look again after this. Its two functions agree, so this never
-/// runs; it keeps a disagreement from turning into a busy loop.
-const RELUCTANCE: Nanos = Nanos(1_000_000);
 
 /// What the connection was just given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,30 +59,26 @@ impl Stack {
             return 0;
         };
         connection.is_queued = false;
-        if connection.is_asleep() {
-            return 0;
+        let now = self.out.now;
+        connection.release_due(now);
+        connection.tune(&socket.options, socket.is_orphan);
+        if connection.tcp.deadline().is_some_and(|at| at <= now) {
+            connection.tcp.on_deadline(now);
         }
-        connection.release_due(self.out.now);
-        connection.tune(&socket.options, socket.is_orphan, self.out.now);
         let path = connection.path;
-        let tos = socket.options.service(connection.tuple.remote.ip());
-        let iface = match path {
-            Path::Nic => &mut self.nic,
-            Path::Loopback => &mut self.lo,
-        };
-        let now = instant(self.out.now);
-        let mut shim = Shim::new(&mut self.out, path, tos)
-            .after(connection.last_sent)
-            .scaling(connection.missing_shift());
         let mut sent = 0;
-        while sent < BURST
-            && iface.poll_egress(now, &mut shim, &mut connection.set)
-                == PollResult::SocketStateChanged
-        {
+        let mut is_exhausted = false;
+        while sent < BURST {
+            if !self.out.has_room(path) {
+                is_exhausted = true;
+                break;
+            }
+            let Some(segment) = connection.tcp.next_segment(now) else {
+                break;
+            };
+            connection.emit(&mut self.out, &socket.options, &segment);
             sent += 1;
         }
-        let is_exhausted = shim.is_exhausted;
-        connection.last_sent = shim.last_sent;
         if is_exhausted {
             connection.is_queued = true;
             self.blocked.push(path, id);
@@ -110,28 +104,27 @@ impl Stack {
         else {
             return;
         };
-        let fate = judge(connection, error, *is_orphan, after, now);
+        let fate = judge(connection, error, *is_orphan, now);
         if fate != Fate::Lives {
             return self.finish(id, fate);
         }
-        let iface = match connection.path {
-            Path::Nic => &mut self.nic,
-            Path::Loopback => &mut self.lo,
-        };
+        let is_done = after == After::Output(true);
+        if is_done && connection.tcp.state() == State::TimeWait {
+            return self.finish(id, Fate::TimeWait);
+        }
         let due = if connection.is_queued {
             None
         } else {
-            let at = iface.poll_at(instant(now), &connection.set).map(nanos);
-            at.map(|at| if at <= now { now + RELUCTANCE } else { at })
+            connection.tcp.deadline()
         };
         let due = [due, connection.abandoned_at, connection.held_until];
         let due = due.into_iter().flatten().min();
-        if after == After::Output(true) && is_waiting_out(connection, due, now) {
-            return self.finish(id, Fate::TimeWait);
+        // A timer that fires too early costs less than one that is moved with each segment.
+        if due.is_some_and(|at| connection.due.is_none_or(|set| at < set)) {
+            self.timers
+                .set(TimerKey::Socket(id), &mut connection.due, due);
         }
-        self.timers
-            .set(TimerKey::Socket(id), &mut connection.due, due);
-        let readable = connection.receive_queue();
+        let readable = connection.tcp.readable();
         let grew = readable > connection.last_readable;
         connection.last_readable = readable;
         let news = if grew {
@@ -139,8 +132,11 @@ impl Stack {
         } else {
             Events::empty()
         };
+        self.count(id);
         self.report(id, news);
-        self.note_quiet(id);
+        if is_done {
+            self.note_quiet(id);
+        }
     }
 
     /// Tells of events that have become true, or of which there is more.
@@ -185,12 +181,15 @@ impl Stack {
         };
         self.timers
             .set(TimerKey::Socket(id), &mut connection.due, None);
-        self.tcp.buffered = self.tcp.buffered.saturating_sub(connection.buffer_bytes());
+        self.tcp.buffered = self.tcp.buffered.saturating_sub(connection.counted);
         let tuple = connection.tuple;
         self.tcp.connections.remove(&tuple);
-        if fate == Fate::TimeWait
-            && let Some(sent) = connection.last_sent
-        {
+        if fate == Fate::TimeWait {
+            let (next, acked) = connection.tcp.numbers();
+            let sent = LastSent {
+                next: next.0,
+                acked: acked.0,
+            };
             let (path, limit) = (connection.path, self.limits.time_wait);
             let evicted = self
                 .tcp
@@ -201,10 +200,11 @@ impl Stack {
                 self.ports_tcp.release(evicted.local);
             }
         }
-        let unread = connection.take_unread();
+        let unread = trimmed(connection.tcp.take_unread());
         socket.state = if fate == Fate::Attempt {
             TcpState::Idle
         } else {
+            self.tcp.buffered += unread.capacity();
             TcpState::Ended { unread, taken: 0 }
         };
         if socket.is_orphan {
@@ -218,6 +218,7 @@ impl Stack {
     pub(crate) fn remove_tcp(&mut self, id: SocketId) {
         if let Some(Socket::Tcp(socket)) = self.sockets.remove(id) {
             let local = socket.local;
+            self.tcp.uncount_ended(&socket.state);
             self.tcp.orphans -= usize::from(socket.is_orphan);
             match socket.port_use {
                 PortUse::None => {}
@@ -228,26 +229,40 @@ impl Stack {
     }
 }
 
+impl TcpTables {
+    /// Takes the bytes of a connection that is over out of the sum of all, before they go.
+    pub(crate) fn uncount_ended(&mut self, state: &TcpState) {
+        if let TcpState::Ended { unread, .. } = state {
+            self.buffered = self.buffered.saturating_sub(unread.capacity());
+        }
+    }
+}
+
+/// Moves bytes into a piece of memory that is no greater than they are, if there is one.
+fn trimmed(bytes: Vec<u8>) -> Vec<u8> {
+    let mut fitting = Vec::new();
+    if bytes.len() == bytes.capacity() || fitting.try_reserve_exact(bytes.len()).is_err() {
+        return bytes;
+    }
+    fitting.extend_from_slice(&bytes);
+    fitting
+}
+
 /// Finds out what a connection's state means, and resets one whose program is gone but whose peer sends on.
 fn judge(
     connection: &mut Connection,
     error: &mut Option<Errno>,
     is_orphan: bool,
-    after: After,
     now: Nanos,
 ) -> Fate {
-    let state = connection.socket().state();
+    let state = connection.tcp.state();
     let old = core::mem::replace(&mut connection.last_state, state);
     if state == State::Closed && old != State::Closed {
-        let cause = match (after, old) {
-            (After::Input, State::LastAck | State::Closing | State::TimeWait) => None,
-            (After::Input, State::SynSent | State::SynReceived) => Some(Errno::ECONNREFUSED),
-            (After::Input, State::CloseWait) => Some(Errno::EPIPE),
-            (After::Input, _) => Some(Errno::ECONNRESET),
-            (After::Output(_), State::TimeWait) => None,
-            (After::Output(_), _) => Some(Errno::ETIMEDOUT),
+        *error = match connection.tcp.end() {
+            Some(End::Silence(soft)) => Some(soft.unwrap_or(Errno::ETIMEDOUT)),
+            Some(End::Reset) => reset_error(old),
+            Some(End::Finished | End::Aborted) | None => None,
         };
-        *error = cause;
         if matches!(old, State::SynSent | State::SynReceived)
             && connection.handshake == Handshake::Unreported
         {
@@ -261,18 +276,21 @@ fn judge(
         if connection.abandoned_at.is_some_and(|at| at <= now) {
             return Fate::Over;
         }
-        if connection.receive_queue() > 0 && state != State::Closed {
-            connection.socket_mut().abort();
+        if connection.tcp.readable() > 0 && state != State::Closed {
+            connection.tcp.abort();
             connection.last_state = State::Closed;
         }
     }
-    // smoltcp forgets the peer when it has nothing more to send to it.
-    let is_over = connection.is_closed() && connection.socket().remote_endpoint().is_none();
+    let is_over = connection.is_closed() && connection.tcp.is_silent();
     if is_over { Fate::Over } else { Fate::Lives }
 }
 
-/// Returns whether a connection only waits for TIME-WAIT to pass, which a record can do.
-fn is_waiting_out(connection: &Connection, due: Option<Nanos>, now: Nanos) -> bool {
-    const NOTHING_BEFORE: Nanos = Nanos(Nanos::PER_SEC);
-    connection.socket().state() == State::TimeWait && due.is_none_or(|at| at > now + NOTHING_BEFORE)
+/// Returns the error of a connection that was reset in a state (`tcp_reset` of Linux).
+fn reset_error(state: State) -> Option<Errno> {
+    match state {
+        State::SynSent | State::SynReceived => Some(Errno::ECONNREFUSED),
+        State::CloseWait => Some(Errno::EPIPE),
+        State::LastAck | State::Closing | State::TimeWait => None,
+        _ => Some(Errno::ECONNRESET),
+    }
 }

@@ -6,11 +6,19 @@ use alloc::collections::{BTreeMap, VecDeque};
 use smoltcp::wire::TcpPacket;
 use tyn_abi::Nanos;
 
-use crate::shim::LastSent;
 use crate::types::{Path, Tuple};
 
 /// How long a record stays (`TCP_TIMEWAIT_LEN` of Linux).
 const LIFETIME: Nanos = Nanos(60 * Nanos::PER_SEC);
+
+/// What a connection has sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LastSent {
+    /// The sequence number after everything that was ever sent (SND.NXT of RFC 9293).
+    pub(crate) next: u32,
+    /// The last acknowledgement number.
+    pub(crate) acked: u32,
+}
 
 /// What is left of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -141,6 +141,7 @@ fn acknowledgements_that_bring_no_cookie_back_are_refused() {
 fn turn_has_a_budget_and_asks_for_another() {
     let mut w = World::new();
     w.pair();
+    w.pass(seconds(2));
     let noise = core::iter::repeat_n(alloc::vec![0xff; 60], 3000);
     w.cards[1].with(|c| c.received.extend(noise));
     w.b.on_interrupt(w.now);

@@ -260,33 +260,38 @@ fn no_delay_sends_small_segments_at_once() {
 }
 
 #[test]
-fn buffers_take_the_size_asked_for_and_memory_is_bounded() {
+fn queues_take_the_size_asked_for_and_memory_is_bounded() {
     let limits = Limits {
         tcp_buffers: 100_000,
         ..Limits::default()
     };
     let mut w = World::with_limits(limits);
+    w.a.limits.tcp_buffers = 1 << 20;
     let listener = w.listen(80, 100);
     w.b.tcp_change_options(listener, |o| o.receive_buffer = 40_000)
         .unwrap();
-    let first = w.dial(80);
-    w.settle();
-    w.b.tcp_accept(listener).unwrap();
-    send(&mut w.a, first, b"x").unwrap();
-    w.settle();
-    assert_eq!(w.b.tcp.buffered, 40_000 + 16_384);
-    let second = w.dial(80);
-    w.settle();
-    assert_eq!(w.a.tcp_connect_result(second), Some(Ok(())));
-    w.b.tcp_accept(listener).unwrap();
-    send(&mut w.a, second, b"x").unwrap();
-    w.settle();
-    assert_eq!(w.b.tcp.buffered, 40_000 + 16_384 + 2048, "the least");
-    // A connection of our own needs its queues at once, and the memory of all that are busy is in use.
-    let mut connect = || {
-        let id = w.b.tcp_socket(options()).unwrap();
-        w.b.tcp_connect(id, at(A, 99), w.now)
-    };
-    assert_eq!(connect(), Ok(()));
-    assert_eq!(connect(), Err(Errno::ENOBUFS));
+    let mut full = Vec::new();
+    for most in [40_000, 40_000, 20_000, 1024] {
+        let client = w.dial(80);
+        w.settle();
+        assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+        let (server, _) = w.b.tcp_accept(listener).unwrap();
+        for _ in 0..20 {
+            while send(&mut w.a, client, &[7; 5000]).is_ok() {}
+            w.pass(seconds(1));
+        }
+        assert_eq!(w.b.tcp_queues(server), Ok((most, 0)));
+        full.push(server);
+    }
+    assert_eq!(w.b.tcp.buffered, 100_000 + 1024, "the least is for all");
+    let mut read = 0;
+    for _ in 0..100 {
+        for &server in &full {
+            read += receive(&mut w.b, server, 9000).map_or(0, |b| b.len());
+        }
+        w.pass(ms(300));
+    }
+    assert_eq!(read, 101_024 + 4 * 16_384, "nothing was lost");
+    w.pass(seconds(5));
+    assert_eq!(w.b.tcp.buffered, 0);
 }

@@ -213,7 +213,10 @@ fn data_that_nobody_acknowledges_time_out() {
         None,
         "silence without data is no reason"
     );
-    w.filter = Box::new(|_, _| Fault::Lose);
+    w.filter = Box::new(|_, frame| match segment(frame) {
+        Some(_) => Fault::Lose,
+        None => Fault::Deliver,
+    });
     send(&mut w.a, client, b"anyone?").unwrap();
     w.pass(seconds(29));
     assert_eq!(w.a.take_error(client), None);
@@ -221,6 +224,21 @@ fn data_that_nobody_acknowledges_time_out() {
     let woken = w.take_wakes(Side::A, client);
     assert!(woken.contains(Events::ERR | Events::HUP));
     assert_eq!(w.a.take_error(client), Some(Errno::ETIMEDOUT));
+}
+
+#[test]
+fn peer_that_has_left_the_wire_is_unreachable() {
+    let mut w = World::new();
+    let (client, _) = w.pair();
+    w.a.tcp_change_options(client, |o| o.user_timeout = seconds(120))
+        .unwrap();
+    w.pass(seconds(3600));
+    w.filter = Box::new(|_, _| Fault::Lose);
+    send(&mut w.a, client, b"anyone?").unwrap();
+    w.pass(seconds(119));
+    assert_eq!(w.a.take_error(client), None);
+    w.pass(seconds(2));
+    assert_eq!(w.a.take_error(client), Some(Errno::EHOSTUNREACH));
 }
 
 #[test]

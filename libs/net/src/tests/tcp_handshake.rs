@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::TcpStatus;
+use crate::tcp::listen::plain_segment;
 use crate::types::Tuple;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::TcpControl;
 
 #[test]
 fn connection_is_made_and_both_ends_know_their_names() {
@@ -355,8 +358,47 @@ fn request_that_starts_anew_replaces_the_old_one() {
     w.a.tcp_bind(client, at(A, 5555)).unwrap();
     w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
     w.settle();
+    // It resets what B tells of the old one, and asks again.
+    assert_eq!(w.a.tcp_connect_result(client), None);
+    w.pass(ms(1100));
     assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
     assert!(w.b.tcp_accept(listener).is_ok());
+}
+
+#[test]
+fn forged_request_does_not_disturb_one_that_waits() {
+    let mut w = World::new();
+    w.filter = Box::new(|side, frame| match segment(frame) {
+        Some(s) if side == Side::A && !s.syn() => Fault::Lose,
+        _ => Fault::Deliver,
+    });
+    let listener = w.listen(80, 4);
+    let client = w.a.tcp_socket(options()).unwrap();
+    w.a.tcp_bind(client, at(A, 5555)).unwrap();
+    w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
+    w.settle();
+    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+    let (next, _) = w.a.open_connection(client).unwrap().tcp.numbers();
+    let tuple = Tuple {
+        local: at(A, 5555),
+        remote: at(B, 80),
+    };
+    for ahead in [0, 1, 50_000, 1 << 31] {
+        let mut syn = plain_segment(&tuple, next.0.wrapping_add(ahead), None);
+        syn.control = TcpControl::Syn;
+        let mut bytes = alloc::vec![0; syn.buffer_len()];
+        let mut packet = TcpPacket::new_unchecked(&mut bytes[..]);
+        let none = ChecksumCapabilities::ignored();
+        syn.emit(&mut packet, &A.into(), &B.into(), &none);
+        let packet = TcpPacket::new_checked(&bytes[..]).unwrap();
+        w.b.on_half_open(tuple.mirrored(), &packet, &[]);
+        w.settle();
+    }
+    w.filter = Box::new(|_, _| Fault::Deliver);
+    send(&mut w.a, client, b"still me").unwrap();
+    w.pass(ms(1100));
+    let (child, _) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(receive(&mut w.b, child, 100), Ok(b"still me".to_vec()));
 }
 
 #[test]

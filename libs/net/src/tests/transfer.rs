@@ -187,3 +187,41 @@ proptest! {
         prop_assert_eq!((w.a.deadline(), w.b.deadline()), (None, None));
     }
 }
+
+/// Both ends on one machine, and a program that reads in pieces: no acknowledgement may wait for its timer.
+#[test]
+fn loopback_never_waits_for_a_timer() {
+    for piece in [1460, 9000, 1 << 20] {
+        let mut w = World::new();
+        let first = TcpOptions {
+            receive_most: 4 << 20,
+            send_most: 4 << 20,
+            ..TcpOptions::new(64 << 10)
+        };
+        let listener = w.listen(80, 1);
+        w.b.tcp_change_options(listener, |o| *o = first.clone())
+            .unwrap();
+        let client = w.b.tcp_socket(first).unwrap();
+        w.b.tcp_connect(client, at(LO, 80), w.now).unwrap();
+        w.settle();
+        let (server, _) = w.b.tcp_accept(listener).unwrap();
+        let data = alloc::vec![7; 64 << 10];
+        let total = 4 << 20;
+        let (mut sent, mut received) = (0, 0);
+        let mut waited = Nanos::ZERO;
+        while received < total {
+            let more = data.len().min(total - sent);
+            let wrote = send(&mut w.b, client, &data[..more]).unwrap_or(0);
+            w.settle();
+            let read = receive(&mut w.b, server, piece).map_or(0, |d| d.len());
+            w.settle();
+            (sent, received) = (sent + wrote, received + read);
+            if wrote + read == 0 {
+                let next = w.b.deadline().expect("something is to come");
+                waited = waited + (next - w.now);
+                w.pass(next - w.now);
+            }
+        }
+        assert!(waited < ms(100), "{piece}: {waited:?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! What is known of the MTU of paths (RFC 1191 §6.3, RFC 8201 §5.2): new connections need not find out again.
+
+use alloc::collections::BTreeMap;
+use core::net::IpAddr;
+
+use tyn_abi::Nanos;
+
+use crate::stack::Stack;
+use crate::tcp::TcpOptions;
+use crate::tcp::input::TCP_HEADER;
+use crate::types::{Path, Tuple};
+use crate::wire::header_len;
+
+/// How long it is believed (`mtu_expires` of Linux): the path may have changed.
+const LIFETIME: Nanos = Nanos(600 * Nanos::PER_SEC);
+/// Hosts that are remembered.
+const MOST: usize = 256;
+
+/// The hosts whose packets must be smaller than our link's, and until when.
+#[derive(Debug, Default)]
+pub(crate) struct Paths(BTreeMap<IpAddr, (usize, Nanos)>);
+
+impl Paths {
+    /// Notes the MTU of the path to a host. Who comes when there is no room learns it by each connection.
+    pub(crate) fn note(&mut self, host: IpAddr, mtu: usize, now: Nanos) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, &mut (_, until)| until > now);
+        }
+        if self.0.len() < MOST || self.0.contains_key(&host) {
+            self.0.insert(host, (mtu, now + LIFETIME));
+        }
+    }
+
+    fn mtu(&self, host: IpAddr, now: Nanos) -> Option<usize> {
+        let &(mtu, until) = self.0.get(&host)?;
+        (until > now).then_some(mtu)
+    }
+}
+
+impl Stack {
+    /// Returns the size of the segments that we take in.
+    pub(crate) fn segment_size(&self, tuple: &Tuple, path: Path) -> u16 {
+        let size = self.out.mtu(path) - header_len(tuple.remote.ip()) - TCP_HEADER;
+        u16::try_from(size).unwrap_or(u16::MAX)
+    }
+
+    /// Returns what a connection is made with.
+    pub(crate) fn config_for(
+        &self,
+        tuple: &Tuple,
+        path: Path,
+        options: &TcpOptions,
+    ) -> tyn_tcp::Config {
+        let (receive, send) = options.buffers();
+        tyn_tcp::Config {
+            mss: self.segment_size(tuple, path),
+            receive,
+            send,
+            clock_offset: self.secret.clock_offset(tuple),
+        }
+    }
+
+    /// Makes a connection's segments as small as its path is known to want.
+    pub(crate) fn limit_to_path(&self, tuple: &Tuple, tcp: &mut tyn_tcp::Connection) {
+        let host = tuple.remote.ip();
+        if let Some(mtu) = self.tcp.paths.mtu(host, self.out.now) {
+            let size = mtu.saturating_sub(header_len(host) + TCP_HEADER);
+            tcp.limit_segments(u16::try_from(size).unwrap_or(u16::MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    #[test]
+    fn paths_are_forgotten_in_time_and_bounded_in_number() {
+        let host = |n: u32| IpAddr::from(Ipv4Addr::from(n));
+        let mut paths = Paths::default();
+        for n in 0..MOST as u32 + 10 {
+            paths.note(host(n), 1000, Nanos(5));
+        }
+        assert_eq!(paths.0.len(), MOST);
+        assert_eq!(paths.mtu(host(3), Nanos(5)), Some(1000));
+        paths.note(host(3), 900, Nanos(6));
+        assert_eq!(paths.mtu(host(3), Nanos(7)), Some(900));
+        assert_eq!(paths.mtu(host(3), Nanos(6) + LIFETIME), None);
+        paths.note(host(5000), 900, Nanos(7) + LIFETIME);
+        assert_eq!(paths.0.len(), 1);
+    }
+}
