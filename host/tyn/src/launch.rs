@@ -5,6 +5,7 @@
 //! a file that only we may read and that is gone as soon as QEMU has it.
 
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use tyn_bootfmt::options::TtySize;
 use tyn_release::handover::{self, Epmd, GuestFile, RunConfig};
 use tyn_release::image::{self, Checked};
 use tyn_trace::Line;
-use tyn_vm_host::{Accel, Config, Console, Forward, Machine, MemorySize, OnLine, Symbols, Vm};
+use tyn_vm_host::{Accel, Config, Console, Forward, Mac, Machine, MemorySize, OnLine, Symbols, Vm};
 
 use crate::node::Node;
 use crate::settings::{FileArg, Settings, Trace, absolute};
@@ -172,6 +173,7 @@ impl Launch {
             cpus: self.cpus,
             memory: self.memory,
             append: self.append.clone(),
+            mac: Some(Mac::of(RandomState::new().hash_one(&self.image))),
             forwards: self.ports.clone(),
             tty_size: self.tty_size,
             ..Config::new(

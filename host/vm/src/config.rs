@@ -44,6 +44,26 @@ pub struct Forward {
     pub guest: u16,
 }
 
+/// A locally administered address of a network card.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mac([u8; 6]);
+
+impl Mac {
+    /// Makes one of a number, of which the lower 40 bits count: `02:…`.
+    #[must_use]
+    pub fn of(number: u64) -> Self {
+        let [_, _, _, a, b, c, d, e] = number.to_be_bytes();
+        Self([2, a, b, c, d, e])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
 /// Where the guest's memory comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Ram {
@@ -101,6 +121,8 @@ pub struct Config {
     pub append: String,
     /// What the network card is connected to.
     pub network: Network,
+    /// Address of the network card; QEMU's default, the same for all machines, where there is none.
+    pub mac: Option<Mac>,
     /// Forwarded ports; only the user network has them.
     pub forwards: Vec<Forward>,
     /// Size of the terminal that shows the console; with it the guest follows [`crate::Vm::resize`].
@@ -121,6 +143,7 @@ impl Config {
             initrd: initrd.to_path_buf(),
             append: String::new(),
             network: Network::default(),
+            mac: None,
             forwards: Vec::new(),
             tty_size: None,
         }
@@ -171,15 +194,20 @@ impl Config {
         args.pair("-chardev", socket("qmp", &qmp_socket(dir)));
         args.pair("-mon", "chardev=qmp,mode=control");
         self.add_network(&mut args);
+        let mac = self.mac.map(|mac| format!(",mac={mac}"));
+        let mac = mac.unwrap_or_default();
         match self.machine {
             // Without its ROM the firmware does not look for a boot server.
             Machine::Q35 | Machine::Pc => args
-                .pair("-device", "virtio-net-pci,netdev=net,romfile=")
+                .pair(
+                    "-device",
+                    format!("virtio-net-pci,netdev=net,romfile={mac}"),
+                )
                 .pair("-device", "virtio-rng-pci"),
             // QEMU's MMIO devices follow virtio 0.9 unless told; ours are of virtio 1.
             Machine::Microvm => args
                 .pair("-global", "virtio-mmio.force-legacy=false")
-                .pair("-device", "virtio-net-device,netdev=net")
+                .pair("-device", format!("virtio-net-device,netdev=net{mac}"))
                 .pair("-device", "virtio-rng-device"),
         };
         args.0
@@ -486,6 +514,16 @@ mod tests {
             "socket,id=size,path=/run/a,,b/size -device isa-serial,index=1,chardev=size ",
         ] {
             assert!(line.contains(want), "{want} in {line}");
+        }
+    }
+
+    #[test]
+    fn cards_have_an_address_of_their_own_on_request() {
+        for machine in Machine::ALL {
+            let mut config = config(machine);
+            assert!(!line(&config).contains("mac="));
+            config.mac = Some(Mac::of(0xff_ffff_0102_0304));
+            assert!(line(&config).contains(",mac=02:ff:01:02:03:04 "));
         }
     }
 

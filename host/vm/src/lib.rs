@@ -11,7 +11,7 @@ pub mod report;
 pub mod symbols;
 pub mod vm;
 
-pub use config::{Accel, Config, Forward, Machine, MemorySize, Network, Ram};
+pub use config::{Accel, Config, Forward, Mac, Machine, MemorySize, Network, Ram};
 pub use console::{Console, ConsolePipe, Resizer};
 pub use report::{ExitCode, Outcome, Report};
 pub use symbols::Symbols;
