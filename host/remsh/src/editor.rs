@@ -1,24 +1,28 @@
 //! Reads lines from the terminal, with history and completion, in a thread of its own: the node may write meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use eetf::Term;
 use rustyline::completion::{Completer, Pair};
-use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::{
+    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Editor, Event, EventContext,
+    EventHandler, ExternalPrinter, Helper, KeyEvent, RepeatCount,
+};
 
 use crate::peer::Peer;
-use crate::session::{Event, Typed};
+use crate::session::{self, Typed};
 use crate::term::{Encoding, atom, elements, items, list, string, text};
 
 /// The terminal's side of the editor.
 pub(crate) struct Lines {
     editor: Editor<Completion, DefaultHistory>,
+    interrupt: Interrupt,
 }
 
 /// What prints while a line is edited, and otherwise, too.
@@ -37,6 +41,17 @@ struct Completion {
     expand: Option<Term>,
 }
 
+/// Whether the line that ended did so by Ctrl-C.
+#[derive(Clone, Debug, Default)]
+struct Interrupt(Arc<AtomicBool>);
+
+impl ConditionalEventHandler for Interrupt {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.store(true, Ordering::SeqCst);
+        Some(Cmd::AcceptLine)
+    }
+}
+
 impl Lines {
     /// Takes the terminal.
     ///
@@ -46,34 +61,41 @@ impl Lines {
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .completion_show_all_if_ambiguous(true)
-            .auto_add_history(true)
             .build();
         let mut editor = Editor::with_config(config)?;
         editor.set_helper(Some(Completion {
             peer: Arc::clone(peer),
             expand: None,
         }));
+        // As a line that ends: an error would take along what was typed behind it.
+        let interrupt = Interrupt::default();
+        let key = Event::from(KeyEvent::ctrl('C'));
+        editor.bind_sequence(key, EventHandler::Conditional(Box::new(interrupt.clone())));
         let mut printer = editor.create_external_printer()?;
         let print = move |text| {
             // A terminal that is gone ends the editor, too.
             let _ = printer.print(text);
         };
-        Ok((Self { editor }, Box::new(print)))
+        Ok((Self { editor, interrupt }, Box::new(print)))
     }
 
     /// Reads what is `wanted` until nothing is wanted any more.
-    pub(crate) fn serve(mut self, wanted: &Receiver<Wanted>, events: &Sender<Event>) {
+    pub(crate) fn serve(mut self, wanted: &Receiver<Wanted>, events: &Sender<session::Event>) {
         for Wanted { prompt, expand } in wanted {
             if let Some(helper) = self.editor.helper_mut() {
                 helper.expand = expand;
             }
             let typed = match self.editor.readline(&prompt) {
-                Ok(line) => Typed::Line(line + "\n"),
-                Err(ReadlineError::Interrupted) => Typed::Interrupt,
+                Ok(_) if self.interrupt.0.swap(false, Ordering::SeqCst) => Typed::Interrupt,
+                Ok(line) => {
+                    // An error is one of a history in a file.
+                    let _ = self.editor.add_history_entry(&line);
+                    Typed::Line(line + "\n")
+                }
                 // The end of our input; and whatever keeps us from reading it.
                 Err(_) => Typed::End,
             };
-            if events.send(Event::Typed(typed)).is_err() {
+            if events.send(session::Event::Typed(typed)).is_err() {
                 return;
             }
         }

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod editor;
+mod frames;
 mod peer;
 mod protocol;
 mod session;

@@ -23,6 +23,7 @@ use erl_dist::{DistributionFlags, LOWEST_DISTRIBUTION_PROTOCOL_VERSION};
 use futures::executor::block_on;
 use futures::io::{AsyncRead, AsyncWrite};
 
+use crate::frames::Frames;
 use crate::term::{atom, elements, list, tuple};
 
 /// How long a node may take to answer when we introduce ourselves.
@@ -77,7 +78,11 @@ pub fn port_of(name: &str, epmd: u16) -> Result<Option<u16>, PeerError> {
 
 /// A connection that blocks; what awaits it never has to wait.
 #[derive(Clone, Debug)]
-struct Stream(Arc<TcpStream>);
+struct Stream {
+    tcp: Arc<TcpStream>,
+    /// Once we are introduced: what comes are messages.
+    frames: Option<Frames>,
+}
 
 impl Stream {
     fn connect(port: u16) -> Result<Self, PeerError> {
@@ -86,17 +91,24 @@ impl Stream {
         // Errors: no limit then, and packets a little later.
         let _ = stream.set_read_timeout(Some(ANSWER_LIMIT));
         let _ = stream.set_nodelay(true);
-        Ok(Self(Arc::new(stream)))
+        Ok(Self {
+            tcp: Arc::new(stream),
+            frames: None,
+        })
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready((&*self.0).read(bytes))
+        let tcp = Arc::clone(&self.tcp);
+        Poll::Ready(match &mut self.frames {
+            Some(frames) => frames.read(&*tcp, bytes),
+            None => (&*tcp).read(bytes),
+        })
     }
 }
 
@@ -106,15 +118,15 @@ impl AsyncWrite for Stream {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready((&*self.0).write(bytes))
+        Poll::Ready((&*self.tcp).write(bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready((&*self.0).flush())
+        Poll::Ready((&*self.tcp).flush())
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(Shutdown::Write))
+        Poll::Ready(self.tcp.shutdown(Shutdown::Write))
     }
 }
 
@@ -174,8 +186,12 @@ impl Peer {
         };
         let creation = local.creation.get();
         block_on(introduce(stream.clone(), local, &address.cookie))?;
-        let _ = stream.0.set_read_timeout(None);
-        let (sender, receiver) = message::channel(stream.clone(), DistributionFlags::mandatory());
+        let _ = stream.tcp.set_read_timeout(None);
+        let messages = Stream {
+            frames: Some(Frames::default()),
+            ..stream.clone()
+        };
+        let (sender, receiver) = message::channel(messages, DistributionFlags::mandatory());
         let peer = Arc::new(Self {
             sender: Mutex::new(sender),
             stream,
@@ -313,7 +329,7 @@ impl Peer {
     /// Closes the connection.
     pub(crate) fn close(&self) {
         // An error: it is closed.
-        let _ = self.stream.0.shutdown(Shutdown::Both);
+        let _ = self.stream.tcp.shutdown(Shutdown::Both);
     }
 }
 

@@ -5,14 +5,12 @@ use std::io::{BufReader, Read};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
-use rustix::stdio;
-use rustix::termios::{self, OptionalActions};
 use tyn_remsh::{Address, End};
 
 use crate::control::{self, Request};
 use crate::guests::Guest;
 use crate::node::EPMD_PORT;
-use crate::terminal;
+use crate::terminal::{self, Terminal};
 
 /// A port of this machine that leads into the guest while this lives.
 struct Way {
@@ -57,7 +55,7 @@ pub(crate) fn shell(guest: &Guest) -> Result<u8> {
         port: way.port,
         cookie: cookie.to_owned(),
     };
-    let before = termios::tcgetattr(stdio::stdin()).context("the terminal can't be read")?;
+    let waiting = Terminal::enter_waiting()?;
     let size = || {
         let size = terminal::size();
         (size.rows, size.columns)
@@ -68,8 +66,7 @@ pub(crate) fn shell(guest: &Guest) -> Result<u8> {
         ));
     };
     let end = tyn_remsh::run(&address, &size, &greet);
-    // A line may have been edited when it ended; an error is that of a terminal that is gone.
-    let _ = termios::tcsetattr(stdio::stdin(), OptionalActions::Now, &before);
+    drop(waiting);
     match end.with_context(|| format!("no shell in {guest_name}"))? {
         End::Left => terminal::say(&format!("\ntyn: {guest_name} runs on")),
         End::Ended => terminal::say(&format!("\ntyn: the shell has ended; {guest_name} runs on")),

@@ -42,6 +42,22 @@ impl Terminal {
         })
     }
 
+    /// Keeps what is typed as it is, unseen, for an editor that is not there yet; Ctrl-C is a signal.
+    ///
+    /// A terminal that reads lines makes something else of it: Ctrl-D becomes a zero byte, the erase key erases.
+    ///
+    /// # Errors
+    /// When it doesn't take it.
+    pub(crate) fn enter_waiting() -> Result<Self> {
+        Self::enter(|| {
+            change(|settings| {
+                let lines = LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN;
+                settings.local_modes.remove(lines);
+            })
+            .map(drop)
+        })
+    }
+
     fn enter(change: impl FnOnce() -> rustix::io::Result<()>) -> Result<Self> {
         if !std::io::stdin().is_terminal() {
             return Ok(Self(()));

@@ -234,8 +234,7 @@ fn at_remote_iex(lab: &Lab, state: &Path) -> Result<()> {
     screen.wait_lines("begun", 1)?;
     screen.keys(&["C-c"])?;
     screen.wait_for("** (EXIT) interrupted")?;
-    // The new prompt: a key that comes before it finds a terminal that is not the editor's yet.
-    screen.wait_lines("iex(elixir_http@elixir-http)2>", 1)?;
+    // Before the new prompt or after it: what is typed waits for the editor.
     screen.keys(&["C-d"])?;
     screen.wait_lines("left it", 1)
 }
