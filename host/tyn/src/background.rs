@@ -11,7 +11,6 @@
 //! takes requests ([`crate::control`]), one reads what an attached terminal types, one waits for "go"; the first waits for the
 //! machine's end.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -30,6 +29,7 @@ use crate::control::{self, Request, SIZE, TYPED};
 use crate::guests::{Ended, Guests, Port, Record, Reserved, now};
 use crate::interactive::Started;
 use crate::launch::Launch;
+use crate::log::{self, Log};
 use crate::output;
 use crate::stopper::{Before, Stopper};
 use crate::terminal;
@@ -202,7 +202,8 @@ fn boot(
             .map(|r| Arc::new(Mutex::new(r))),
     };
     let attached = Arc::clone(&terminal.attached);
-    let copier = thread::spawn(move || copy_to_log(pipe.output, log, &attached));
+    let copier =
+        thread::spawn(move || copy_to_log(pipe.output, Log::new(log, log::KEPT), &attached));
     // An error: it has ended before process 1 ran.
     if when_started.recv().is_err() {
         let outcome = vm.wait()?;
@@ -282,12 +283,12 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn copy_to_log(mut console: ChildStdout, mut log: File, attached: &Attached) {
+fn copy_to_log(mut console: ChildStdout, mut log: Log, attached: &Attached) {
     let mut chunk = [0; 4096];
     let mut is_open = true;
     while let Ok(length @ 1..) = console.read(&mut chunk) {
         // A guest does not stop because the disk is full: the rest is dropped.
-        is_open = is_open && log.write_all(&chunk[..length]).is_ok();
+        is_open = is_open && log.write(&chunk[..length]).is_ok();
         if let Some(stream) = &*locked(attached) {
             // One that doesn't fit needs not be sent: more than enough of them wait to be read.
             let _ = rustix::net::send(stream, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGCONT, SIGQUIT, SIGWINCH};
@@ -27,6 +28,18 @@ const HELP: &str = "tyn: Ctrl-] x stops the guest (twice: kills it), Ctrl-] Ctrl
 
 /// Said when this guest is to be left running.
 const FOREGROUND: &str = "tyn: this guest ends with this tool; one of `tyn run -d -i` can be left";
+
+/// How often a window that sends no signals is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How changes of the terminal's size are noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Window {
+    /// By SIGWINCH.
+    Signals,
+    /// By looking: the terminal is another session's, which gets the signal.
+    IsElsewhere,
+}
 
 /// Pieces of input that wait until the guest takes them.
 const PIECES: usize = 16;
@@ -63,10 +76,21 @@ impl Session {
     ///
     /// # Errors
     /// When the terminal or signals can't be had.
-    pub(crate) fn start(vm: &mut Vm, stopper: &Stopper, started: Receiver<()>) -> Result<Self> {
+    pub(crate) fn start(
+        vm: &mut Vm,
+        stopper: &Stopper,
+        started: Receiver<()>,
+        window: Window,
+    ) -> Result<Self> {
         let raw = Terminal::enter_raw()?;
-        if let Some(resizer) = vm.take_resizer() {
-            follow_signals(resizer, stopper.clone())?;
+        let resizer = vm.take_resizer();
+        let (signalled, looked_at) = match window {
+            Window::Signals => (resizer, None),
+            Window::IsElsewhere => (None, resizer),
+        };
+        follow_signals(signalled, stopper.clone())?;
+        if let Some(resizer) = looked_at {
+            thread::spawn(move || look_at_window(resizer));
         }
         let output = vm.take_console().map(|pipe| {
             let (stopper, at_end) = (stopper.clone(), stopper.clone());
@@ -94,7 +118,20 @@ pub(crate) fn environment() -> Vec<String> {
     vec![format!("TERM={}", term.as_deref().unwrap_or("dumb"))]
 }
 
-fn follow_signals(mut resizer: Resizer, stopper: Stopper) -> Result<()> {
+/// Tells the guest of another size as soon as it is seen.
+fn look_at_window(mut resizer: Resizer) {
+    let mut known = terminal::size();
+    loop {
+        thread::sleep(LOOK);
+        let size = terminal::size();
+        if size != known && resizer.resize(size).is_err() {
+            return;
+        }
+        known = size;
+    }
+}
+
+fn follow_signals(mut resizer: Option<Resizer>, stopper: Stopper) -> Result<()> {
     let mut signals =
         Signals::new([SIGWINCH, SIGCONT, SIGQUIT]).context("signals can't be handled")?;
     thread::spawn(move || {
@@ -107,8 +144,10 @@ fn follow_signals(mut resizer: Resizer, stopper: Stopper) -> Result<()> {
                 }
                 _ => {}
             }
-            if resizer.resize(terminal::size()).is_err() {
-                return;
+            if let Some(guest) = &mut resizer
+                && guest.resize(terminal::size()).is_err()
+            {
+                resizer = None;
             }
         }
     });

@@ -15,6 +15,7 @@ mod guests;
 mod interactive;
 mod kernel;
 mod launch;
+mod log;
 mod node;
 mod otp;
 mod output;

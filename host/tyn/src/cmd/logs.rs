@@ -1,6 +1,5 @@
 //! `tyn logs`: what a guest in the background wrote on its console, and what its supervisor said.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
@@ -33,11 +32,12 @@ pub(crate) fn logs(args: &Args) -> Result<()> {
     let guest = guests.find(&args.name)?;
     let shown = guest.log();
     let unreadable = || format!("the log {} can't be read", shown.display());
-    let mut log = File::open(&shown).with_context(unreadable)?;
+    let mut log = crate::log::open(&shown).with_context(unreadable)?;
     if let Some(lines) = args.lines {
         let mut bytes = Vec::new();
+        let start = log.stream_position().with_context(unreadable)?;
         log.read_to_end(&mut bytes).with_context(unreadable)?;
-        log.seek(SeekFrom::Start(start_of_last(&bytes, lines) as u64))
+        log.seek(SeekFrom::Start(start + start_of_last(&bytes, lines) as u64))
             .with_context(unreadable)?;
     }
     loop {

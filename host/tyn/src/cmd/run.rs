@@ -7,7 +7,7 @@
 use anyhow::{Result, anyhow};
 use tyn_vm_host::{Console, ExitCode, Outcome};
 
-use crate::interactive::{Session, Started};
+use crate::interactive::{Session, Started, Window};
 use crate::launch::Launch;
 use crate::settings::{Flags, Settings};
 use crate::stopper::{Before, Stopper};
@@ -56,8 +56,12 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         true => Some(parent::take_keys(&stopper)?),
         false => None,
     };
+    let window = match args.with_parent {
+        true => Window::IsElsewhere,
+        false => Window::Signals,
+    };
     let session = match settings.interactive {
-        true => Some(Session::start(&mut vm, &stopper, when_started)?),
+        true => Some(Session::start(&mut vm, &stopper, when_started, window)?),
         false => None,
     };
     let output = vm.take_console().map(|pipe| {

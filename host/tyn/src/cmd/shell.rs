@@ -23,6 +23,7 @@ use crate::cmd::logs::start_of_last;
 use crate::control::{self, Request, SIZE, TYPED};
 use crate::escape::{self, Escape};
 use crate::guests::{Guest, Guests, Status};
+use crate::log;
 use crate::remote;
 use crate::terminal::{self, Terminal};
 
@@ -124,12 +125,13 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
 /// Opens the log where its last line begins: there is the prompt.
 fn open_log(guest: &Guest) -> Result<File> {
     let open = || {
-        let mut log = File::open(guest.log())?;
+        let mut log = log::open(&guest.log())?;
+        let before = log.stream_position()?;
         let mut bytes = Vec::new();
         log.read_to_end(&mut bytes)?;
         let is_whole = bytes.last().is_none_or(|&byte| byte == b'\n');
         let start = start_of_last(&bytes, usize::from(!is_whole));
-        log.seek(SeekFrom::Start(start as u64))?;
+        log.seek(SeekFrom::Start(before + start as u64))?;
         Ok::<_, io::Error>(log)
     };
     open().with_context(|| format!("the log {} can't be read", guest.log().display()))
