@@ -15,7 +15,11 @@ use crate::{debian, paths};
 /// What a machine with Rust has besides it: rustc links by the C compiler.
 const PACKAGES: &str = "ca-certificates,gcc,libc6-dev";
 /// Files of this machine by which the network is reached.
-const NETWORK: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs"];
+const NETWORK: [&str; 3] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/ssl/certs/ca-certificates.crt",
+];
 /// Puts the kernel's file systems and the toolchain into the root, and runs a command there; all mounts end with it.
 const ENTER: &str = r#"set -e
 mount -t proc proc "$1/proc"
@@ -36,6 +40,9 @@ pub(crate) struct Options {
     /// The suite that is run instead
     #[arg(long, default_value = "selftest")]
     suite: String,
+    /// Use the Debian of the last time
+    #[arg(long)]
+    again: bool,
 }
 
 /// Follows the README.
@@ -54,7 +61,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         "README.md tells other commands than are known here: {commands:?}"
     );
     debian::ensure_program("mmdebstrap", "mmdebstrap")?;
-    let root = make_root()?;
+    let root = make_root(options.again)?;
     let toolchain = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     for command in commands {
         // The demonstration stays up otherwise.
@@ -85,14 +92,34 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Makes the system anew, with a clone of the repository.
-fn make_root() -> Result<PathBuf> {
+/// Makes the system, unless that of the last time is to be used, with a new clone of the repository.
+fn make_root(is_used_again: bool) -> Result<PathBuf> {
     let base = paths::target().join("readme");
     let root = base.join("root");
-    if base.exists() {
-        fs::remove_dir_all(&base).context("the system of the last time can't be removed")?;
+    let tree = root.join("root/tyn");
+    let old = if is_used_again { &tree } else { &base };
+    if old.exists() {
+        fs::remove_dir_all(old).context("what is there of the last time can't be removed")?;
     }
-    fs::create_dir_all(&base)?;
+    if !is_used_again {
+        fs::create_dir_all(&base)?;
+        make_system(&root)?;
+    }
+    for file in NETWORK.map(Path::new) {
+        let copy = root.join(file.strip_prefix("/")?);
+        // It may be a link to this machine's own.
+        let _ = fs::remove_file(&copy);
+        fs::copy(file, &copy).with_context(|| format!("{} can't be copied", file.display()))?;
+    }
+    let mut clone = Command::new("git");
+    clone
+        .args(["clone", "--quiet", "--no-hardlinks"])
+        .arg(paths::root());
+    output(clone.arg(tree))?;
+    Ok(root)
+}
+
+fn make_system(root: &Path) -> Result<()> {
     let release = fs::read_to_string("/etc/os-release")?;
     let suite = release
         .lines()
@@ -101,21 +128,11 @@ fn make_root() -> Result<PathBuf> {
     make.args(["--mode=root", "--variant=apt", "--quiet"])
         .arg(format!("--include={PACKAGES}"))
         .arg(suite.context("this is no release of Debian")?)
-        .arg(&root)
+        .arg(root)
         .arg(sources()?);
-    output(&mut make).context("the fresh Debian can't be made")?;
-    for file in NETWORK.map(Path::new) {
-        let into = root.join(file.strip_prefix("/")?);
-        if file.exists() {
-            output(Command::new("cp").args(["-aLT"]).arg(file).arg(into))?;
-        }
-    }
-    let mut clone = Command::new("git");
-    clone
-        .args(["clone", "--quiet", "--no-hardlinks"])
-        .arg(paths::root());
-    output(clone.arg(root.join("root/tyn")))?;
-    Ok(root)
+    output(&mut make)
+        .map(drop)
+        .context("the fresh Debian can't be made")
 }
 
 /// Returns the file with this machine's Debian sources.
