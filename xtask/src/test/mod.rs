@@ -12,6 +12,7 @@ mod otp;
 pub(crate) mod scenarios;
 mod selftest;
 mod tty;
+mod tutorial;
 mod vm;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,6 +90,7 @@ const SUITES: &[Suite] = &[
     ("fuzz", fuzz::run),
     ("vm", vm::run),
     ("net", crate::net::suite),
+    ("tutorial", tutorial::run),
     ("binaries", binaries::run),
     ("otp", otp::run),
     ("scenarios", scenarios::run),
