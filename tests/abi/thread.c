@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <semaphore.h>
+#include <sys/resource.h>
 
 static long futex(void *word, int op, unsigned value, const struct timespec *t, void *word2,
                   unsigned value3) {
@@ -268,4 +269,33 @@ CASE(thread_registers) {
         wrong += (long)w;
     }
     say("wrong registers: %ld\n", wrong);
+}
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+
+static void *wait_for_mutex(void *arg) {
+    pthread_mutex_lock(&held);
+    pthread_mutex_unlock(&held);
+    return arg;
+}
+
+/* As many threads as the address space has room for: the next is EAGAIN, and works once one has gone. */
+CASE(thread_exhaustion) {
+    struct rlimit limit = {96 << 20, 96 << 20};
+    MUST(setrlimit(RLIMIT_AS, &limit));
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 4 << 20);
+    static pthread_t t[64];
+    int made = 0, error = 0;
+    pthread_mutex_lock(&held);
+    while (made < 64 && (error = pthread_create(&t[made], &attr, wait_for_mutex, NULL)) == 0)
+        made++;
+    say("some %d, then %s\n", made > 4 && made < 64, strerrorname_np(error));
+    say("again %s\n", strerrorname_np(pthread_create(&t[made], &attr, wait_for_mutex, NULL)));
+    pthread_mutex_unlock(&held);
+    for (int i = 0; i < made; i++)
+        MUST(pthread_join(t[i], NULL));
+    R(pthread_create(&t[0], &attr, wait_for_mutex, NULL));
+    R(pthread_join(t[0], NULL));
 }
