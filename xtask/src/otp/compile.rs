@@ -88,17 +88,17 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Returns the source of OTP's `peer` with a longer limit: other nodes take more than its 15 seconds to start where
-    /// instructions are translated and processors shared.
+    /// Returns the source of OTP's `peer` with longer limits: other nodes take more than its 15 seconds to start, and 60 to
+    /// connect, where instructions are translated and processors shared.
     fn patient_peer(&self) -> Result<PathBuf> {
-        let text = fs::read_to_string(self.source.join("lib/stdlib/src/peer.erl"))?;
-        let limit = "-define (WAIT_BOOT_TIMEOUT, 15000).";
-        ensure!(text.contains(limit), "peer.erl has another limit");
+        let mut text = fs::read_to_string(self.source.join("lib/stdlib/src/peer.erl"))?;
+        for (name, limit) in [("WAIT_BOOT", 15000), ("ACCEPT", 60000)] {
+            let found = format!("-define ({name}_TIMEOUT, {limit}).");
+            ensure!(text.contains(&found), "peer.erl has another limit");
+            text = text.replace(&found, &format!("-define ({name}_TIMEOUT, 180000)."));
+        }
         let path = self.bin.join("peer.erl");
-        fs::write(
-            &path,
-            text.replace(limit, "-define (WAIT_BOOT_TIMEOUT, 180000)."),
-        )?;
+        fs::write(&path, text)?;
         Ok(path)
     }
 
