@@ -16,6 +16,8 @@ pub const IMAGE: &str = "/tyn/app.img";
 const LOADER: &str = "/EFI/BOOT/BOOTX64.EFI";
 /// Room besides the files: tables and folders.
 const SLACK: u64 = 4 << 20;
+/// The same where nothing but the loader is.
+const LOADER_SLACK: u64 = 64 << 10;
 /// Smallest partition: one of FAT32 can't be smaller.
 const LEAST: u64 = 40 << 20;
 
@@ -46,34 +48,65 @@ impl Files<'_> {
     /// When a file can't be read or the disk written.
     pub fn write(&self, disk: &File, start: u64, len: u64) -> Result<(), DiskError> {
         let here = || io_at(Path::new("the disk"));
-        let mut part = Part {
+        let part = Part {
             disk,
             start,
             len,
             at: 0,
         };
-        let options = FormatVolumeOptions::new()
-            .fat_type(fatfs::FatType::Fat32)
-            .volume_id(0x7479_6e30)
-            .volume_label(*b"TYN        ");
-        fatfs::format_volume(&mut part, options).map_err(here())?;
-        let volume = FileSystem::new(part, FsOptions::new()).map_err(here())?;
+        let volume = format(part, fatfs::FatType::Fat32).map_err(here())?;
+        put_loader(&volume, self.loader).map_err(here())?;
         let root = volume.root_dir();
-        for folder in ["EFI", "EFI/BOOT", "tyn"] {
-            root.create_dir(folder).map_err(here())?;
-        }
-        let create = |path: &str| {
-            root.create_file(path.trim_start_matches('/'))
-                .map_err(here())
-        };
-        create(LOADER)?.write_all(self.loader).map_err(here())?;
+        root.create_dir("tyn").map_err(here())?;
         for (path, (source, _)) in [(KERNEL, self.kernel), (IMAGE, self.image)] {
             let mut input = File::open(source).map_err(io_at(source))?;
-            io::copy(&mut input, &mut create(path)?).map_err(here())?;
+            let file = root.create_file(path.trim_start_matches('/'));
+            io::copy(&mut input, &mut file.map_err(here())?).map_err(here())?;
         }
         drop(root);
         volume.unmount().map_err(here())
     }
+}
+
+/// Makes the empty file `volume` a FAT volume that holds GRUB only: what UEFI starts from an optical disc.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_loader(volume: &File, loader: &[u8]) -> Result<(), DiskError> {
+    let write = || {
+        let len = (loader.len() as u64 + LOADER_SLACK).next_multiple_of(1 << 20);
+        volume.set_len(len)?;
+        let part = Part {
+            disk: volume,
+            start: 0,
+            len,
+            at: 0,
+        };
+        let volume = format(part, fatfs::FatType::Fat12)?;
+        put_loader(&volume, loader)?;
+        volume.unmount()
+    };
+    write().map_err(io_at(Path::new("the volume for UEFI")))
+}
+
+/// Makes a file system without files.
+fn format(mut part: Part<'_>, kind: fatfs::FatType) -> io::Result<FileSystem<Part<'_>>> {
+    let options = FormatVolumeOptions::new()
+        .fat_type(kind)
+        .volume_id(0x7479_6e30)
+        .volume_label(*b"TYN        ");
+    fatfs::format_volume(&mut part, options)?;
+    FileSystem::new(part, FsOptions::new())
+}
+
+/// Puts GRUB where UEFI looks for it.
+fn put_loader(volume: &FileSystem<Part<'_>>, loader: &[u8]) -> io::Result<()> {
+    let root = volume.root_dir();
+    for folder in ["EFI", "EFI/BOOT"] {
+        root.create_dir(folder)?;
+    }
+    let mut file = root.create_file(LOADER.trim_start_matches('/'))?;
+    file.write_all(loader)
 }
 
 /// A range of a file.

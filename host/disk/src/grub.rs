@@ -4,13 +4,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tyn_scratch::Program;
-
 use crate::esp::{IMAGE, KERNEL};
-use crate::{DiskError, SECTOR, io_at};
+use crate::{DiskError, SECTOR, convert, io_at};
 
-/// What GRUB must know to load us: partitions, FAT, searching, the protocol.
-const MODULES: [&str; 5] = ["part_gpt", "fat", "search_fs_file", "multiboot2", "boot"];
+/// What GRUB must know to load us besides the medium: searching, the protocol.
+const MODULES: [&str; 3] = ["search_fs_file", "multiboot2", "boot"];
+
+/// What GRUB starts from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// A disk with a GPT.
+    Disk,
+    /// An ISO 9660 disc.
+    OpticalDisc,
+}
+
+impl Medium {
+    /// GRUB's modules that read it.
+    fn modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Disk => &["part_gpt", "fat"],
+            Self::OpticalDisc => &["iso9660"],
+        }
+    }
+
+    /// GRUB's name for what BIOS machines load from it.
+    fn bios_format(self) -> &'static str {
+        match self {
+            Self::Disk => "i386-pc",
+            Self::OpticalDisc => "i386-pc-eltorito",
+        }
+    }
+}
 
 /// GRUB as it is installed.
 #[derive(Clone, Debug)]
@@ -22,9 +47,9 @@ pub struct Grub {
 /// What was built.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The first sector for BIOS machines.
+    /// The first sector of a disk for BIOS machines.
     pub boot: Vec<u8>,
-    /// What that loads.
+    /// What that loads; what BIOS machines load from an optical disc.
     pub core: Vec<u8>,
     /// The program for UEFI machines.
     pub efi: Vec<u8>,
@@ -57,43 +82,32 @@ impl Grub {
     ///
     /// # Errors
     /// When an option can't be written down, or GRUB's tool fails.
-    pub fn build(&self, options: &str, folder: &Path) -> Result<Built, DiskError> {
+    pub fn build(&self, options: &str, folder: &Path, medium: Medium) -> Result<Built, DiskError> {
         let dir = tyn_scratch::Dir::new_in(folder).map_err(io_at(folder))?;
         let config = dir.path().join("grub.cfg");
         fs::write(&config, commands(options)?).map_err(io_at(&config))?;
         let boot = self.lib.join("i386-pc/boot.img");
         let sector = fs::read(&boot).map_err(io_at(&boot))?;
         if sector.len() as u64 != SECTOR || !sector.ends_with(&[0x55, 0xaa]) {
-            return Err(DiskError::Foreign(boot));
+            let what = "GRUB 2 installs on a disk; reinstall grub-pc-bin";
+            return Err(DiskError::Foreign(boot, what));
         }
-        let build = |format: &str, more: &[&str]| {
+        let build = |platform: &str, format: &str, more: &[&str]| {
             let out = dir.path().join(format);
             let mut mkimage = Command::new(&self.mkimage);
-            mkimage
-                .arg("--directory")
-                .arg(self.lib.join(format))
-                .arg("--format")
-                .arg(format);
-            mkimage
-                .arg("--config")
-                .arg(&config)
-                .arg("--output")
-                .arg(&out);
-            mkimage
-                .args(["--prefix", "/boot/grub"])
-                .args(MODULES)
-                .args(more);
-            let output = Program::output(&mut mkimage).map_err(io_at(&self.mkimage))?;
-            if !output.status.success() {
-                let text = String::from_utf8_lossy(&output.stderr);
-                return Err(DiskError::Grub(text.trim().replace('\n', "; ")));
-            }
+            mkimage.arg("--directory").arg(self.lib.join(platform));
+            mkimage.args(["--format", format]);
+            mkimage.arg("--config").arg(&config);
+            mkimage.arg("--output").arg(&out);
+            mkimage.args(["--prefix", "/boot/grub"]);
+            mkimage.args(medium.modules()).args(MODULES).args(more);
+            convert::run(&mut mkimage)?;
             fs::read(&out).map_err(io_at(&out))
         };
         Ok(Built {
             boot: sector,
-            core: build("i386-pc", &["biosdisk"])?,
-            efi: build("x86_64-efi", &[])?,
+            core: build("i386-pc", medium.bios_format(), &["biosdisk"])?,
+            efi: build("x86_64-efi", "x86_64-efi", &[])?,
         })
     }
 }

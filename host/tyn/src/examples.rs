@@ -18,7 +18,8 @@ pub(crate) const RUN: &str = "Examples:
 
 pub(crate) const IMAGE: &str = "Examples:
   tyn image my_app.img -o my_app.raw
-  tyn image my_app.img --format qcow2 --append ip=10.0.0.2/24,10.0.0.1 -o my_app.qcow2";
+  tyn image my_app.img --format qcow2 --append ip=10.0.0.2/24,10.0.0.1 -o my_app.qcow2
+  tyn image my_app.img --format gce -o my_app.tar.gz";
 
 pub(crate) const INSPECT: &str = "Examples:
   tyn inspect my_app.img

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
 use tyn_vm_host::http;
 use tyn_vm_host::qmp::Qmp;
 
@@ -30,17 +29,52 @@ pub(super) fn run() -> Result<Tally> {
             "grub-efi-amd64-bin",
         ),
         ("/usr/bin/qemu-img", "qemu-utils"),
+        ("/usr/bin/xorriso", "xorriso"),
         (OVMF, "ovmf"),
     ])?;
     let dir = tempfile::tempdir()?;
+    let (lab, at) = (&lab, dir.path());
     let mut tally = Tally::default();
-    tally.count("same_input_gives_the_same_disk", same(&lab, &dir));
-    tally.count("raw_disk_boots_by_bios", by_bios(&lab, &dir));
-    tally.count("qcow2_disk_boots_by_uefi", by_uefi(&lab, &dir));
+    tally.count("same_input_gives_the_same_disk", same(lab, at));
+    tally.count("raw_boots_by_bios", boots(lab, at, "raw", Firmware::Bios));
+    tally.count(
+        "qcow2_holds_the_sectors_of_raw",
+        holds_the_same(lab, at, "qcow2"),
+    );
+    tally.count(
+        "qcow2_boots_by_uefi",
+        boots(lab, at, "qcow2", Firmware::Uefi),
+    );
+    tally.count(
+        "vmdk_holds_the_sectors_of_raw",
+        holds_the_same(lab, at, "vmdk"),
+    );
+    tally.count("vmdk_boots_by_bios", boots(lab, at, "vmdk", Firmware::Bios));
+    tally.count("iso_boots_by_bios", boots(lab, at, "iso", Firmware::Bios));
+    tally.count("iso_boots_by_uefi", boots(lab, at, "iso", Firmware::Uefi));
+    tally.count("gce_is_as_its_importer_wants_it", unpack_gce(lab, at));
+    tally.count("gce_boots_by_uefi", boots(lab, at, "gce", Firmware::Uefi));
     Ok(tally)
 }
 
-/// Makes a disk.
+/// What starts a machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+/// Returns the disk of a format, which is made the first time.
+fn disk(lab: &Lab, dir: &Path, format: &str) -> Result<PathBuf> {
+    let disk = dir.join(format);
+    if !disk.exists() {
+        make(lab, &disk, format)?;
+    }
+    Ok(disk)
+}
+
 fn make(lab: &Lab, disk: &Path, format: &str) -> Result<()> {
     let mut image = lab.tyn();
     image
@@ -50,42 +84,72 @@ fn make(lab: &Lab, disk: &Path, format: &str) -> Result<()> {
     output(image.arg("--output").arg(disk)).map(drop)
 }
 
-fn same(lab: &Lab, dir: &TempDir) -> Result<()> {
-    let [a, b] = ["a.raw", "b.raw"].map(|name| dir.path().join(name));
-    make(lab, &a, "raw")?;
-    make(lab, &b, "raw")?;
-    ensure!(
-        fs::read(a)? == fs::read(b)?,
-        "two disks of one image differ"
-    );
+fn same(lab: &Lab, dir: &Path) -> Result<()> {
+    for format in ["raw", "iso", "vmdk", "qcow2"] {
+        let again = dir.join("again");
+        make(lab, &again, format)?;
+        ensure!(
+            fs::read(disk(lab, dir, format)?)? == fs::read(again)?,
+            "two disks of one image differ: {format}"
+        );
+    }
     Ok(())
 }
 
-fn by_bios(lab: &Lab, dir: &TempDir) -> Result<()> {
-    let disk = dir.path().join("disk.raw");
-    make(lab, &disk, "raw")?;
-    let drive = format!("file={},format=raw,if=ide", disk.display());
-    Machine::start(dir, &["-machine", "pc", "-drive", &drive])?.serves_and_stops()
+/// What a machine reads from the disk is what it reads from the raw one.
+fn holds_the_same(lab: &Lab, dir: &Path, format: &str) -> Result<()> {
+    let mut compare = Command::new("qemu-img");
+    compare.args(["compare", "-f", "raw", "-F", format]);
+    compare.arg(disk(lab, dir, "raw")?);
+    output(compare.arg(disk(lab, dir, format)?)).map(drop)
 }
 
-fn by_uefi(lab: &Lab, dir: &TempDir) -> Result<()> {
-    let disk = dir.path().join("disk.qcow2");
-    make(lab, &disk, "qcow2")?;
-    let drive = format!("file={},format=qcow2,if=virtio", disk.display());
-    Machine::start(dir, &["-machine", "q35", "-bios", OVMF, "-drive", &drive])?.serves_and_stops()
+/// GNU tar finds one file in the archive, a disk of whole gigabytes; it takes the archive's place.
+fn unpack_gce(lab: &Lab, dir: &Path) -> Result<()> {
+    let archive = disk(lab, dir, "gce")?;
+    let mut list = Command::new("tar");
+    let listed = output(list.arg("-tzf").arg(&archive))?;
+    ensure!(listed.trim() == "disk.raw", "it holds {listed}");
+    let mut unpack = Command::new("tar");
+    output(unpack.arg("-xzf").arg(&archive).arg("-C").arg(dir))?;
+    let raw = dir.join("disk.raw");
+    let length = raw.metadata()?.len();
+    ensure!(length > 0 && length % (1 << 30) == 0, "{length} bytes");
+    fs::rename(raw, archive)?;
+    Ok(())
+}
+
+/// The disk boots, serves and stops.
+fn boots(lab: &Lab, dir: &Path, format: &str, firmware: Firmware) -> Result<()> {
+    let file = disk(lab, dir, format)?;
+    let file = file.display();
+    let drive = match (format, firmware) {
+        ("iso", _) => format!("file={file},format=raw,media=cdrom,readonly=on"),
+        // An archive of a raw disk.
+        ("gce", _) => format!("file={file},format=raw,if=virtio"),
+        // Can't be written to.
+        ("vmdk", _) => format!("file={file},format=vmdk,if=ide,snapshot=on"),
+        (_, Firmware::Bios) => format!("file={file},format={format},if=ide"),
+        (_, Firmware::Uefi) => format!("file={file},format={format},if=virtio"),
+    };
+    let machine: &[&str] = match firmware {
+        Firmware::Bios => &["-machine", "pc"],
+        Firmware::Uefi => &["-machine", "q35", "-bios", OVMF],
+    };
+    Machine::start(dir, &[machine, &["-drive", &drive]].concat())?.serves_and_stops()
 }
 
 /// A machine without `-kernel`; ends when it is dropped.
 struct Machine<'a> {
     qemu: Child,
     port: u16,
-    dir: &'a TempDir,
+    dir: &'a Path,
 }
 
 impl<'a> Machine<'a> {
-    fn start(dir: &'a TempDir, args: &[&str]) -> Result<Self> {
+    fn start(dir: &'a Path, args: &[&str]) -> Result<Self> {
         let port = *free_ports(1)?.first().context("no free port")?;
-        let file = |name: &str| dir.path().join(name).display().to_string();
+        let file = |name: &str| dir.join(name).display().to_string();
         for name in ["qmp", "report"] {
             // Left by the machine before.
             let _ = fs::remove_file(file(name));
@@ -120,7 +184,7 @@ impl<'a> Machine<'a> {
         let answer = http::wait(self.port, "/", ANSWER_LIMIT, || {
             qemu.try_wait().is_ok_and(|status| status.is_some())
         });
-        let said = |name: &str| fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
+        let said = |name: &str| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
         let answer = answer.with_context(|| {
             format!(
                 "no answer; console: {}; report: {}",
@@ -133,7 +197,7 @@ impl<'a> Machine<'a> {
             "it says: {}",
             answer.body
         );
-        let mut qmp = Qmp::new(UnixStream::connect(self.dir.path().join("qmp"))?)?;
+        let mut qmp = Qmp::new(UnixStream::connect(self.dir.join("qmp"))?)?;
         qmp.execute("system_powerdown")?;
         let start = Instant::now();
         while self.qemu.try_wait()?.is_none() {

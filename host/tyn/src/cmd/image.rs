@@ -1,20 +1,21 @@
 //! `tyn image`: a disk that machines boot by themselves, from BIOS and UEFI.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use tyn_disk::{Grub, Request};
+use tyn_disk::convert::{self, Target};
+use tyn_disk::{DiskError, Grub, Request, gce, iso};
 use tyn_release::handover::behind_image;
 use tyn_release::image::is_compressed;
-use tyn_scratch::Program;
 use tyn_vm_host::vm::find_program;
 
 use crate::{kernel, settings, terminal};
+
+/// Disks are multiples of it.
+const MEGABYTE: u64 = 1 << 20;
 
 /// Arguments of `tyn image`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(crate) struct Args {
     /// Disk to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// What the disk is: raw, as on a real one, or qcow2 for QEMU and OpenStack
+    /// What the disk is
     #[arg(long, value_name = "FORMAT", default_value = "raw")]
     format: Format,
     /// Options for the kernel
@@ -46,10 +47,27 @@ pub(crate) struct Args {
 /// A disk's format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Format {
-    /// Sector for sector.
+    /// Sector for sector, for real disks and USB sticks
     Raw,
-    /// QEMU's own.
+    /// For QEMU and OpenStack
     Qcow2,
+    /// An optical disc
+    Iso,
+    /// An archive that Google Compute Engine imports
+    Gce,
+    /// For vSphere, VirtualBox and clouds that import it ("streamOptimized")
+    Vmdk,
+}
+
+impl Format {
+    /// Returns the program that makes it, and the package in which Debian has it.
+    fn tool(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Raw | Self::Gce => None,
+            Self::Qcow2 | Self::Vmdk => Some(("qemu-img", "qemu-utils")),
+            Self::Iso => Some(("xorriso", "xorriso")),
+        }
+    }
 }
 
 /// Makes a disk.
@@ -62,12 +80,12 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     tyn_release::check(&args.image)?;
     tyn_release::check_output(&args.output)?;
     let grub = Grub::find(&args.grub)?;
-    let converter = match args.format {
-        Format::Raw => None,
-        Format::Qcow2 => Some(find_program("qemu-img").context(
-            "qemu-img is missing; install it (Debian package qemu-utils), or use --format raw",
-        )?),
-    };
+    let tool = args.format.tool().map(|(tool, package)| {
+        find_program(tool).with_context(|| {
+            format!("{tool} is missing; install it (Debian package {package}), or use --format raw")
+        })
+    });
+    let tool = tool.transpose()?;
     let folder = args
         .output
         .parent()
@@ -93,42 +111,55 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     bar.set_style(ProgressStyle::default_spinner());
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     bar.set_message("writing the disk");
-    let mut disk = dir.path().join("raw");
-    let bytes = tyn_disk::make(&Request {
+    let new = dir.path().join("new");
+    let request = Request {
         kernel: &kernel.file,
         image: unpacked.as_ref().map_or(&args.image, |file| file.path()),
         options: &options,
         grub: &grub,
-        out: &disk,
-    })?;
-    if let Some(converter) = converter {
-        bar.set_message("converting the disk");
-        disk = convert(&converter, &disk)?;
-    }
-    let moved = fs::rename(&disk, &args.output);
+        out: &new,
+    };
+    let bytes = make(
+        args.format,
+        &request,
+        tool.as_deref().unwrap_or(Path::new("")),
+    )?;
+    let moved = fs::rename(&new, &args.output);
     moved.with_context(|| format!("{} can't be written", args.output.display()))?;
     bar.finish_and_clear();
+    let what = match args.format {
+        Format::Iso => "an optical disc",
+        Format::Gce => "the archive of a disk",
+        Format::Raw | Format::Qcow2 | Format::Vmdk => "a disk",
+    };
     terminal::say(&format!(
-        "{}: a disk of {:.1} MB for BIOS and UEFI",
+        "{}: {what} of {:.1} MB for BIOS and UEFI",
         args.output.display(),
         bytes as f64 / 1e6
     ));
     Ok(())
 }
 
-/// Makes a disk of QEMU's format beside the raw one.
-fn convert(converter: &Path, raw: &Path) -> Result<PathBuf> {
-    let new = raw.with_file_name("qcow2");
-    let mut convert = Command::new(converter);
-    convert
-        .args(["convert", "-f", "raw", "-O", "qcow2"])
-        .args([raw, &new]);
-    let output = Program::output(&mut convert).context("qemu-img can't be started")?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        bail!("qemu-img failed: {}", text.trim().replace('\n', "; "));
+/// Makes a disk of the format by `tool`; returns its size in bytes, as a machine sees it.
+fn make(format: Format, request: &Request<'_>, tool: &Path) -> Result<u64, DiskError> {
+    let target = match format {
+        Format::Iso => return iso::make(request, tool),
+        Format::Raw => return Ok(tyn_disk::make(request, MEGABYTE)?.bytes),
+        Format::Gce => None,
+        Format::Qcow2 => Some(Target::Qcow2),
+        Format::Vmdk => Some(Target::Vmdk),
+    };
+    let out = request.out;
+    let raw = out.with_extension("raw");
+    let request = Request {
+        out: &raw,
+        ..*request
+    };
+    let multiple = target.map_or(gce::MULTIPLE, |_| MEGABYTE);
+    let made = tyn_disk::make(&request, multiple)?;
+    match target {
+        Some(target) => convert::convert(tool, &raw, target, out)?,
+        None => gce::pack(&raw, &made, out)?,
     }
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o644))
-        .context("the disk can't be made readable")?;
-    Ok(new)
+    Ok(made.bytes)
 }

@@ -37,16 +37,20 @@ fn lacks_are_named_and_leave_no_file() {
     bench.write("grub/usr/lib/grub/i386-pc/boot.img", sector);
     bench.refused(image, "grub-mkimage failed: no such module");
     bench.refused(&format!("{image} --append virtio_mmio.device=$x"), "the kernel option 'virtio_mmio.device=$x' has characters that GRUB would misread; use letters, digits and . , : / @ = _ - only");
-    let output = bench
-        .command(&format!("{image} --format qcow2"))
-        .env("PATH", "/none")
-        .output()
-        .unwrap();
-    let err = bench.ended(&output).err;
-    assert_eq!(
-        err,
-        "tyn: qemu-img is missing; install it (Debian package qemu-utils), or use --format raw\n"
-    );
+    for (format, tool, package) in [
+        ("qcow2", "qemu-img", "qemu-utils"),
+        ("vmdk", "qemu-img", "qemu-utils"),
+        ("iso", "xorriso", "xorriso"),
+    ] {
+        let mut command = bench.command(&format!("{image} --format {format}"));
+        let output = command.env("PATH", "/none").output().unwrap();
+        assert_eq!(
+            bench.ended(&output).err,
+            format!(
+                "tyn: {tool} is missing; install it (Debian package {package}), or use --format raw\n"
+            )
+        );
+    }
     bench.refused(
         "image app.img --kernel kernel --grub grub -o none/disk",
         "the folder none is not there; make it, or name another --output",
