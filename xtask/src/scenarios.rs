@@ -200,7 +200,7 @@ fn unpack(image: &Path, into: &Path) -> Result<()> {
                 std::os::unix::fs::symlink(target, &path)?;
                 continue;
             }
-            _ => fs::write(&path, entry.data)?,
+            _ => fs::write(&path, entry.contents())?,
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(entry.mode & 0o7777))?;
     }

@@ -1,7 +1,7 @@
 //! Writer of cpio "newc" archives whose file data is page-aligned (`tyn_bootfmt`; the reader is `tyn_fs::cpio`).
 //!
 //! Names are padded with NUL bytes so that data begins on a [`DATA_ALIGN`] boundary; the format counts the padding as part
-//! of the name, so `cpio -it` lists such an archive. Linux skips entries whose name, with padding, is longer than its
+//! of the name, so `cpio -it` lists such an archive. Long runs of zeros in a file can be left out. Linux skips entries whose name, with padding, is longer than its
 //! `PATH_MAX`; where that would happen, the folder before is written once more, which moves the rest on and changes nothing
 //! else. What is written depends on the input only: inode numbers count up,
 //! owner is root, and all times are the one given.
@@ -106,30 +106,75 @@ impl<W: Write> Writer<W> {
         size: u64,
         data: &mut dyn Read,
     ) -> io::Result<()> {
-        let short_size = u32::try_from(size)
-            .map_err(|_| io::Error::other("files of 4 GiB and more can't be in an image"))?;
+        self.sparse_file(path, mode, size, &[], data)
+    }
+
+    /// Adds a file as [`Writer::file`] does; what is in these runs of pages, which are zeros, is not stored
+    /// ([`tyn_fs::holes`]).
+    ///
+    /// # Errors
+    /// As there, and when a run is not of zeros.
+    pub fn sparse_file(
+        &mut self,
+        path: &Path,
+        mode: u32,
+        size: u64,
+        runs: &[(u32, u32)],
+        data: &mut dyn Read,
+    ) -> io::Result<()> {
+        if size > u64::from(u32::MAX) {
+            return Err(io::Error::other(
+                "files of 4 GiB and more can't be in an image",
+            ));
+        }
+        let left_out: u64 = runs
+            .iter()
+            .map(|(_, count)| u64::from(*count) * ALIGN)
+            .sum();
+        let stored = u32::try_from(size.saturating_sub(left_out)).map_err(io::Error::other)?;
+        let mut full_name = name(path).to_vec();
+        if !runs.is_empty() {
+            full_name.push(0);
+            full_name.extend(tyn_fs::holes::list(runs));
+        }
         let align = if size == 0 { 4 } else { ALIGN };
-        if name(path).len() as u64 >= PATH_MAX {
+        if full_name.len() as u64 >= PATH_MAX {
             return Err(io::Error::other("its path is too long"));
         }
-        while align > 4 && self.padded_name_len(name(path)) > PATH_MAX {
+        while align > 4 && self.padded_name_len(&full_name) > PATH_MAX {
             self.repeat_dir()?;
         }
         self.header(
             &Header {
-                name: name(path),
+                name: &full_name,
                 mode: TYPE_FILE | mode,
                 nlink: 1,
-                size: short_size,
+                size: stored,
             },
             align,
         )?;
-        let copied = io::copy(&mut data.take(size.saturating_add(1)), &mut self.out)?;
-        if copied != size {
-            return Err(io::Error::other("it changed while it was read; try again"));
+        let changed = || io::Error::other("it changed while it was read; try again");
+        let mut at = 0;
+        for (first, count) in runs {
+            let (start, len) = (u64::from(*first) * ALIGN, u64::from(*count) * ALIGN);
+            let before = start.checked_sub(at).ok_or_else(changed)?;
+            if self.copy(data, before)? != before || !are_zeros(data, len)? {
+                return Err(changed());
+            }
+            at = start + len;
         }
-        self.offset += copied;
+        let rest = size.checked_sub(at).ok_or_else(changed)?;
+        if self.copy(data, rest.saturating_add(1))? != rest {
+            return Err(changed());
+        }
         self.pad(4)
+    }
+
+    /// Copies at most so many bytes of data; returns how many.
+    fn copy(&mut self, data: &mut dyn Read, len: u64) -> io::Result<u64> {
+        let copied = io::copy(&mut data.take(len), &mut self.out)?;
+        self.offset += copied;
+        Ok(copied)
     }
 
     /// Ends the archive, padded to a multiple of [`DATA_ALIGN`], and returns what it was written to and its length.
@@ -210,6 +255,13 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Reads so many bytes; returns whether they are there, and zeros.
+fn are_zeros(data: &mut dyn Read, len: u64) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    data.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes.len() as u64 == len && bytes.iter().all(|&byte| byte == 0))
+}
+
 /// Archives hold paths without the leading slash; the root itself is `.`.
 fn name(path: &Path) -> &[u8] {
     match path
@@ -258,6 +310,32 @@ mod tests {
         }
         assert_eq!(files, 0);
         assert!(dirs > 1, "no header was near the end of a page");
+    }
+
+    #[test]
+    fn pages_of_zeros_are_left_out_and_read_back() {
+        let page = |byte: u8, count: usize| vec![byte; count * ALIGN as usize];
+        let file = [page(1, 1), page(0, 30), page(2, 2), page(0, 20), page(3, 1)].concat();
+        let runs = crate::holes::find(&mut &file[..]).unwrap();
+        assert_eq!(runs.len(), 2);
+        let mut writer = Writer::new(Vec::new(), 0);
+        let size = file.len() as u64;
+        let path = Path::new("/beam");
+        writer
+            .sparse_file(path, 0o755, size, &runs, &mut &file[..])
+            .unwrap();
+        let (bytes, length) = writer.finish().unwrap();
+        assert!(length < 7 * ALIGN, "{length}");
+        let entry = tyn_fs::cpio::Entries::new(&bytes).next().unwrap().unwrap();
+        assert_eq!((entry.name, entry.data_offset % 4096), (&b"beam"[..], 0));
+        assert_eq!(entry.len(), size);
+        assert!(entry.contents() == file);
+        // What is no run of zeros any more is an error.
+        let mut changed = file.clone();
+        changed[2 * ALIGN as usize] = 1;
+        let mut writer = Writer::new(Vec::new(), 0);
+        let error = writer.sparse_file(path, 0o755, size, &runs, &mut &changed[..]);
+        assert!(error.is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tyn_bootfmt::{INIT_PATH, INTERACTIVE_FILES_PATH, Init};
-use tyn_fs::cpio::Entries;
+use tyn_fs::cpio::{self, Entries};
 
 use crate::elf::{self, Needs};
 use crate::image::{self, ImageError, check};
@@ -48,8 +48,10 @@ pub struct Inspection {
 pub struct Entry {
     /// Type and permissions (`st_mode`).
     pub mode: u32,
-    /// Bytes of a file.
+    /// Bytes of a file, as many as are in the image: long runs of zeros are not.
     pub bytes: u64,
+    /// Its length.
+    pub length: u64,
 }
 
 /// The run-time system.
@@ -109,7 +111,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, ImageError> {
             "." => PathBuf::from("/"),
             name => Path::new("/").join(name),
         };
-        files.add(path, entry.mode, entry.data);
+        files.add(path, &entry);
     }
     let init = files.init.and_then(|data| Init::parse(data).ok());
     let init = init.unwrap_or_default();
@@ -165,19 +167,24 @@ struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    fn add(&mut self, path: PathBuf, mode: u32, data: &'a [u8]) {
+    fn add(&mut self, path: PathBuf, entry: &cpio::Entry<'a>) {
+        let data = entry.data;
         if path == Path::new(INIT_PATH) {
             self.init = Some(data);
         }
-        if let Ok(needs) = elf::needs(data) {
+        if let Ok(needs) = elf::needs(&entry.contents()) {
             self.elfs.insert(path.clone(), needs);
         }
         if path.extension().is_some_and(|e| e == "app") {
             self.versions
                 .extend(version_in(data).map(|version| (path.clone(), version)));
         }
-        let bytes = data.len() as u64;
-        self.entries.insert(path, Entry { mode, bytes });
+        let of = Entry {
+            mode: entry.mode,
+            bytes: data.len() as u64,
+            length: entry.len(),
+        };
+        self.entries.insert(path, of);
     }
 
     fn below<'b>(&'b self, folder: &'b Path) -> impl Iterator<Item = (&'b PathBuf, &'b Entry)> {

@@ -13,6 +13,7 @@ pub mod cpio;
 pub mod elf;
 pub mod erl_args;
 pub mod handover;
+mod holes;
 pub mod image;
 pub mod include;
 pub mod input;

@@ -39,7 +39,7 @@ pub fn write(image: &Path, recipe: &Recipe, out: &Path) -> Result<(), SbomError>
         error,
     })?;
     let sums = Entries::new(&bytes).flatten().map(|entry| {
-        let sum = Sha256::digest(entry.data);
+        let sum = Sha256::digest(entry.contents());
         let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
         (absolute(entry.name), sum)
     });

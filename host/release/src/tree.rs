@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cpio::Writer;
+use crate::holes;
 
 /// Where a file's bytes come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,8 +124,11 @@ impl Tree {
                 ),
                 Node::File(mode, Source::Path(source, size)) => (
                     source,
-                    File::open(source)
-                        .and_then(|mut file| writer.file(path, *mode, *size, &mut file)),
+                    File::open(source).and_then(|mut file| {
+                        let runs = holes::find(&mut file)?;
+                        file.rewind()?;
+                        writer.sparse_file(path, *mode, *size, &runs, &mut file)
+                    }),
                 ),
             };
             result.map_err(|error| (source.clone(), error))?;

@@ -4,10 +4,11 @@
 //! An image (`app.img`) is a cpio "newc" archive whose file data begins on 4096-byte boundaries, counted from
 //! the start of the archive (names are padded with NUL bytes, as Linux's `gen_init_cpio -a` does), and whose
 //! total length is a multiple of 4096, so that archives can be concatenated and mapped in place. Later
-//! archives override files of earlier ones.
+//! archives override files of earlier ones. Long runs of zeros within a file may be left out; a list in the
+//! padding of its name says where (`tyn_fs::holes`).
 //!
 //! These files say what to start. All are sequences of records, each ended by a NUL byte:
-//! - [`INIT_PATH`], in the image: a first record `tyn-init 1`, then `arg=…` (argv, in order; the first is also
+//! - [`INIT_PATH`], in the image: a first record `tyn-init 2`, then `arg=…` (argv, in order; the first is also
 //!   the path of the program), `env=NAME=VALUE`, `cwd=PATH`, `hostname=NAME`; and for each program that is started beside
 //!   it `daemon=PATH`, followed by its `daemon-arg=…`.
 //! - [`INTERACTIVE_PATH`], optional: the same for a start with somebody at the console. Tools read it, the kernel does not;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// First record of a start description.
-const INIT_MAGIC: &[u8] = b"tyn-init 1";
+const INIT_MAGIC: &[u8] = b"tyn-init 2";
 /// First record of a run-time configuration.
 const RUN_MAGIC: &[u8] = b"tyn-run 1";
 
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn description_survives_writing_and_parsing() {
         let bytes = init().to_bytes().unwrap();
-        assert!(bytes.starts_with(b"tyn-init 1\0arg=/bin/beam.smp\0"));
+        assert!(bytes.starts_with(b"tyn-init 2\0arg=/bin/beam.smp\0"));
         assert_eq!(Init::parse(&bytes).unwrap(), init());
         let run = Run {
             env: vec![b"K=v\nw"],
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn repeated_variable_keeps_its_last_value() {
-        let init = Init::parse(b"tyn-init 1\0arg=/x\0env=A=1\0env=A=2\0").unwrap();
+        let init = Init::parse(b"tyn-init 2\0arg=/x\0env=A=1\0env=A=2\0").unwrap();
         let want: [&[u8]; 1] = [b"A=2"];
         assert_eq!(init.env, want);
     }
@@ -349,17 +349,17 @@ mod tests {
         for (bytes, want) in [
             (&b""[..], Magic),
             (b"tyn-init 2\0arg=/x\0", Magic),
-            (b"tyn-init 1", Truncated),
-            (b"tyn-init 1\0arg=/x", Truncated),
-            (b"tyn-init 1\0", NoProgram),
-            (b"tyn-init 1\0cwd=/\0", NoProgram),
-            (b"tyn-init 1\0arg=\0", NoProgram),
-            (b"tyn-init 1\0\0", Record(0)),
-            (b"tyn-init 1\0arg=/x\0color=red\0", Record(1)),
-            (b"tyn-init 1\0arg=/x\0env=A\0", Env(1)),
-            (b"tyn-init 1\0arg=/x\0env==1\0", Env(1)),
-            (b"tyn-init 1\0arg=/x\0daemon-arg=x\0", Record(1)),
-            (b"tyn-init 1\0arg=/x\0daemon=\0", NoProgram),
+            (b"tyn-init 2", Truncated),
+            (b"tyn-init 2\0arg=/x", Truncated),
+            (b"tyn-init 2\0", NoProgram),
+            (b"tyn-init 2\0cwd=/\0", NoProgram),
+            (b"tyn-init 2\0arg=\0", NoProgram),
+            (b"tyn-init 2\0\0", Record(0)),
+            (b"tyn-init 2\0arg=/x\0color=red\0", Record(1)),
+            (b"tyn-init 2\0arg=/x\0env=A\0", Env(1)),
+            (b"tyn-init 2\0arg=/x\0env==1\0", Env(1)),
+            (b"tyn-init 2\0arg=/x\0daemon-arg=x\0", Record(1)),
+            (b"tyn-init 2\0arg=/x\0daemon=\0", NoProgram),
         ] {
             assert_eq!(Init::parse(bytes), Err(want), "{bytes:?}");
             assert!(want.to_string().len() > 10);
@@ -388,7 +388,7 @@ mod tests {
         #[test]
         fn any_bytes_are_parsed_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Init::parse(&bytes);
-            let mut with_magic = b"tyn-init 1\0".to_vec();
+            let mut with_magic = b"tyn-init 2\0".to_vec();
             with_magic.extend_from_slice(&bytes);
             let _ = Init::parse(&with_magic);
         }

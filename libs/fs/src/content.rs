@@ -4,12 +4,12 @@
 //! copies only the pages it touches. A page is one of
 //! - own: in the page map, charged to the [`Quota`];
 //! - base: below `base_len`, in the archive;
-//! - a hole: reads as zeros.
+//! - a hole, of the file or of the base: reads as zeros.
 //!
 //! # Invariants
 //! - Every page in the map lies (at least in part) below `size`, and bytes of it at or beyond `size` are zero unless a
 //!   shared mapping stored them.
-//! - `base_len <= size` and `base_len <= base.len()`: what was once cut off never comes back.
+//! - `base_len <= size`, and at most the base's length: what was once cut off never comes back.
 //! - `charged` pages of the map are counted in the quota; dropping the content gives them back.
 
 use alloc::collections::BTreeMap;
@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{Errno, PAGE_SIZE};
+
+use crate::holes::Holes;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -109,8 +111,10 @@ impl Quota {
 pub struct Base {
     /// Offset of the data from the start of the archive, in bytes.
     pub offset: usize,
-    /// The data.
+    /// The data, without what is not stored.
     pub data: &'static [u8],
+    /// Pages that are zeros and not stored.
+    pub holes: Holes<'static>,
 }
 
 /// What a page holds, for reading.
@@ -175,7 +179,7 @@ impl<P: Page> Content<P> {
     /// Makes a file whose bytes are in the archive.
     #[must_use]
     pub fn from_base(quota: Arc<Quota>, base: Base) -> Self {
-        let len = base.data.len() as u64;
+        let len = base.data.len() as u64 + base.holes.pages() * PAGE;
         Self {
             base: Some(base),
             base_len: len,
@@ -196,17 +200,26 @@ impl<P: Page> Content<P> {
     #[must_use]
     pub fn blocks(&self) -> u64 {
         let base_pages = self.base_len.div_ceil(PAGE);
+        let holes = self.base.map(|base| base.holes).unwrap_or_default();
+        let in_holes = |(first, count): (u32, u32)| {
+            let run = u64::from(first)..u64::from(first) + u64::from(count);
+            let (start, end) = (run.start.min(base_pages), run.end.min(base_pages));
+            (end - start) - self.pages.range(start..end).count() as u64
+        };
+        let holes: u64 = holes.into_iter().map(in_holes).sum();
         // Counted from the side that is nearly always empty: own pages are few where there is a base.
         let within = self.pages.range(..base_pages).count();
         let beyond = (self.pages.len() - within) as u64;
-        (base_pages + beyond) * (PAGE / 512)
+        (base_pages.saturating_sub(holes) + beyond) * (PAGE / 512)
     }
 
     /// Returns the bytes of base page `index` that are still visible.
     fn base_page(&self, index: u64) -> Option<&'static [u8]> {
         let start = index.checked_mul(PAGE).filter(|&s| s < self.base_len)?;
-        let end = (start + PAGE).min(self.base_len);
-        self.base?.data.get(start as usize..end as usize)
+        let base = self.base?;
+        let from = base.holes.stored(index)?.checked_mul(PAGE)?;
+        let len = PAGE.min(self.base_len - start);
+        base.data.get(from as usize..)?.get(..len as usize)
     }
 
     /// Returns what page `index` holds. The caller limits what it uses to [`Content::size`].
@@ -363,7 +376,8 @@ impl<P: Page> Content<P> {
 
     /// Returns the archive page that is page `index` of the file, if it can be mapped as it is.
     fn whole_base_page(&self, index: u64, start: u64) -> Option<usize> {
-        let in_archive = self.base?.offset as u64 + start;
+        let base = self.base?;
+        let in_archive = base.offset as u64 + base.holes.stored(start / PAGE)? * PAGE;
         let is_whole = self.base_page(index)?.len() == PAGE_SIZE;
         (is_whole && in_archive.is_multiple_of(PAGE)).then_some((in_archive / PAGE) as usize)
     }
@@ -432,10 +446,10 @@ impl<P: Page> Content<P> {
 
     /// Returns the first page at or after `index` that is not a hole.
     fn next_present(&self, index: u64) -> Option<u64> {
-        if self.base_page(index).is_some() {
-            return Some(index);
-        }
-        self.pages.range(index..).next().map(|(&i, _)| i)
+        let own = self.pages.range(index..).next().map(|(&i, _)| i);
+        let stored = self.base.map(|base| base.holes.next_stored(index));
+        let stored = stored.filter(|&index| self.base_page(index).is_some());
+        own.into_iter().chain(stored).min()
     }
 
     /// Returns the first byte of data at or after `offset` (`SEEK_DATA`).

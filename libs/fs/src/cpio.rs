@@ -2,9 +2,14 @@
 //!
 //! Names and data are borrowed from the archive. Several archives may follow one another, with NUL padding between
 //! them; hard-link groups do not reach from one into the next ([`Entry::archive`] tells them apart). Names may be
-//! padded with NUL bytes, which is how data gets to a page boundary (see `tyn_bootfmt`).
+//! padded with NUL bytes, which is how data gets to a page boundary (see `tyn_bootfmt`); there a file may have a list of
+//! its pages that are zeros and not stored ([`Holes`]).
 
+use alloc::borrow::Cow;
 use core::fmt;
+
+pub use crate::holes::Holes;
+use tyn_abi::PAGE_SIZE;
 
 /// One file of an archive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +34,43 @@ pub struct Entry<'a> {
     pub archive: u32,
     /// Where the data begins, in bytes from the start of the first archive.
     pub data_offset: usize,
-    /// The data: contents of a file, target of a symbolic link.
+    /// The data: contents of a file without its [`Entry::holes`], target of a symbolic link.
     pub data: &'a [u8],
+    /// What of a file is not stored.
+    pub holes: Holes<'a>,
+}
+
+impl<'a> Entry<'a> {
+    /// Returns the file's length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.data.len() as u64 + self.holes.pages() * PAGE_SIZE as u64
+    }
+
+    /// Returns whether the file has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns all bytes of the file. For tools: the kernel maps them where they lie.
+    #[must_use]
+    pub fn contents(&self) -> Cow<'a, [u8]> {
+        if self.holes.pages() == 0 {
+            return Cow::Borrowed(self.data);
+        }
+        let mut bytes = alloc::vec::Vec::new();
+        let mut rest = self.data;
+        for (first, count) in self.holes {
+            let before = (first as usize * PAGE_SIZE).saturating_sub(bytes.len());
+            let (head, tail) = rest.split_at_checked(before).unwrap_or((rest, b""));
+            bytes.extend_from_slice(head);
+            bytes.resize(bytes.len() + count as usize * PAGE_SIZE, 0);
+            rest = tail;
+        }
+        bytes.extend_from_slice(rest);
+        Cow::Owned(bytes)
+    }
 }
 
 /// Why an archive is malformed.
@@ -140,6 +180,7 @@ impl<'a> Entries<'a> {
         let padded = self.bytes.get(name_at..name_end).ok_or(Defect::Truncated)?;
         let len = padded.iter().position(|&b| b == 0);
         let name = len.and_then(|l| padded.get(..l)).ok_or(Defect::BadName)?;
+        let note = padded.get(name.len() + 1..).unwrap_or_default();
         let data_offset = align4(name_end);
         let data_end = data_offset
             .checked_add(size as usize)
@@ -164,6 +205,7 @@ impl<'a> Entries<'a> {
             archive: self.archive,
             data_offset,
             data,
+            holes: Holes::in_padding(note),
         }))
     }
 

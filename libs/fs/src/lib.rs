@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod content;
 pub mod cpio;
+pub mod holes;
 mod inodes;
 pub mod ldisc;
 pub mod load;

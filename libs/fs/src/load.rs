@@ -129,6 +129,7 @@ impl<B: Clone, F: FnMut(Base) -> B> Loader<'_, B, F> {
         let base = Base {
             offset: entry.data_offset,
             data: entry.data,
+            holes: entry.holes,
         };
         let identity = (
             entry.archive,

@@ -1,10 +1,13 @@
 //! The guests that are compared: Tyn, and the Linux kernels of `bench/linux-guest.sh` around the very same image.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use tyn_fs::cpio::Entries;
 use tyn_release::cpio::Writer;
 use tyn_vm_host::Machine;
 
@@ -118,7 +121,7 @@ pub(super) fn trimmed_linux(image: &Path) -> Result<Guest> {
 
 /// Appends an archive with Linux's init, and the modules that its kernel lacks, to the image.
 fn with_linux_init(image: &Path, linux: &Path, modules: &[&str]) -> Result<PathBuf> {
-    let mut bytes = fs::read(image)?;
+    let mut bytes = whole(&fs::read(image)?)?;
     let mut writer = Writer::new(Vec::new(), 0);
     let init = fs::read(linux.join("init"))?;
     writer.file(
@@ -147,4 +150,48 @@ fn with_linux_init(image: &Path, linux: &Path, modules: &[&str]) -> Result<PathB
     let path = linux.join(format!("{name}-{}.cpio", modules.len()));
     fs::write(&path, bytes)?;
     Ok(path)
+}
+
+/// Returns the archive with all bytes of its files: Linux knows nothing of zeros that are left out.
+fn whole(image: &[u8]) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new(), 0);
+    for entry in Entries::new(image) {
+        let entry = entry.map_err(|error| anyhow::anyhow!("the image: {error}"))?;
+        let (path, mode) = (
+            Path::new(OsStr::from_bytes(entry.name)),
+            entry.mode & 0o7777,
+        );
+        match entry.mode & 0o170_000 {
+            0o040_000 => writer.dir(path, mode)?,
+            0o120_000 => writer.symlink(path, Path::new(OsStr::from_bytes(entry.data)))?,
+            _ => {
+                let bytes = entry.contents();
+                writer.file(path, mode, entry.len(), &mut &bytes[..])?;
+            }
+        }
+    }
+    Ok(writer.finish()?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linux_gets_the_zeros_that_an_image_leaves_out() {
+        let file = [vec![1; 4096], vec![0; 20 * 4096], vec![2; 5]].concat();
+        let mut writer = Writer::new(Vec::new(), 0);
+        let (path, len) = (Path::new("/a/b"), file.len() as u64);
+        writer.dir(Path::new("/a"), 0o700).unwrap();
+        writer
+            .sparse_file(path, 0o755, len, &[(1, 20)], &mut &file[..])
+            .unwrap();
+        let image = writer.finish().unwrap().0;
+        let whole = whole(&image).unwrap();
+        assert!(whole.len() > file.len() && image.len() < file.len());
+        let entries: Vec<_> = Entries::new(&whole).flatten().collect();
+        assert_eq!(entries.len(), 2);
+        assert_eq!((entries[0].mode, entries[1].mode), (0o040_700, 0o100_755));
+        assert!(entries[1].data == file && entries[1].name == b"a/b");
+    }
 }

@@ -545,6 +545,6 @@ fn archives_without_a_program_are_refused() {
     };
     assert!(write(None).contains("has no start description (/.tyn/init)"));
     assert!(
-        write(Some(b"tyn-init 1\0arg=/bin/x\0")).contains("would start /bin/x, which is not in it")
+        write(Some(b"tyn-init 2\0arg=/bin/x\0")).contains("would start /bin/x, which is not in it")
     );
 }

@@ -1,6 +1,7 @@
 //! What the environment that a start is given changes about it: a node's name from `RELEASE_NODE`, `${PORT}` in relx's
 //! `sys.config.src`, `ERL_FLAGS`. Derived from the image's own files, as the image's start was.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub struct Given {
 }
 
 /// The files of an image.
-struct Archive<'a>(BTreeMap<PathBuf, &'a [u8]>);
+struct Archive<'a>(BTreeMap<PathBuf, Cow<'a, [u8]>>);
 
 impl Files for Archive<'_> {
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
@@ -53,7 +54,11 @@ pub fn given(path: &Path, env: &[String], is_interactive: bool) -> Result<Given,
         error,
     })?;
     let files = Entries::new(&bytes).flatten();
-    let files = Archive(files.map(|file| (absolute(file.name), file.data)).collect());
+    let files = Archive(
+        files
+            .map(|file| (absolute(file.name), file.contents()))
+            .collect(),
+    );
     let Some(recipe) = files.0.get(Path::new(RECIPE_PATH)) else {
         return Ok(Given::default());
     };
@@ -124,7 +129,7 @@ mod tests {
         };
         let files = files
             .iter()
-            .map(|(path, text)| (PathBuf::from(path), text.as_bytes()));
+            .map(|(path, text)| (PathBuf::from(path), text.as_bytes().into()));
         let env: Vec<_> = env
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))

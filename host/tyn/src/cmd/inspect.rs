@@ -156,7 +156,7 @@ fn object(found: &Inspection) -> Value {
         "interactive_bytes": found.interactive_bytes,
         "other_bytes": found.other_bytes,
         "files": found.entries.iter().map(|(path, entry)| json!({
-            "path": path, "mode": format!("{:o}", entry.mode), "bytes": entry.bytes,
+            "path": path, "mode": format!("{:o}", entry.mode), "bytes": entry.bytes, "length": entry.length,
         })).collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,7 @@
 //! Tests of file contents, with a page type over ordinary memory.
 
 use super::*;
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec;
 use core::cell::RefCell;
@@ -46,7 +47,14 @@ fn empty(pages: u64) -> Content<TestPage> {
 
 fn based(data: Vec<u8>, offset: usize) -> Content<TestPage> {
     let data: &'static [u8] = data.leak();
-    Content::from_base(Quota::new(10, 10), Base { offset, data })
+    Content::from_base(
+        Quota::new(10, 10),
+        Base {
+            offset,
+            data,
+            holes: Holes::default(),
+        },
+    )
 }
 
 #[test]
@@ -258,4 +266,42 @@ fn random_operations_agree_with_a_vector() {
     let quota = Arc::clone(&c.quota);
     drop(c);
     assert_eq!(quota.pages_used(), 0);
+}
+
+#[test]
+fn pages_that_the_archive_left_out_are_holes() {
+    let stored: &'static [u8] = Box::leak(
+        [[1u8; PAGE_SIZE], [2; PAGE_SIZE], [3; PAGE_SIZE]]
+            .concat()
+            .into_boxed_slice(),
+    );
+    // Pages 1, 2 and 4 are zeros; the last one, page 5, is not whole.
+    let list: &'static [u8] = Box::leak(crate::holes::list(&[(1, 2), (4, 1)]).into_boxed_slice());
+    let base = Base {
+        offset: 10 * PAGE_SIZE,
+        data: &stored[..2 * PAGE_SIZE + 7],
+        holes: Holes::in_padding(list),
+    };
+    let mut content = Content::<TestPage>::from_base(Quota::new(10, 10), base);
+    assert_eq!(content.size(), 5 * PAGE + 7);
+    assert_eq!(content.blocks(), 3 * 8);
+    let first = |content: &Content<TestPage>, index| match content.chunk(index) {
+        Chunk::Base(bytes) => bytes.first().copied(),
+        Chunk::Hole => None,
+        Chunk::Page(_) => Some(99),
+    };
+    let seen: Vec<_> = (0..6).map(|index| first(&content, index)).collect();
+    assert_eq!(seen, [Some(1), None, None, Some(2), None, Some(3)]);
+    assert!(matches!(content.map(3, false), Ok(Mappable::Archive(11))));
+    assert!(content.resident(1).is_none());
+    assert_eq!(content.seek_data(PAGE + 1), Ok(3 * PAGE));
+    assert_eq!(content.seek_hole(3 * PAGE), Ok(4 * PAGE));
+    // A hole that is written to, or mapped, gets a page.
+    content.write(2 * PAGE + 5, b"x").unwrap();
+    assert!(matches!(content.map(1, false), Ok(Mappable::Page(_))));
+    assert_eq!(content.blocks(), 5 * 8);
+    assert_eq!(content.seek_data(PAGE), Ok(PAGE));
+    content.set_size(PAGE).unwrap();
+    content.set_size(6 * PAGE).unwrap();
+    assert_eq!((first(&content, 3), content.blocks()), (None, 8));
 }
