@@ -33,6 +33,8 @@ pub struct Request<'a> {
     pub mtime: u32,
     /// Whether modules lose what isn't needed to run them.
     pub strip_beams: bool,
+    /// Whether epmd is packed aside, for a start that gives the node a name, where the image's own start does not.
+    pub epmd: bool,
     /// Whether the image is compressed, by zstd.
     pub compress: bool,
 }
@@ -159,6 +161,7 @@ pub fn build(
         system: sysroot,
         ..
     } = request.app;
+    let mut recipe = recipe.clone();
     check_output(request.out)?;
     on_progress(Progress::Reading);
     if !sysroot.dir().is_dir() {
@@ -168,8 +171,10 @@ pub fn build(
     for (path, node) in &request.app.files {
         tree.insert(path, node.clone())?;
     }
-    let start = start::derive(recipe, &tree, &[], Mode::Daemon)?;
-    let interactive = start::derive(recipe, &tree, &[], Mode::Interactive)?;
+    let start = start::derive(&recipe, &tree, &[], Mode::Daemon)?;
+    let interactive = start::derive(&recipe, &tree, &[], Mode::Interactive)?;
+    // Only what the image holds counts for a start that is given a name.
+    recipe.has_epmd &= start.args.wants_epmd || interactive.args.wants_epmd || request.epmd;
     if start.args.wants_heart {
         add_program(&mut tree, request.app, HEART)?;
     }
@@ -190,7 +195,7 @@ pub fn build(
         let size = fs::metadata(file).map_err(io_at(file))?.len();
         tree.insert(path, Node::File(0o755, Source::Path(file.clone(), size)))?;
     }
-    add_start(&mut tree, recipe, &start, &interactive)?;
+    add_start(&mut tree, &recipe, &start, &interactive)?;
     if recipe.has_epmd && !start.args.wants_epmd {
         add_daemon_files(&mut tree, request.app, &found)?;
     }
@@ -207,7 +212,7 @@ pub fn build(
     let bytes = write(&tree, request, on_progress)?;
     warnings.extend(start.warnings);
     Ok(Built {
-        recipe: recipe.clone(),
+        recipe,
         libraries: found.into_keys().collect(),
         entries: tree.len(),
         bytes,

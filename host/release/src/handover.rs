@@ -14,6 +14,7 @@ use crate::cpio::Writer;
 use crate::erl_args::{self, ArgsError, ReadFile};
 use crate::image::{self, Checked};
 use crate::recipe::EPMD;
+use crate::start::{DISTRIBUTION_PORT, OTHER_WAYS};
 
 /// Folders that are not the image's in a guest: the kernel's own, and the start description's.
 const NOT_OURS: [&str; 4] = ["/.tyn", "/dev", "/proc", "/sys"];
@@ -258,7 +259,9 @@ pub enum Epmd {
     NotWanted,
     /// It was added to what is handed over.
     Added,
-    /// It is wanted, and nowhere.
+    /// It is wanted, and nowhere: the node listens on a fixed port instead.
+    FixedPort,
+    /// It is wanted, and nowhere, and the arguments rule a fixed port out.
     Missing,
 }
 
@@ -277,10 +280,25 @@ pub fn add_epmd(config: &mut RunConfig, image: &Checked) -> Epmd {
     if !image.daemon_files.is_empty() {
         config.archive.extend_from_slice(&image.daemon_files);
     } else if !image.entries.contains_key(&epmd) {
-        return Epmd::Missing;
+        return listen_without(config);
     }
     config.daemons = vec![epmd];
     Epmd::Added
+}
+
+/// Makes a named node listen on a fixed port unless it was told how others find it.
+fn listen_without(config: &mut RunConfig) -> Epmd {
+    let end = config.args.iter().position(|arg| arg == b"-extra");
+    let end = end.unwrap_or(config.args.len());
+    let is_told = |flag: &[u8]| config.args[..end].iter().any(|arg| arg == flag);
+    if OTHER_WAYS.iter().any(|flag| is_told(flag.as_bytes())) {
+        return Epmd::Missing;
+    }
+    let port = DISTRIBUTION_PORT.to_string();
+    let words = ["-start_epmd", "false", "-erl_epmd_port", &port];
+    let words = words.map(|word| word.as_bytes().to_vec());
+    config.args.splice(end..end, words);
+    Epmd::FixedPort
 }
 
 /// Drops flags, each with its value, that are among `new` in another way and heeded only once.

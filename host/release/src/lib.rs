@@ -38,4 +38,4 @@ pub use include::{Include, IncludeError};
 pub use input::{App, Choices, Input, OpenError};
 pub use recipe::Recipe;
 pub use release::{Release, ReleaseError};
-pub use start::{Given, StartError, given};
+pub use start::{DISTRIBUTION_PORT, Given, StartError, given};

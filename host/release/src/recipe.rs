@@ -60,7 +60,7 @@ pub struct Recipe {
     /// Folders of applications in the image.
     #[serde(default)]
     pub libs: Vec<PathBuf>,
-    /// Whether its run-time system has the program by which named nodes find each other.
+    /// Whether the program by which named nodes find each other is there: in the run-time system, then in the image.
     #[serde(default)]
     pub has_epmd: bool,
 }

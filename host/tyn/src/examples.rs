@@ -35,7 +35,7 @@ pub(crate) const LOGS: &str = "Examples:
   tyn logs -f -n 20 web";
 
 pub(crate) const SHELL: &str = "Examples:
-  tyn run -d my_app.img -e RELEASE_DISTRIBUTION=sname && tyn shell my_app
+  tyn run -d my_app.img && tyn shell my_app
   tyn run -d my_app.img -- -sname app -setcookie secret && tyn shell my_app
   tyn run -d -i my_app.img && tyn shell my_app
 The last is on the console: Ctrl-] d leaves the guest running, Ctrl-] x stops it.";

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tyn_bootfmt::options::TtySize;
+use tyn_release::DISTRIBUTION_PORT;
 use tyn_release::handover::{self, Epmd, GuestFile, RunConfig};
 use tyn_release::image::{self, Checked};
 use tyn_trace::Line;
@@ -220,11 +221,17 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
         config.args = more.args;
         config.env.extend(more.env);
     }
-    if handover::add_epmd(&mut config, image) == Epmd::Missing {
-        terminal::say(
-            "tyn: warning: the arguments name the node, but its run-time system has no epmd: other nodes can't find it \
-             (use -start_epmd false -erl_epmd_port PORT on both sides)",
-        );
+    match handover::add_epmd(&mut config, image) {
+        Epmd::NotWanted | Epmd::Added => {}
+        Epmd::FixedPort => terminal::say(&format!(
+            "tyn: warning: the arguments name the node, but the image has no epmd (`tyn build --epmd` packs it): it listens on \
+             port {DISTRIBUTION_PORT}, and other nodes find it when they are started with -start_epmd false -erl_epmd_port \
+             {DISTRIBUTION_PORT}"
+        )),
+        Epmd::Missing => terminal::say(
+            "tyn: warning: the arguments name the node, but the image has no epmd (`tyn build --epmd` packs it): other nodes \
+             can't find it (or use -start_epmd false -erl_epmd_port PORT on both sides)",
+        ),
     }
     config.env.extend(settings.env.iter().cloned());
     config.env.extend(given.env);

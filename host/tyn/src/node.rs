@@ -51,7 +51,6 @@ impl Node {
         let Some(name) = &self.name else {
             bail!(
                 "the node in {guest} has no name, so there is no way to it; start it with one: \
-                 `tyn run -d {image} -e RELEASE_DISTRIBUTION=sname` for a release of mix, else \
                  `tyn run -d {image} -- -sname NAME -setcookie COOKIE` (or with a shell on its console: `tyn run -d -i {image}`)"
             );
         };

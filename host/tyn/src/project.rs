@@ -12,6 +12,7 @@
 //! include = ["/bin/sh"]
 //! files = { "/etc/my_app.pem" = "ca.pem" }
 //! strip-beams = true
+//! epmd = true
 //! compress = true
 //! sbom = true
 //!
@@ -76,6 +77,7 @@ pub(crate) struct Build {
     pub(crate) include: Vec<Include>,
     pub(crate) files: BTreeMap<PathBuf, PathBuf>,
     pub(crate) strip_beams: Option<bool>,
+    pub(crate) epmd: Option<bool>,
     pub(crate) compress: Option<bool>,
     pub(crate) sbom: Option<bool>,
 }

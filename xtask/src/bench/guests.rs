@@ -54,6 +54,7 @@ pub(super) fn example_image() -> Result<PathBuf> {
         out: &image,
         mtime: 0,
         strip_beams: false,
+        epmd: false,
         compress: false,
     };
     tyn_release::build(&request, &mut |_| {})?;

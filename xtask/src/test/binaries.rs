@@ -189,7 +189,7 @@ fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
     tty::ended(&screen, 5)
 }
 
-/// `tyn shell`: as `bin/NAME remote` of the release.
+/// `tyn shell`: as `bin/NAME remote` of the release, which names its node by itself.
 fn iex_from_afar(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
     let sysroot = sysroot::ensure_kind(kind)?;
     let name = format!("elixir_http-{elixir}");
@@ -198,14 +198,7 @@ fn iex_from_afar(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut run = lab.tyn();
     run.env("XDG_STATE_HOME", dir.path());
-    run.args([
-        "run",
-        "-d",
-        "--name",
-        "afar",
-        "-e",
-        "RELEASE_DISTRIBUTION=sname",
-    ]);
+    run.args(["run", "-d", "--name", "afar"]);
     output(run.arg(&image))?;
     let result = at_remote_iex(lab, dir.path());
     let mut stop = lab.tyn();

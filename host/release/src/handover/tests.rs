@@ -112,8 +112,23 @@ fn epmd(image: &Checked, args: &[&str]) -> (Epmd, Vec<PathBuf>, Vec<u8>) {
 fn epmd_comes_with_a_name() {
     let mut image = image(&["/bin/beam.smp"]);
     let found = vec![PathBuf::from("/bin/epmd")];
+    let fixed = (Epmd::FixedPort, vec![], vec![]);
+    assert_eq!(epmd(&image, &["-sname", "a"]), fixed);
     let missing = (Epmd::Missing, vec![], vec![]);
-    assert_eq!(epmd(&image, &["-sname", "a"]), missing);
+    let told = ["-sname", "a", "-proto_dist", "inet_tls"];
+    assert_eq!(epmd(&image, &told), missing);
+    let mut config = RunConfig {
+        args: ["-sname", "a", "-extra", "x"]
+            .map(|arg| arg.as_bytes().to_vec())
+            .to_vec(),
+        ..RunConfig::default()
+    };
+    add_epmd(&mut config, &image);
+    let line = config.args.join(&b' ');
+    assert_eq!(
+        line,
+        b"-sname a -start_epmd false -erl_epmd_port 4370 -extra x"
+    );
     image.daemon_files = b"archive".to_vec();
     let added = (Epmd::Added, found.clone(), b"archive".to_vec());
     assert_eq!(

@@ -116,6 +116,7 @@ pub(super) fn build_as(
         out,
         mtime: 0,
         strip_beams: false,
+        epmd: false,
         compress: false,
     };
     set(&mut request);
@@ -273,10 +274,13 @@ fn tail_and_daemons(bytes: &[u8]) -> (String, usize) {
 }
 
 #[test]
-fn a_node_without_name_has_epmd_packed_aside() {
+fn a_node_without_name_has_epmd_packed_aside_on_request() {
     let fixture = Fixture::new();
     fixture.write("releases/1.2.3/vm.args", b"+P 4096");
     let image = fixture.build("app.img").unwrap();
+    assert!(check(&image).unwrap().daemon_files.is_empty());
+    let (release, none) = (fixture.release(), Path::new("/"));
+    build_as(&release, none, &[], &image, |request| request.epmd = true).unwrap();
     let bytes = fs::read(&image).unwrap();
     assert_eq!(tail_and_daemons(&bytes), ("-- --".into(), 0));
     let names: Vec<_> = entries(&bytes).into_iter().map(|(name, _)| name).collect();
@@ -327,7 +331,7 @@ fn elixir_release_is_started_by_elixir() {
         assert!(!emulator.contains("-Bd"));
         program.to_owned()
     };
-    let middle = "-mode embedded -setcookie TASTY -config /app/releases/1.2.3/sys -boot /app/releases/1.2.3/start \
+    let middle = "-mode embedded -setcookie TASTY -sname my_app -config /app/releases/1.2.3/sys -boot /app/releases/1.2.3/start \
                   -boot_var RELEASE_LIB /app/lib -- -- --";
     assert_eq!(
         line(".tyn/init"),

@@ -1,8 +1,7 @@
 //! `bin/NAME start` of `mix release` (and `start_iex`), with `releases/VSN/elixir` behind it.
 //!
-//! Two things differ from the script, on purpose: without `RELEASE_DISTRIBUTION` the node gets no name (the script would
-//! take `sname` and start epmd), and a configuration that is computed at start is written over `sys.config`, for the root
-//! file system of a guest is its own.
+//! One thing differs from the script, on purpose: a configuration that is computed at start is written over `sys.config`,
+//! for the root file system of a guest is its own.
 
 use super::{Mode, Script, StartError};
 
@@ -34,7 +33,7 @@ pub(super) fn start(script: &mut Script<'_>, mode: Mode) -> Result<(), StartErro
     let vm_args = shell.export_default("RELEASE_VM_ARGS", text(&version.join("vm.args")));
     let remote = text(&version.join("remote.vm.args"));
     shell.export_default("RELEASE_REMOTE_VM_ARGS", remote);
-    let distribution = shell.export_default("RELEASE_DISTRIBUTION", "none");
+    let distribution = shell.export_default("RELEASE_DISTRIBUTION", "sname");
     let boot = shell.export_default("RELEASE_BOOT_SCRIPT", "start");
     shell.export_default("RELEASE_BOOT_SCRIPT_CLEAN", "start_clean");
     let config = shell.export_default("RELEASE_SYS_CONFIG", text(&version.join("sys")));

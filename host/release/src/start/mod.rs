@@ -21,8 +21,10 @@ use crate::shell::{NotRun, Shell};
 
 pub use given::{Given, given};
 
-/// Port on which a named node listens for others when nothing says how they find it and its run-time system has no epmd.
-const DISTRIBUTION_PORT: u16 = 4370;
+/// Port on which a named node listens for others when nothing says how they find it and there is no epmd.
+pub const DISTRIBUTION_PORT: u16 = 4370;
+/// Flags that say how others find it.
+pub(crate) const OTHER_WAYS: [&str; 3] = ["-erl_epmd_port", "-epmd_module", "-proto_dist"];
 
 /// How a release is started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,7 +244,7 @@ pub(crate) fn not_run_warning(path: &Path, not_run: &NotRun) -> String {
 /// otherwise.
 fn listen_without_epmd(args: &mut ErlArgs, warnings: &mut Vec<String>) {
     let has = |flag: &str| args.program.iter().any(|arg| arg == flag);
-    if !args.wants_epmd || has("-erl_epmd_port") || has("-epmd_module") || has("-proto_dist") {
+    if !args.wants_epmd || OTHER_WAYS.iter().any(|flag| has(flag)) {
         return;
     }
     let end = args.program.iter().position(|arg| arg == "-extra");
@@ -253,7 +255,7 @@ fn listen_without_epmd(args: &mut ErlArgs, warnings: &mut Vec<String>) {
     }
     args.program.extend(extra);
     warnings.push(format!(
-        "the node has a name, but its run-time system has no epmd: it listens on port {port} \
+        "the node has a name, but there is no epmd (`tyn build --epmd` packs that of the run-time system): it listens on port {port} \
          (-start_epmd false -erl_epmd_port {port}), and other nodes find it when they are started the same way"
     ));
 }

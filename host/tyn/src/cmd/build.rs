@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Drop from modules what isn't needed to run them (debug information, documentation)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     strip_beams: Option<bool>,
+    /// Pack epmd, too, when the release starts without a node name and `tyn run` may give it one
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    epmd: Option<bool>,
     /// Compress the image (by zstd) for shipping; a start unpacks it first
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     compress: Option<bool>,
@@ -67,6 +70,7 @@ struct Plan {
     env: Vec<(String, String)>,
     includes: Vec<Include>,
     strip_beams: bool,
+    epmd: bool,
     compress: bool,
     sbom: bool,
     output: PathBuf,
@@ -108,6 +112,7 @@ impl Plan {
             env: known.chain(args.env.iter().cloned()).collect(),
             includes,
             strip_beams: args.strip_beams.or(file.strip_beams).unwrap_or(false),
+            epmd: args.epmd.or(file.epmd).unwrap_or(false),
             compress: args.compress.or(file.compress).unwrap_or(false),
             sbom: args.sbom.or(file.sbom).unwrap_or(false),
             output,
@@ -137,6 +142,7 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         out: &plan.output,
         mtime: source_date()?,
         strip_beams: plan.strip_beams,
+        epmd: plan.epmd,
         compress: plan.compress,
     };
     let built = tyn_release::build(&request, &mut |progress| match progress {

@@ -37,8 +37,8 @@ pub(super) fn mix(bench: &Bench) -> Result<()> {
         said.contains("/app/releases/1.0.0/env.sh:5: 'if false …' is not run"),
         "{said}"
     );
-    // The two things in which an image differs, on purpose.
-    let given = [("RELEASE_DISTRIBUTION", "none"), ("RELEASE_TMP", "/tmp")];
+    // The thing in which an image differs, on purpose.
+    let given = [("RELEASE_TMP", "/tmp")];
     let real = real(bench, &sysroot, &release, "web", "start", &given)?;
     let mut ours = ours(&image)?;
     // `erlexec` sets it after the false one had its look.
