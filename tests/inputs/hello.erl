@@ -18,7 +18,20 @@ main() ->
     ]),
     %% A call that makes crypto needed.
     32 = byte_size(crypto:hash(sha256, <<"x">>)),
+    other("/usr/bin/other"),
     init:stop(7).
+
+%% A program of another C library, where one was included.
+other(Program) ->
+    case filelib:is_regular(Program) of
+        true ->
+            Port = open_port({spawn_executable, Program}, [exit_status, {args, ["a b"]}, {line, 80}]),
+            Said = receive {Port, {data, {eol, Line}}} -> Line end,
+            Status = receive {Port, {exit_status, Code}} -> Code end,
+            io:format("~s, status ~b~n", [Said, Status]);
+        false ->
+            ok
+    end.
 
 run(Module) ->
     Module:main().

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tyn_bootfmt::{DAEMON_FILES_PATH, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH};
 
 use crate::beam::Beam;
+use crate::elf_strip;
 use crate::include::{self, Include, IncludeError};
 use crate::input::App;
 use crate::libraries::{self, Libraries, LibraryError};
@@ -19,6 +20,9 @@ use crate::tree::{Conflict, Node, Source, Tree};
 
 /// How hard images are compressed: shipping takes longer than that.
 const ZSTD_LEVEL: i32 = 19;
+
+/// From how many bytes of symbols and debug information on the user is told.
+const MANY_SYMBOLS: u64 = 1_000_000;
 
 /// What to build an image of.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +37,12 @@ pub struct Request<'a> {
     pub mtime: u32,
     /// Whether modules lose what isn't needed to run them.
     pub strip_beams: bool,
+    /// Whether programs and libraries lose what only debuggers and linkers read.
+    pub strip_elf: bool,
     /// Whether epmd is packed aside, for a start that gives the node a name, where the image's own start does not.
     pub epmd: bool,
+    /// Whether applications' files for another processor or C library are left out.
+    pub skip_foreign: bool,
     /// Whether the image is compressed, by zstd.
     pub compress: bool,
 }
@@ -189,12 +197,21 @@ pub fn build(
     if request.strip_beams {
         strip_beams(&mut tree)?;
     }
+    if request.skip_foreign {
+        let left_out = libraries::skip_foreign(&mut tree)?;
+        warnings.extend(
+            left_out
+                .iter()
+                .map(|why| format!("left out: {}", why.short())),
+        );
+    }
     on_progress(Progress::Libraries);
     let found = libraries::find(&tree, sysroot)?;
     for (path, file) in &found {
         let size = fs::metadata(file).map_err(io_at(file))?.len();
         tree.insert(path, Node::File(0o755, Source::Path(file.clone(), size)))?;
     }
+    warnings.extend(strip_elf(&mut tree, request.strip_elf)?);
     add_start(&mut tree, &recipe, &start, &interactive)?;
     if recipe.has_epmd && !start.args.wants_epmd {
         add_daemon_files(&mut tree, request.app, &found)?;
@@ -286,6 +303,26 @@ fn strip_beams(tree: &mut Tree) -> Result<(), BuildError> {
         }
     }
     Ok(())
+}
+
+/// Drops symbols and debug information of ELF files where that is asked for; else returns what to say of them when they are many.
+fn strip_elf(tree: &mut Tree, is_asked: bool) -> Result<Option<String>, BuildError> {
+    let failed = |(path, error)| BuildError::Io { path, error };
+    let symbols = elf_strip::find(tree).map_err(failed)?;
+    if is_asked {
+        elf_strip::drop_from(tree, &symbols).map_err(failed)?;
+        return Ok(None);
+    }
+    let most = symbols.files.iter().max_by_key(|(_, bytes)| *bytes);
+    Ok(most
+        .filter(|_| symbols.bytes >= MANY_SYMBOLS)
+        .map(|(path, _)| {
+            format!(
+                "{:.1} MB are symbols and debug information, most of them of {}; --strip-elf drops them",
+                symbols.bytes as f64 / 1e6,
+                path.display()
+            )
+        }))
 }
 
 /// Writes the image beside its place and moves it there when it is whole; returns its length.

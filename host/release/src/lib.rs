@@ -11,6 +11,7 @@ pub mod beam;
 mod build;
 pub mod cpio;
 pub mod elf;
+mod elf_strip;
 pub mod erl_args;
 pub mod handover;
 mod holes;

@@ -35,7 +35,7 @@ pub enum LibraryError {
     /// It is for another C library than the emulator.
     #[error(
         "{} is built for {its}, but the emulator for {ours}, so it can't be loaded; \
-         build it on a system like the emulator's, or remove it", path.display()
+         build it on a system like the emulator's{}", path.display(), skip_hint(path)
     )]
     OtherLibc {
         /// The file, as a path in the image.
@@ -61,7 +61,7 @@ pub enum LibraryError {
         has: (u32, u32),
     },
     /// It can't be used.
-    #[error("{} {error}", path.display())]
+    #[error("{} {error}{}", path.display(), if matches!(error, ElfError::Machine(_)) { skip_hint(path) } else { "" })]
     Elf {
         /// The file.
         path: PathBuf,
@@ -76,6 +76,27 @@ pub enum LibraryError {
         /// Why.
         error: io::Error,
     },
+}
+
+impl LibraryError {
+    /// Says what is wrong, without the remedy.
+    pub(crate) fn short(&self) -> String {
+        let text = self.to_string();
+        text.split(';').next().unwrap_or(&text).to_owned()
+    }
+}
+
+/// What else can be done about a file that can't be loaded.
+fn skip_hint(path: &Path) -> &'static str {
+    match is_in_priv(path) {
+        true => ", or leave it out by --skip-foreign (if the release works without)",
+        false => ", or remove it",
+    }
+}
+
+/// Returns whether a path is in an application's folder for what isn't Erlang.
+fn is_in_priv(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "priv")
 }
 
 fn remedy(name: &str) -> &'static str {
@@ -101,26 +122,85 @@ pub fn find(tree: &Tree, sysroot: &Sysroot) -> Result<Libraries, LibraryError> {
         seen: BTreeMap::new(),
     };
     let mut elfs = Vec::new();
-    let mut emulator = None;
-    for (path, node) in tree.iter() {
-        if let Node::File(_, Source::Path(file, _)) = node
-            && starts_as_elf(file)?
-        {
+    let emulator = emulator(tree)?;
+    for (path, file) in files(tree) {
+        if starts_as_elf(file)? {
             let needs = read_needs(file)?;
-            if path.ends_with("bin/beam.smp") {
-                emulator = Some(needs.clone());
-            }
-            elfs.push((path, file, needs));
+            // Before libraries are looked for: those of another C library may be there by chance.
+            other_libc(path, &needs, emulator.as_ref()).map_or(Ok(()), Err)?;
+            elfs.push((path, file));
         }
     }
-    for (path, _, needs) in &elfs {
-        search.check_kind(path, needs, emulator.as_ref())?;
-    }
-    for (path, file, _) in elfs {
+    for (path, file) in elfs {
         search.visit(path, file)?;
     }
     search.check_glibc()?;
     Ok(search.found)
+}
+
+/// Takes out of `tree` what an application has in its `priv` folder for another processor or C library than the emulator's;
+/// returns why, for each.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn skip_foreign(tree: &mut Tree) -> Result<Vec<LibraryError>, LibraryError> {
+    let emulator = emulator(tree)?;
+    let mut foreign = Vec::new();
+    for (path, file) in files(tree).filter(|(path, _)| is_in_priv(path)) {
+        if !starts_as_elf(file)? {
+            continue;
+        }
+        let why = match read_needs(file) {
+            Err(LibraryError::Elf {
+                error: error @ ElfError::Machine(_),
+                ..
+            }) => Some(LibraryError::Elf {
+                path: path.to_path_buf(),
+                error,
+            }),
+            needs => other_libc(path, &needs?, emulator.as_ref()),
+        };
+        foreign.extend(why.map(|why| (path.to_path_buf(), why)));
+    }
+    for (path, _) in &foreign {
+        tree.remove(path);
+    }
+    Ok(foreign.into_iter().map(|(_, why)| why).collect())
+}
+
+/// Returns the files of this machine that are in a tree, by their paths in the image.
+fn files(tree: &Tree) -> impl Iterator<Item = (&Path, &PathBuf)> {
+    tree.iter().filter_map(|(path, node)| match node {
+        Node::File(_, Source::Path(file, _)) => Some((path, file)),
+        Node::File(_, Source::Bytes(_)) | Node::Dir(_) | Node::Symlink(_) => None,
+    })
+}
+
+/// Returns what the emulator needs.
+fn emulator(tree: &Tree) -> Result<Option<Needs>, LibraryError> {
+    let mut files = files(tree);
+    let found = files.find(|(path, _)| path.ends_with("bin/beam.smp"));
+    found.map(|(_, file)| read_needs(file)).transpose()
+}
+
+/// Says why a file can't be loaded when that is because of its C library: by its own loader, or by the emulator.
+fn other_libc(path: &Path, needs: &Needs, emulator: Option<&Needs>) -> Option<LibraryError> {
+    // A program with a loader of its own may have another C library than the emulator.
+    let emulators = emulator.and_then(|needs| needs.interpreter.as_ref());
+    let interpreter = needs.interpreter.as_ref().or(emulators)?;
+    let has = |wanted: &dyn Fn(&str) -> bool| needs.libraries.iter().any(|name| wanted(name));
+    let is_musl = has(&|name| name == "libc.so" || name.starts_with("libc.musl"));
+    let is_glibc = has(&|name| name == "libc.so.6");
+    let (its, ours) = match interpreter.contains("ld-musl") {
+        true if is_glibc => ("glibc", "musl"),
+        false if is_musl => ("musl", "glibc"),
+        _ => return None,
+    };
+    Some(LibraryError::OtherLibc {
+        path: path.to_path_buf(),
+        its,
+        ours,
+    })
 }
 
 struct Search<'a> {
@@ -132,32 +212,6 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Expects that everything is for the emulator's C library. Before libraries are looked for: those of another one may
-    /// be there by chance.
-    fn check_kind(
-        &self,
-        path: &Path,
-        needs: &Needs,
-        emulator: Option<&Needs>,
-    ) -> Result<(), LibraryError> {
-        let Some(interpreter) = emulator.and_then(|needs| needs.interpreter.as_ref()) else {
-            return Ok(());
-        };
-        let has = |wanted: &dyn Fn(&str) -> bool| needs.libraries.iter().any(|name| wanted(name));
-        let is_musl = has(&|name| name == "libc.so" || name.starts_with("libc.musl"));
-        let is_glibc = has(&|name| name == "libc.so.6");
-        let (its, ours) = match interpreter.contains("ld-musl") {
-            true if is_glibc => ("glibc", "musl"),
-            false if is_musl => ("musl", "glibc"),
-            _ => return Ok(()),
-        };
-        Err(LibraryError::OtherLibc {
-            path: path.to_path_buf(),
-            its,
-            ours,
-        })
-    }
-
     /// Expects that the C library has all versions of symbols.
     fn check_glibc(&self) -> Result<(), LibraryError> {
         let libc = self

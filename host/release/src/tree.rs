@@ -79,6 +79,11 @@ impl Tree {
         self.insert(path, node)
     }
 
+    /// Takes an entry out.
+    pub fn remove(&mut self, path: &Path) {
+        self.nodes.remove(path);
+    }
+
     /// Returns the entry at a path.
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<&Node> {
@@ -120,7 +125,10 @@ impl Tree {
                 Node::Symlink(target) => (path, writer.symlink(path, target)),
                 Node::File(mode, Source::Bytes(bytes)) => (
                     path,
-                    writer.file(path, *mode, bytes.len() as u64, &mut bytes.as_slice()),
+                    holes::find(&mut bytes.as_slice()).and_then(|runs| {
+                        let size = bytes.len() as u64;
+                        writer.sparse_file(path, *mode, size, &runs, &mut bytes.as_slice())
+                    }),
                 ),
                 Node::File(mode, Source::Path(source, size)) => (
                     source,

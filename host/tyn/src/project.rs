@@ -12,7 +12,9 @@
 //! include = ["/bin/sh"]
 //! files = { "/etc/my_app.pem" = "ca.pem" }
 //! strip-beams = true
+//! strip-elf = true
 //! epmd = true
+//! skip-foreign = true
 //! compress = true
 //! sbom = true
 //!
@@ -77,7 +79,9 @@ pub(crate) struct Build {
     pub(crate) include: Vec<Include>,
     pub(crate) files: BTreeMap<PathBuf, PathBuf>,
     pub(crate) strip_beams: Option<bool>,
+    pub(crate) strip_elf: Option<bool>,
     pub(crate) epmd: Option<bool>,
+    pub(crate) skip_foreign: Option<bool>,
     pub(crate) compress: Option<bool>,
     pub(crate) sbom: Option<bool>,
 }

@@ -54,6 +54,8 @@ pub(super) fn example_image() -> Result<PathBuf> {
         out: &image,
         mtime: 0,
         strip_beams: false,
+        skip_foreign: false,
+        strip_elf: false,
         epmd: false,
         compress: false,
     };

@@ -20,8 +20,8 @@ use tyn_vm_host::Machine;
 use super::Tally;
 use crate::command::output;
 use crate::lab::{Guest, Lab};
-use crate::paths;
 use crate::sysroot;
+use crate::{debian, paths};
 use made::Made;
 
 /// Where epmd listens.
@@ -192,8 +192,10 @@ fn shipment(bench: &Bench) -> Result<()> {
 fn modules(bench: &Bench) -> Result<()> {
     let modules = bench.made.modules()?;
     let sysroot = bench.sysroot();
-    let shipping = ["--strip-beams", "--compress", "--sbom"];
-    let args = [&["--sysroot", &sysroot, "--start", "hello"][..], &shipping].concat();
+    let shipping = ["--strip-beams", "--strip-elf", "--compress", "--sbom"];
+    let [program, loader] = musl_program()?.map(|path| format!("--include={path}"));
+    let start = ["--sysroot", &sysroot, "--start", "hello", &program, &loader];
+    let args = [&start[..], &shipping].concat();
     let (image, _) = bench.build("modules", &modules, &args)?;
     let bill = fs::read_to_string(image.with_extension("img.cdx.json"))?;
     ensure!(
@@ -201,7 +203,20 @@ fn modules(bench: &Bench) -> Result<()> {
         "{bill}"
     );
     let want = "hello from OTP 27, arguments [], variable false, apps [crypto], code at /app\n";
-    bench.says_hello(&image, &[], want)
+    let other = "musl's program got 1 argument, a b, status 3\n";
+    bench.says_hello(&image, &[], &format!("{want}{other}"))
+}
+
+/// Compiles `tests/inputs/other.c` with musl; returns what includes it, and musl itself.
+fn musl_program() -> Result<[String; 2]> {
+    debian::ensure_program("musl-gcc", "musl-tools")?;
+    let file = folder()?.join("other");
+    let mut compile = Command::new("musl-gcc");
+    compile.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&file);
+    output(compile.arg(paths::root().join("tests/inputs/other.c")))?;
+    let musl = "/lib/ld-musl-x86_64.so.1";
+    let program = format!("{}=/usr/bin/other", file.display());
+    Ok([program, format!("{musl}={musl}")])
 }
 
 /// What `docker save` writes, of an image with a release and a script of its own in front.

@@ -166,6 +166,29 @@ fn libraries_for_another_libc_are_refused() {
     bytes[at..at + 10].copy_from_slice(b"libc.so\0\0\0");
     fixture.write("lib/my_app-1/priv/nif.so", &bytes);
     fixture.refused("/app/lib/my_app-1/priv/nif.so is built for musl, but the emulator for glibc");
+    fixture.refused("or leave it out by --skip-foreign (if the release works without)");
+    // One for another processor beside it, and a script, which is none.
+    let mut other = fs::read("/bin/true").unwrap();
+    other[18..20].copy_from_slice(&183u16.to_le_bytes());
+    fixture.write("lib/my_app-1/priv/arm/nif.so", &other);
+    fixture.write("lib/my_app-1/priv/run.sh", b"#!/bin/sh\n");
+    let out = fixture.dir.path().join("without.img");
+    let (release, here) = (fixture.release(), Path::new("/"));
+    build_as(&release, here, &[], &out, |request| {
+        request.skip_foreign = true
+    })
+    .unwrap();
+    let bytes = fs::read(&out).unwrap();
+    let names: Vec<_> = entries(&bytes).into_iter().map(|(name, _)| name).collect();
+    assert!(
+        !names.iter().any(|name| name.ends_with("nif.so")),
+        "{names:?}"
+    );
+    assert!(
+        names.iter().any(|name| name.ends_with("priv/run.sh")),
+        "{names:?}"
+    );
+    fixture.remove("lib/my_app-1/priv/arm/nif.so");
     fixture.remove("lib/my_app-1/priv/nif.so");
     let mut bytes = fs::read("/bin/true").unwrap();
     let loader = b"/lib64/ld-linux-x86-64.so.2\0";

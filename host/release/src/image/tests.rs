@@ -116,6 +116,8 @@ pub(super) fn build_as(
         out,
         mtime: 0,
         strip_beams: false,
+        skip_foreign: false,
+        strip_elf: false,
         epmd: false,
         compress: false,
     };

@@ -41,9 +41,16 @@ pub(crate) struct Args {
     /// Drop from modules what isn't needed to run them (debug information, documentation)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     strip_beams: Option<bool>,
+    /// Drop from programs and libraries what only debuggers read (symbols, debug information)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strip_elf: Option<bool>,
     /// Pack epmd, too, when the release starts without a node name and `tyn run` may give it one
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     epmd: Option<bool>,
+    /// Leave out what an application has in priv/ for another processor or C library than the emulator's: NIFs that can't
+    /// be loaded anyway
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    skip_foreign: Option<bool>,
     /// Compress the image (by zstd) for shipping; a start unpacks it first
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     compress: Option<bool>,
@@ -70,7 +77,9 @@ struct Plan {
     env: Vec<(String, String)>,
     includes: Vec<Include>,
     strip_beams: bool,
+    strip_elf: bool,
     epmd: bool,
+    skip_foreign: bool,
     compress: bool,
     sbom: bool,
     output: PathBuf,
@@ -112,7 +121,9 @@ impl Plan {
             env: known.chain(args.env.iter().cloned()).collect(),
             includes,
             strip_beams: args.strip_beams.or(file.strip_beams).unwrap_or(false),
+            strip_elf: args.strip_elf.or(file.strip_elf).unwrap_or(false),
             epmd: args.epmd.or(file.epmd).unwrap_or(false),
+            skip_foreign: args.skip_foreign.or(file.skip_foreign).unwrap_or(false),
             compress: args.compress.or(file.compress).unwrap_or(false),
             sbom: args.sbom.or(file.sbom).unwrap_or(false),
             output,
@@ -142,6 +153,8 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         out: &plan.output,
         mtime: source_date()?,
         strip_beams: plan.strip_beams,
+        skip_foreign: plan.skip_foreign,
+        strip_elf: plan.strip_elf,
         epmd: plan.epmd,
         compress: plan.compress,
     };
