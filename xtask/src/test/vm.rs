@@ -143,10 +143,9 @@ fn keep_alive(lab: &Lab) -> Result<()> {
     guest.shut_down()
 }
 
-/// Kernel plus image: bytes that a guest has of them in memory, and bytes that are shipped, compressed. The first has half a
-/// megabyte for epmd and its libraries, packed aside for a start that names the node.
+/// Kernel plus image: bytes that a guest has of them in memory, and bytes that are shipped, compressed.
 const MAPPED_BUDGET: u64 = 16_800_000;
-const SHIPPED_BUDGET: u64 = 7_000_000;
+const SHIPPED_BUDGET: u64 = 6_200_000;
 
 fn budget(lab: &Lab) -> Result<()> {
     let elf = fs::read(&lab.kernel)?;

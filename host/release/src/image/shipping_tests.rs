@@ -175,7 +175,7 @@ fn libraries_for_another_libc_are_refused() {
     let out = fixture.dir.path().join("without.img");
     let (release, here) = (fixture.release(), Path::new("/"));
     build_as(&release, here, &[], &out, |request| {
-        request.skip_foreign = true
+        request.skip_foreign = true;
     })
     .unwrap();
     let bytes = fs::read(&out).unwrap();

@@ -282,7 +282,10 @@ fn a_node_without_name_has_epmd_packed_aside_on_request() {
     let image = fixture.build("app.img").unwrap();
     assert!(check(&image).unwrap().daemon_files.is_empty());
     let (release, none) = (fixture.release(), Path::new("/"));
-    build_as(&release, none, &[], &image, |request| request.epmd = true).unwrap();
+    build_as(&release, none, &[], &image, |request| {
+        request.epmd = true;
+    })
+    .unwrap();
     let bytes = fs::read(&image).unwrap();
     assert_eq!(tail_and_daemons(&bytes), ("-- --".into(), 0));
     let names: Vec<_> = entries(&bytes).into_iter().map(|(name, _)| name).collect();

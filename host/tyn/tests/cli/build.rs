@@ -55,7 +55,7 @@ fn project_file_says_what_flags_do_not() {
         "tyn.toml",
         "[build]\ninput = \"rel\"\noutptu = \"app.img\"\n",
     );
-    let keys = "`input`, `output`, `release`, `start`, `otp`, `sysroot`, `env`, `include`, `files`, `strip-beams`, `compress`, `sbom`";
+    let keys = "`input`, `output`, `release`, `start`, `otp`, `sysroot`, `env`, `include`, `files`, `strip-beams`, `strip-elf`, `epmd`, `skip-foreign`, `compress`, `sbom`";
     bench.refused(
         "build",
         &format!("tyn.toml:3: unknown field `outptu`, expected one of {keys}"),

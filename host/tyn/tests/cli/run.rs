@@ -158,7 +158,7 @@ fn guest_that_ends_leaves_no_file() {
     let warned = bench.tyn("run app.img --kernel kernel --accel tcg -- -sname x");
     assert!(
         warned.err.starts_with(
-            "tyn: warning: the arguments name the node, but its run-time system has no epmd"
+            "tyn: warning: the arguments name the node, but the image has no epmd (`tyn build --epmd` packs it): it listens on port 4370"
         ),
         "{warned:?}"
     );
