@@ -103,8 +103,13 @@ pub enum BuildError {
     #[error(transparent)]
     Taken(#[from] Taken),
     /// There is no room for the image.
-    #[error("the image {} can't be written: {error}; make room there, or choose another place by -o", out.display())]
+    #[error(
+        "the image {} can't be written: {error}; it takes up to {:.1} MB: make room there, or choose another place by -o",
+        out.display(), *needed as f64 / 1e6
+    )]
     Full {
+        /// Bytes that it takes, uncompressed.
+        needed: u64,
         /// The image.
         out: PathBuf,
         /// Why.
@@ -336,6 +341,7 @@ fn write(
         // The file that was being read can't help it.
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             BuildError::Full {
+                needed: length_of(tree),
                 out: out.to_path_buf(),
                 error,
             }
@@ -362,6 +368,18 @@ fn write(
     let length = file.as_file().metadata().map_err(at_out)?.len();
     file.keep(out).map_err(at_out)?;
     Ok(length)
+}
+
+/// Returns about how long an archive of a tree is.
+fn length_of(tree: &Tree) -> u64 {
+    // Files begin at pages, behind their headers.
+    let page = |bytes: u64| bytes.next_multiple_of(4096) + 4096;
+    let lengths = tree.iter().map(|(_, node)| match node {
+        Node::File(_, Source::Path(_, bytes)) => page(*bytes),
+        Node::File(_, Source::Bytes(bytes)) => page(bytes.len() as u64),
+        Node::Symlink(_) | Node::Dir(_) => 0,
+    });
+    lengths.sum()
 }
 
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> BuildError {

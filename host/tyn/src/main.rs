@@ -21,6 +21,7 @@ mod otp;
 mod output;
 mod parent;
 mod project;
+mod remedy;
 mod remote;
 mod settings;
 mod stopper;
@@ -112,7 +113,7 @@ fn ended(result: Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            terminal::say(&format!("tyn: {error:#}"));
+            terminal::say(&format!("tyn: {}", remedy::complete(format!("{error:#}"))));
             not_started()
         }
     }

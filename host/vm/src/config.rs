@@ -343,9 +343,14 @@ pub fn kvm_problem() -> Option<&'static str> {
         .read(true)
         .write(true)
         .open("/dev/kvm");
-    device
-        .is_err()
-        .then_some("/dev/kvm can't be opened; add yourself to the group kvm")
+    match device.err()?.kind() {
+        std::io::ErrorKind::NotFound => {
+            Some("there is no /dev/kvm; load its module: sudo modprobe kvm_intel, or kvm_amd")
+        }
+        _ => Some(
+            "/dev/kvm can't be opened; join its group and log in again: sudo usermod -aG kvm $USER",
+        ),
+    }
 }
 
 impl fmt::Display for Accel {

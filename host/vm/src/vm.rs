@@ -57,6 +57,11 @@ pub enum VmError {
         /// Why.
         error: io::Error,
     },
+    /// A port that only root may have.
+    #[error(
+        "port {0} of this machine is for root only; forward one from 1024 on, or allow it: sudo sysctl net.ipv4.ip_unprivileged_port_start={0}"
+    )]
+    PortDenied(u16),
     /// The image does not fit.
     #[error(
         "{memory} of memory is too little for an image of {image_mib} MiB; use --memory {least_mib}M or more"
@@ -406,9 +411,10 @@ fn check(config: &Config) -> Result<(), VmError> {
         });
     }
     for forward in &config.forwards {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, forward.host)).map_err(|error| VmError::Port {
-            port: forward.host,
-            error,
+        let port = forward.host;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => VmError::PortDenied(port),
+            _ => VmError::Port { port, error },
         })?;
     }
     Ok(())

@@ -1,0 +1,47 @@
+//! Remedies for what the operating system refuses, whatever was tried.
+
+/// What it says, and what can be done. The numbers are Linux's.
+const REMEDIES: [(&str, &str); 3] = [
+    (
+        "(os error 13)",
+        "this user may not: have its owner change the permissions (chmod, chown), or name another place",
+    ),
+    (
+        "(os error 28)",
+        "make room on that disk, or name another place (for temporary files: by TMPDIR)",
+    ),
+    (
+        "(os error 30)",
+        "that disk is mounted read-only: name another place",
+    ),
+];
+
+/// Adds the remedy to an error that ends in the system's own words, and has none of its own.
+pub(crate) fn complete(error: String) -> String {
+    let known = REMEDIES.iter().find(|(end, _)| error.ends_with(end));
+    match known {
+        Some((_, remedy)) => format!("{error}; {remedy}"),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn system_errors_get_a_remedy_and_others_stay() {
+        for (number, want) in [
+            (13, "; this user may not"),
+            (28, "; make room"),
+            (30, "; that disk is"),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert!(complete(format!("x can't be read: {error}")).contains(want));
+            let own = format!("x can't be read: {error}; do this");
+            assert_eq!(complete(own.clone()), own);
+        }
+        assert_eq!(complete("x".into()), "x");
+    }
+}
