@@ -1,13 +1,10 @@
 //! `cargo xtask fuzz`: random system calls from ring 3 (`tests/fuzz`), in a guest or on this Linux.
 
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tyn_bootfmt::{INIT_PATH, Init};
-use tyn_release::tree::{Node, Source, Tree};
 use tyn_vm_host::{Config, Console, Machine, MemorySize, Outcome, Vm};
 
 use crate::{command, debian, kernel, lab, paths};
@@ -148,28 +145,5 @@ fn arguments(options: Options) -> [String; 10] {
 }
 
 fn image(program: &Path, options: Options) -> Result<PathBuf> {
-    let arguments = arguments(options);
-    let mut args = vec![PROGRAM.as_bytes()];
-    args.extend(arguments.iter().map(String::as_bytes));
-    let init = Init {
-        args,
-        env: Vec::new(),
-        cwd: b"/",
-        hostname: b"fuzz",
-        ..Init::default()
-    };
-    let size = std::fs::metadata(program)?.len();
-    let mut tree = Tree::default();
-    let file = Node::File(0o755, Source::Path(program.to_path_buf(), size));
-    tree.insert(Path::new(PROGRAM), file)?;
-    let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
-    tree.insert(Path::new(INIT_PATH), start)?;
-    for (dir, mode) in [("/tmp", 0o1777), ("/proc", 0o555), ("/dev", 0o755)] {
-        tree.insert(Path::new(dir), Node::Dir(mode))?;
-    }
-    let path = paths::target().join("fuzz/fuzz.img");
-    let out = BufWriter::new(std::fs::File::create(&path)?);
-    tree.write(out, 0, |_| {})
-        .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
-    Ok(path)
+    lab::program_image(program, PROGRAM, &arguments(options))
 }

@@ -1,11 +1,15 @@
 //! What demo, soak and VM tests share: the tool, the kernel, the example's image, free ports, and booting.
 
+use std::fs;
+use std::io::BufWriter;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tyn_bootfmt::{INIT_PATH, Init};
+use tyn_release::tree::{Node, Source, Tree};
 use tyn_vm_host::http::{self, Response};
 use tyn_vm_host::{Config, Console, Forward, Machine, MemorySize, Outcome, Vm};
 
@@ -142,6 +146,36 @@ impl Guest {
         );
         Ok(())
     }
+}
+
+/// Makes an image, beside `program`, of that one static program as the first process, at `path` and with `args`.
+///
+/// # Errors
+/// When a file can't be read or written.
+pub(crate) fn program_image(program: &Path, path: &str, args: &[String]) -> Result<PathBuf> {
+    let mut all = vec![path.as_bytes()];
+    all.extend(args.iter().map(String::as_bytes));
+    let init = Init {
+        args: all,
+        env: Vec::new(),
+        cwd: b"/",
+        hostname: b"test",
+        ..Init::default()
+    };
+    let size = fs::metadata(program)?.len();
+    let mut tree = Tree::default();
+    let file = Node::File(0o755, Source::Path(program.to_path_buf(), size));
+    tree.insert(Path::new(path), file)?;
+    let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
+    tree.insert(Path::new(INIT_PATH), start)?;
+    for (dir, mode) in [("/tmp", 0o1777), ("/proc", 0o555), ("/dev", 0o755)] {
+        tree.insert(Path::new(dir), Node::Dir(mode))?;
+    }
+    let image = program.with_extension("img");
+    let out = BufWriter::new(fs::File::create(&image)?);
+    tree.write(out, 0, |_| {})
+        .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
+    Ok(image)
 }
 
 /// Returns the end of a guest's console and of its kernel's report, to go with an error.

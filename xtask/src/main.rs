@@ -9,6 +9,7 @@ mod demo;
 mod documents;
 mod example;
 mod fuzz;
+mod hoard;
 mod kernel;
 mod lab;
 mod net;
@@ -61,6 +62,8 @@ enum Task {
     Soak(soak::Options),
     /// Make random system calls in a guest: it must not panic, hang or lose memory
     Fuzz(fuzz::Options),
+    /// Make as many of the kernel's objects as it can in a guest: it must not panic or lose memory
+    Hoard(hoard::Options),
     /// Boot RabbitMQ and ejabberd as Debian packages them, and use them
     Apps(apps::Options),
     /// Load the guest's network over a TAP device: connections held, a burst, a flood (needs root)
@@ -130,6 +133,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Demo(options) => demo::demo(options),
         Task::Soak(options) => soak::soak(options),
         Task::Fuzz(options) => fuzz::fuzz(options),
+        Task::Hoard(options) => hoard::hoard(&options),
         Task::Apps(options) => apps::apps(&options),
         Task::Net(options) => net::net(&options),
         Task::ReadmeCheck(options) => readme::check(&options),

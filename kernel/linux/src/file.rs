@@ -117,6 +117,12 @@ pub trait File: Any + Send + Sync {
         None
     }
 
+    /// Returns about how many bytes of the kernel's memory the file takes, without what quotas count: when memory runs out,
+    /// this tells who has it. Waits for no lock.
+    fn kernel_bytes(&self) -> usize {
+        512
+    }
+
     /// Called when an open file description of this file is closed for good (not for each duplicate).
     fn release(&self) {}
 
@@ -254,6 +260,17 @@ struct Slots {
     first_free: usize,
 }
 
+impl Slots {
+    /// Makes room for the descriptor `index`.
+    fn grow_to(&mut self, index: usize) -> Result<(), Errno> {
+        if let Some(more) = (index + 1).checked_sub(self.table.len()) {
+            self.table.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+            self.table.resize(self.table.len() + more, None);
+        }
+        Ok(())
+    }
+}
+
 /// Whether a new descriptor is closed by `execve(2)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnExec {
@@ -326,7 +343,7 @@ impl FdTable {
     /// Installs `open` at the lowest free descriptor at or above `from`; `limit` is `RLIMIT_NOFILE`.
     ///
     /// # Errors
-    /// `EMFILE`.
+    /// `EMFILE`, `ENOMEM`.
     pub fn install(
         &self,
         open: Arc<OpenFile>,
@@ -341,9 +358,7 @@ impl FdTable {
         if index >= limit {
             return Err(Errno::EMFILE);
         }
-        if index >= slots.table.len() {
-            slots.table.resize(index + 1, None);
-        }
+        slots.grow_to(index)?;
         if let Some(slot) = slots.table.get_mut(index) {
             *slot = Some(Slot {
                 open,
@@ -373,7 +388,7 @@ impl FdTable {
     /// Installs `open` at exactly `fd` (`dup2(2)`) and returns what was there, for the caller to drop.
     ///
     /// # Errors
-    /// `EBADF` when `fd` is negative or at or above `limit`.
+    /// `EBADF` when `fd` is negative or at or above `limit`, `ENOMEM`.
     pub fn replace(
         &self,
         fd: Fd,
@@ -386,9 +401,7 @@ impl FdTable {
             .filter(|&i| i < limit)
             .ok_or(Errno::EBADF)?;
         let mut slots = self.slots.lock();
-        if index >= slots.table.len() {
-            slots.table.resize(index + 1, None);
-        }
+        slots.grow_to(index)?;
         let slot = slots.table.get_mut(index).ok_or(Errno::EBADF)?;
         let old = slot.replace(Slot {
             open,
@@ -448,43 +461,102 @@ impl FdTable {
         Ok(())
     }
 
-    /// Removes every descriptor for which `doomed(fd, close_on_exec)` holds and returns the descriptions, for the caller to
-    /// drop outside the lock (`execve`, `close_range`, exit).
-    pub fn remove_where(&self, mut doomed: impl FnMut(usize, bool) -> bool) -> Vec<Arc<OpenFile>> {
-        let mut slots = self.slots.lock();
-        let mut removed = Vec::new();
-        let mut first = slots.first_free;
-        for (index, slot) in slots.table.iter_mut().enumerate() {
-            if slot
-                .as_ref()
-                .is_some_and(|s| doomed(index, s.close_on_exec))
-            {
-                removed.extend(slot.take().map(|s| s.open));
-                first = first.min(index);
+    /// Removes every descriptor for which `doomed(fd, close_on_exec)` holds, and calls `closed` with its description, outside
+    /// the lock (`execve`, `close_range`). Needs no memory.
+    pub fn remove_where(
+        &self,
+        doomed: impl Fn(usize, bool) -> bool,
+        mut closed: impl FnMut(Arc<OpenFile>),
+    ) {
+        let mut from = 0;
+        loop {
+            let mut batch = [const { None::<Arc<OpenFile>> }; 32];
+            from = self.remove_some(from, &doomed, &mut batch);
+            if batch[0].is_none() {
+                return;
             }
+            batch.into_iter().flatten().for_each(&mut closed);
+        }
+    }
+
+    /// Removes those at or above `from`, as many as `batch` takes; returns where to go on.
+    fn remove_some(
+        &self,
+        from: usize,
+        doomed: &impl Fn(usize, bool) -> bool,
+        batch: &mut [Option<Arc<OpenFile>>],
+    ) -> usize {
+        let mut slots = self.slots.lock();
+        let mut places = batch.iter_mut();
+        let mut first = slots.first_free;
+        let mut next = slots.table.len();
+        for (index, slot) in slots.table.iter_mut().enumerate().skip(from) {
+            let is_doomed = |s: &Slot| doomed(index, s.close_on_exec);
+            if !slot.as_ref().is_some_and(is_doomed) {
+                continue;
+            }
+            let Some(place) = places.next() else {
+                next = index;
+                break;
+            };
+            *place = slot.take().map(|s| s.open);
+            first = first.min(index);
         }
         slots.first_free = first;
-        removed
+        next
+    }
+
+    /// Sets the close-on-exec flag of every descriptor in use that is in `range` (`close_range(2)`).
+    pub fn close_on_exec_in(&self, range: core::ops::RangeInclusive<usize>) {
+        let mut slots = self.slots.lock();
+        let used = slots.table.iter_mut().enumerate();
+        for (_, slot) in used.filter(|(index, _)| range.contains(index)) {
+            if let Some(slot) = slot {
+                slot.close_on_exec = true;
+            }
+        }
     }
 
     /// Lists the descriptors in use (`/proc/self/fd`).
-    #[must_use]
-    pub fn list(&self) -> Vec<(Fd, Arc<OpenFile>)> {
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn list(&self) -> Result<Vec<u32>, Errno> {
         let slots = self.slots.lock();
-        let used = slots
-            .table
-            .iter()
-            .enumerate()
-            .filter_map(|(i, s)| Some((i, s.as_ref()?)));
-        used.filter_map(|(i, s)| Some((Fd(i32::try_from(i).ok()?), Arc::clone(&s.open))))
-            .collect()
+        let used = slots.table.iter().zip(0..).filter(|(s, _)| s.is_some());
+        let mut list = Vec::new();
+        let room = list.try_reserve_exact(used.clone().count());
+        room.map_err(|_| Errno::ENOMEM)?;
+        list.extend(used.map(|(_, fd)| fd));
+        Ok(list)
+    }
+
+    /// Returns about how many bytes the table and what it names take.
+    #[must_use]
+    pub fn kernel_bytes(&self) -> usize {
+        let slots = self.slots.lock();
+        let used = slots.table.iter().flatten();
+        let named: usize = used
+            .map(|slot| size_of::<OpenFile>() + slot.open.file.kernel_bytes())
+            .sum();
+        named + slots.table.capacity() * size_of::<Option<Slot>>()
     }
 
     /// Copies the table (`fork(2)`).
-    #[must_use]
-    pub fn duplicate(&self) -> Self {
-        Self {
-            slots: SpinLock::new(self.slots.lock().clone()),
-        }
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn duplicate(&self) -> Result<Self, Errno> {
+        let slots = self.slots.lock();
+        let mut table = Vec::new();
+        let room = table.try_reserve_exact(slots.table.len());
+        room.map_err(|_| Errno::ENOMEM)?;
+        table.extend_from_slice(&slots.table);
+        Ok(Self {
+            slots: SpinLock::new(Slots {
+                table,
+                first_free: slots.first_free,
+            }),
+        })
     }
 }

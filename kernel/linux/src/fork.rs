@@ -118,7 +118,7 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
         files: if request.has(flag::CLONE_FILES) {
             files
         } else {
-            Arc::new(files.duplicate())
+            Arc::new(files.duplicate()?)
         },
         fs: if request.has(flag::CLONE_FS) {
             fs

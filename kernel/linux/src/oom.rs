@@ -1,5 +1,8 @@
 //! What happens when a page is needed and no frame is left: a process gives up its memory for the others.
 //!
+//! The kernel's own objects (descriptors, threads, mappings, ...) come out of what user data may not take. When half of that is
+//! used up, no system call begins that could make one more before a process has given up its own.
+//!
 //! As on Linux that is the one with the most memory, whoever asked; init is spared while there is another, since its end is
 //! the machine's. The thread that asked tries again until the memory of whoever was chosen is back.
 
@@ -55,6 +58,33 @@ pub(crate) fn make_room(cx: &Cx<'_>) {
     }
 }
 
+/// Makes room for the kernel's own objects, as far as they need it, before the current thread makes a system call. The
+/// caller holds no lock.
+pub(crate) fn make_room_for_call(cx: &Cx<'_>, nr: u64) {
+    if !mem::is_short() || FREEING.contains(&nr) {
+        return;
+    }
+    while mem::is_short() && !cx.thread.is_killed() {
+        make_room(cx);
+        sched::pause_point(cx.thread);
+    }
+}
+
+/// Calls that make nothing: `close(2)`, `munmap(2)`, `rt_sigreturn(2)`, `exit(2)`, `exit_group(2)`, `unlink(2)`,
+/// `unlinkat(2)`, `close_range(2)`.
+const FREEING: [u64; 8] = [3, 11, 15, 60, 231, 87, 263, 436];
+
+/// Returns about how many frames the kernel's objects of a process take.
+fn kernel_frames(process: &Process) -> u64 {
+    /// A kernel stack, and what is known of its thread.
+    const THREAD: usize = 24 * 1024;
+    const MAPPING: usize = 256;
+    let files = process.files.lock().kernel_bytes();
+    let threads = process.threads.lock().len() * THREAD;
+    let mappings = process.mm.lock().mappings() * MAPPING;
+    ((files + threads + mappings) / PAGE_SIZE) as u64
+}
+
 /// What a process had before it was ended.
 struct Had {
     name: [u8; 16],
@@ -94,7 +124,10 @@ fn choose() -> Option<Arc<Process>> {
             return None;
         }
         // Init counts as the smallest of all.
-        let size = if process.pid == INIT { 0 } else { 1 + resident };
+        let size = match process.pid {
+            INIT => 0,
+            _ => 1 + resident + kernel_frames(&process),
+        };
         if resident > 0 && largest.as_ref().is_none_or(|(most, _)| size > *most) {
             largest = Some((size, process));
         }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use tyn_abi::fs::open::O_DIRECT;
-use tyn_abi::{Errno, Events, Sink, Source, UserVa};
+use tyn_abi::{Errno, Events, PAGE_SIZE, Sink, Source, UserVa};
 use tyn_hal::sync::SpinLock;
 use tyn_io::pipe::{End, Pipe};
 
@@ -250,6 +250,11 @@ impl File for PipeEnd {
             }
             _ => Err(Errno::ENOTTY),
         }
+    }
+
+    fn kernel_bytes(&self) -> usize {
+        let pages = self.shared.pipe.try_lock().map_or(0, |pipe| pipe.pages());
+        512 + pages * PAGE_SIZE
     }
 
     fn release(&self) {

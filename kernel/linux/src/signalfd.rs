@@ -3,10 +3,11 @@
 //! A read takes what is pending for the reading thread and its process, whoever opened the file. Senders tell all signal
 //! files that are interested in the signal; those whose readers it does not concern look in vain.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::any::Any;
+use core::ops::Bound;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tyn_abi::signal::{Signal, SignalSet};
@@ -21,8 +22,8 @@ use crate::wait::WaitQueue;
 /// Size of `struct signalfd_siginfo`.
 const RECORD: usize = 128;
 
-/// All signal files.
-static ALL: SpinLock<Vec<Weak<SignalFile>>> = SpinLock::new(Vec::new());
+/// All signal files, by their inode numbers.
+static ALL: SpinLock<BTreeMap<u64, Weak<SignalFile>>> = SpinLock::new(BTreeMap::new());
 /// How many there are, so that senders need no lock where there are none.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,7 +43,7 @@ pub fn open(wanted: SignalSet, status: u32) -> Arc<OpenFile> {
         queue: WaitQueue::new(),
         inode: anon::inode_number(),
     });
-    ALL.lock().push(Arc::downgrade(&file));
+    ALL.lock().insert(file.inode, Arc::downgrade(&file));
     COUNT.fetch_add(1, Ordering::SeqCst);
     let name = String::from("anon_inode:[signalfd]");
     OpenFile::new(file, flags::O_RDWR | status, name)
@@ -53,13 +54,25 @@ pub(crate) fn notify(signal: Signal) {
     if COUNT.load(Ordering::SeqCst) == 0 {
         return;
     }
-    let files: Vec<_> = ALL.lock().iter().filter_map(Weak::upgrade).collect();
-    for file in files {
+    let mut last = 0;
+    // One after the other, without the lock of the table: a file may be closed meanwhile.
+    while let Some((inode, file)) = after(last) {
+        last = inode;
+        let Some(file) = file.upgrade() else { continue };
         let is_wanted = file.wanted.lock().contains(signal);
         if is_wanted {
             file.queue.notify(Events::IN);
         }
     }
+}
+
+/// Returns the file whose number is the next above `inode`.
+fn after(inode: u64) -> Option<(u64, Weak<SignalFile>)> {
+    let files = ALL.lock();
+    let mut later = files.range((Bound::Excluded(inode), Bound::Unbounded));
+    later
+        .next()
+        .map(|(&inode, file)| (inode, Weak::clone(file)))
 }
 
 impl SignalFile {
@@ -121,10 +134,8 @@ impl File for SignalFile {
     }
 
     fn release(&self) {
-        ALL.lock().retain(|file| {
-            let file = Weak::as_ptr(file);
-            !core::ptr::eq(file, self)
-        });
+        let known = ALL.lock().remove(&self.inode);
+        drop(known);
         COUNT.fetch_sub(1, Ordering::SeqCst);
     }
 

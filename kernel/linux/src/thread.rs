@@ -14,6 +14,7 @@ use crate::boot;
 use crate::cx::{Cx, SysResult};
 use crate::exit::INIT;
 use crate::futex::{self, FutexWait};
+use crate::oom;
 use crate::process::{self, Process};
 use crate::sched::{self, RunState};
 use crate::signal::fault::PageFault;
@@ -251,6 +252,7 @@ fn serve(thread: &Arc<Thread>, user: &mut UserContext, trap: Trap) -> Option<sig
 fn system_call(cx: &mut Cx<'_>) -> Option<signal::Restart> {
     let regs = &cx.user.regs;
     let (nr, args) = (regs.rax, [regs.rdi, regs.rsi, regs.rdx]);
+    oom::make_room_for_call(cx, nr);
     let result = table::dispatch(cx);
     if trace::records_calls() {
         trace_call(cx, nr, args, result);

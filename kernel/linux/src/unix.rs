@@ -242,6 +242,15 @@ impl File for UnixSocket {
         Some(&self.queue)
     }
 
+    fn kernel_bytes(&self) -> usize {
+        let waiting = match self.role.try_lock().as_deref() {
+            Some(Role::Connected(end)) => end.waiting(),
+            Some(Role::Datagram { inbox, .. }) => inbox.waiting(),
+            _ => 0,
+        };
+        1024 + waiting
+    }
+
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Sockets, self.inode))
     }

@@ -16,6 +16,7 @@
 //! Lock order: object, wait queue, observer's own lock (epoll ready list), run queue. An observer never calls back into
 //! the object.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +36,7 @@ pub trait Observer: Send + Sync {
 }
 
 /// Identifies a registration on one queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RegistrationId(u64);
 
 struct Entry {
@@ -44,9 +45,9 @@ struct Entry {
     observer: Arc<dyn Observer>,
 }
 
-/// The observers of one object, in order of registration.
+/// The observers of one object, in order of registration, which is that of their ids.
 pub struct WaitQueue {
-    entries: SpinLock<Vec<Entry>>,
+    entries: SpinLock<VecDeque<Entry>>,
     next_id: AtomicU64,
 }
 
@@ -67,16 +68,17 @@ impl WaitQueue {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            entries: SpinLock::new(Vec::new()),
+            entries: SpinLock::new(VecDeque::new()),
             next_id: AtomicU64::new(0),
         }
     }
 
     /// Adds an observer that is notified when one of `interest` (or `ERR`, `HUP`) may have become true.
     pub fn register(&self, observer: Arc<dyn Observer>, interest: Events) -> RegistrationId {
-        let id = RegistrationId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let interest = interest | Events::ERR | Events::HUP;
-        self.entries.lock().push(Entry {
+        let mut entries = self.entries.lock();
+        let id = RegistrationId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        entries.push_back(Entry {
             id,
             interest,
             observer,
@@ -88,10 +90,8 @@ impl WaitQueue {
     pub fn unregister(&self, id: RegistrationId) {
         let removed = {
             let mut entries = self.entries.lock();
-            entries
-                .iter()
-                .position(|e| e.id == id)
-                .map(|i| entries.remove(i))
+            let found = entries.binary_search_by_key(&id, |entry| entry.id);
+            found.ok().and_then(|index| entries.remove(index))
         };
         drop(removed);
     }

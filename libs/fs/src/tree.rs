@@ -91,8 +91,12 @@ impl Directory {
     /// Makes sure that the names are known in order.
     fn index(&mut self) {
         if self.by_cookie.is_none() {
-            let names = self.by_name.iter();
-            self.by_cookie = Some(names.map(|(n, slot)| (slot.cookie, n.clone())).collect());
+            // One by one: collecting would first put all of them into one block of memory.
+            let mut names = BTreeMap::new();
+            for (name, slot) in &self.by_name {
+                names.insert(slot.cookie, name.clone());
+            }
+            self.by_cookie = Some(names);
         }
     }
 }

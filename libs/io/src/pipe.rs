@@ -170,6 +170,12 @@ impl Pipe {
         self.slots.len() >= self.max_slots
     }
 
+    /// Returns how many pages hold something.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Returns the capacity in bytes (`F_GETPIPE_SZ`).
     #[must_use]
     pub fn capacity(&self) -> usize {

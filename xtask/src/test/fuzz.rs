@@ -5,6 +5,7 @@ use tyn_vm_host::{Machine, MemorySize};
 
 use super::Tally;
 use crate::fuzz::{self, Options};
+use crate::hoard;
 
 /// What is run: seed, calls, CPUs, MiB of memory.
 const RUNS: &[(u64, u64, u32, u64)] = &[(1, 60_000, 4, 512), (2, 20_000, 2, 128)];
@@ -20,7 +21,27 @@ pub(super) fn run() -> Result<Tally> {
         let result = fuzz::in_guest(&program, options(seed, calls, cpus, memory));
         tally.count(&name, result.map(drop));
     }
+    tally.count("kernel's objects are hoarded without harm", hoards());
     Ok(tally)
+}
+
+/// Uses up the kernel's own memory by some kinds of objects, in little memory.
+fn hoards() -> Result<()> {
+    let kinds = [
+        "eventfd",
+        "full_pipe",
+        "messages",
+        "mapping",
+        "thread",
+        "process",
+    ];
+    let options = hoard::Options {
+        kinds: kinds.map(str::to_owned).to_vec(),
+        cpus: 2,
+        memory: MemorySize(64 << 20),
+        limit: 600,
+    };
+    hoard::in_guest(&hoard::build()?, &options).map(drop)
 }
 
 fn options(seed: u64, calls: u64, cpus: u32, mib: u64) -> Options {

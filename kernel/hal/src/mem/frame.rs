@@ -5,7 +5,7 @@
 
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use tyn_abi::{Errno, PAGE_SIZE};
 
@@ -31,6 +31,8 @@ static TOTAL: AtomicU64 = AtomicU64::new(0);
 static LEAST_FREE: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Frames that user data may not take.
 static RESERVE: AtomicU64 = AtomicU64::new(0);
+/// Less than half of the reserve is free.
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
 
 /// What an allocation is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +81,7 @@ pub(crate) fn allocate_block(order: usize, purpose: Purpose) -> Result<PhysAddr,
     }
     let first = free.allocate(order).ok_or(OutOfMemory)?;
     LEAST_FREE.fetch_min(free.free_frames() as u64, Ordering::Relaxed);
+    note_shortage(&free);
     Ok(PhysAddr((first as u64) << 12))
 }
 
@@ -87,7 +90,17 @@ pub(crate) fn allocate_block(order: usize, purpose: Purpose) -> Result<PhysAddr,
 /// # Safety
 /// Nothing refers to the block any more, in this CPU or in any TLB.
 pub(crate) unsafe fn free_block(block: PhysAddr, order: usize) {
-    free_list().lock().free((block.0 >> 12) as usize, order);
+    let mut free = free_list().lock();
+    free.free((block.0 >> 12) as usize, order);
+    note_shortage(&free);
+}
+
+/// Keeps [`is_short`] true to what is free, under the lock.
+fn note_shortage(free: &Buddy<'static>) {
+    let is_short = (free.free_frames() as u64) < RESERVE.load(Ordering::Relaxed) / 2;
+    if IS_SHORT.load(Ordering::Relaxed) != is_short {
+        IS_SHORT.store(is_short, Ordering::Relaxed);
+    }
 }
 
 /// Returns how many pieces of a frame of the heap are in use: frames that no handle names have their count free for this.
@@ -257,6 +270,14 @@ impl Drop for Frame {
 #[must_use]
 pub fn is_used_up() -> bool {
     stats().free <= RESERVE.load(Ordering::Relaxed)
+}
+
+/// Returns whether the kernel's own objects have used up more than half of what is kept for them: time to make room before
+/// one more is made. Costs one load.
+#[must_use]
+#[inline]
+pub fn is_short() -> bool {
+    IS_SHORT.load(Ordering::Relaxed)
 }
 
 /// Frame counts.

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use tyn_abi::signal::Signal;
 use tyn_abi::{Errno, Events, Tid, UserVa};
 use tyn_elf::stack::Strings;
 use tyn_hal::trap::UserContext;
@@ -109,14 +110,17 @@ fn reset(cx: &Cx<'_>, program: &Program) {
     let shared = process.files();
     // A table shared with another process stays its own; ours is a copy from here on.
     if Arc::strong_count(&shared) > 2 {
-        let own = Arc::new(shared.duplicate());
-        *process.files.lock() = own;
+        let Ok(own) = shared.duplicate() else {
+            // There is no way back any more.
+            process.exit_group(u32::from(Signal::SIGKILL.number()));
+            return;
+        };
+        *process.files.lock() = Arc::new(own);
     }
     drop(shared);
-    let closed = process
+    process
         .files()
-        .remove_where(|_, close_on_exec| close_on_exec);
-    drop(closed);
+        .remove_where(|_, close_on_exec| close_on_exec, drop);
     process.signals.reset_caught();
     process.signals.posix_timers.delete_all();
     cx.thread.signals.reset_for_exec();

@@ -217,8 +217,8 @@ fn task_file(owner: Owner, file: TaskFile) -> Result<Vec<u8>, Errno> {
                 return Ok(Vec::new());
             };
             return match file {
-                TaskFile::CmdLine => Ok(strings(&mm, image.args)),
-                TaskFile::Environ => Ok(strings(&mm, image.env)),
+                TaskFile::CmdLine => strings(&mm, image.args),
+                TaskFile::Environ => strings(&mm, image.env),
                 _ => Ok(image.auxv.clone()),
             };
         }
@@ -227,13 +227,15 @@ fn task_file(owner: Owner, file: TaskFile) -> Result<Vec<u8>, Errno> {
 }
 
 /// Reads the strings of a program between two addresses.
-fn strings(mm: &Mm, (start, end): (u64, u64)) -> Vec<u8> {
+fn strings(mm: &Mm, (start, end): (u64, u64)) -> Result<Vec<u8>, Errno> {
     /// Linux allows 128 KiB for one string and a quarter of the stack for all: this is far beyond both.
     const MAX: u64 = 8 << 20;
     let len = end.saturating_sub(start).min(MAX) as usize;
-    let mut bytes = alloc::vec![0; len];
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(len, 0);
     mm.read(UserVa(start), &mut bytes);
-    bytes
+    Ok(bytes)
 }
 
 /// The thread that a directory is about; a process's first thread speaks for it.

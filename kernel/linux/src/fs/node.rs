@@ -117,9 +117,9 @@ impl ProcFacts for Facts {
     }
 
     fn descriptors(&self, pid: u32) -> Vec<u32> {
-        let open = process(pid).map(|p| p.files().list());
-        let numbers = open.iter().flatten().map(|(fd, _)| fd.0.cast_unsigned());
-        numbers.collect()
+        // A listing for which there is no memory is empty.
+        let open = process(pid).and_then(|p| p.files().list().ok());
+        open.unwrap_or_default()
     }
 
     fn descriptor_access(&self, pid: u32, fd: u32) -> Option<u32> {

@@ -269,6 +269,12 @@ impl Mm {
         self.inner.lock().table.resident()
     }
 
+    /// Returns how many mappings there are.
+    #[must_use]
+    pub fn mappings(&self) -> usize {
+        self.inner.lock().space.count()
+    }
+
     /// Returns how many frames were mapped at most (`ru_maxrss`, `VmHWM`).
     #[must_use]
     pub fn peak_resident(&self) -> u64 {

@@ -37,25 +37,21 @@ pub(crate) fn sys_close_range(cx: &mut Cx<'_>, first: u32, last: u32, flags: u32
         return Err(Errno::EINVAL);
     }
     if flags & UNSHARE != 0 {
-        let own = Arc::new(cx.process.files().duplicate());
+        let own = Arc::new(cx.process.files().duplicate()?);
         let shared = core::mem::replace(&mut *cx.process.files.lock(), own);
         drop(shared);
     }
     let files = cx.process.files();
-    let in_range = |index: usize| (first as usize..=last as usize).contains(&index);
+    let range = first as usize..=last as usize;
     if flags & CLOEXEC != 0 {
-        for (fd, _) in files.list() {
-            if in_range(fd.0.cast_unsigned() as usize) {
-                // Another thread may have closed it meanwhile.
-                let _ = files.set_on_exec(fd, OnExec::Close);
-            }
-        }
+        files.close_on_exec_in(range);
         return Ok(0);
     }
     let owner = lock::table_owner(&files);
-    for open in files.remove_where(|index, _| in_range(index)) {
-        lock::descriptor_closed(owner, &open);
-    }
+    files.remove_where(
+        |index, _| range.contains(&index),
+        |open| lock::descriptor_closed(owner, &open),
+    );
     Ok(0)
 }
 

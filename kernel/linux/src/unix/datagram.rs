@@ -66,6 +66,11 @@ impl DatagramBox {
         self.inbox.lock().first_length()
     }
 
+    /// Returns what the waiting messages cost; 0 if somebody else is looking at them.
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.try_lock().map_or(0, |inbox| inbox.cost())
+    }
+
     /// Returns whether this box's socket is connected to `other`.
     fn is_connected_to(&self, other: &Arc<Self>) -> bool {
         self.peer

@@ -178,6 +178,12 @@ impl LinkEnd {
         self.link.connection.lock().unread(self.side)
     }
 
+    /// Returns what the waiting messages cost; 0 if somebody else is looking at them.
+    pub(super) fn waiting(&self) -> usize {
+        let connection = self.link.connection.try_lock();
+        connection.map_or(0, |connection| connection.cost(self.side))
+    }
+
     /// Returns what this side is ready for.
     pub(super) fn poll(&self) -> Events {
         self.link.connection.lock().poll(self.side)

@@ -119,6 +119,10 @@ impl<B: Clone> Tree<B> {
             Kind::Regular(_) | Kind::Symlink(_) | Kind::Special => inode.nlink.saturating_sub(1),
         };
         inode.ctime = now;
+        let has_others = inode.nlink > 0;
+        if has_others {
+            self.quota.release_inode();
+        }
         Ok(self.reap(ino))
     }
 
@@ -193,6 +197,12 @@ impl<B: Clone> Tree<B> {
         if inode.nlink >= LINK_MAX {
             return Err(Errno::EMLINK);
         }
+        // Each further name counts as an inode, as on Linux's tmpfs.
+        let is_further = inode.nlink > 0;
+        if is_further {
+            self.quota.charge_inode()?;
+        }
+        let inode = self.get_mut(ino)?;
         inode.nlink += 1;
         inode.ctime = now;
         self.attach(dir, name, ino, now)

@@ -224,6 +224,12 @@ impl<R: Clone> Connection<R> {
         self.end_mut(side).inbox.take_rights()
     }
 
+    /// Returns the memory that the messages waiting for `side` take.
+    #[must_use]
+    pub fn cost(&self, side: Side) -> usize {
+        self.end(side).inbox.cost()
+    }
+
     /// Returns how many bytes wait (`FIONREAD`): all of a stream's, the first record's.
     #[must_use]
     pub fn unread(&self, side: Side) -> usize {

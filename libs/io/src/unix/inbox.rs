@@ -47,6 +47,12 @@ impl<R: Clone> Inbox<R> {
         }
     }
 
+    /// Returns the memory that the waiting messages take.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        self.queue.cost()
+    }
+
     /// Returns whether a sender must wait. One that the receiver is connected to is limited by memory only.
     #[must_use]
     pub fn is_full(&self, is_peer: bool) -> bool {
