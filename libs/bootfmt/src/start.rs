@@ -348,7 +348,8 @@ mod tests {
         use BadStart::{Env, Magic, NoProgram, Record, Truncated};
         for (bytes, want) in [
             (&b""[..], Magic),
-            (b"tyn-init 2\0arg=/x\0", Magic),
+            (b"tyn-init 1\0arg=/x\0", Magic),
+            (b"tyn-init 3\0arg=/x\0", Magic),
             (b"tyn-init 2", Truncated),
             (b"tyn-init 2\0arg=/x", Truncated),
             (b"tyn-init 2\0", NoProgram),
