@@ -149,6 +149,11 @@ fn follow(reader: &Reader<'_>, blocks: &[Block]) -> Result<()> {
         let (curl, rest): (Vec<&str>, Vec<&str>) =
             rest.into_iter().partition(|line| line.starts_with("curl "));
         reader.types(&rest.join("\n"))?;
+        // A reader is slower than two nodes that start at the same time.
+        for port in published(text) {
+            let answer = http::wait(port, "/", ANSWER_LIMIT, || false);
+            ensure!(answer.is_some(), "nothing serves on port {port}");
+        }
         for line in shell {
             let shown = blocks
                 .next_if(|block| !block.is_typed)
@@ -177,9 +182,25 @@ fn follow(reader: &Reader<'_>, blocks: &[Block]) -> Result<()> {
     Ok(())
 }
 
+/// Returns the ports of this machine that lead to the guests' web servers.
+fn published(text: &str) -> Vec<u16> {
+    let pairs = text.split_whitespace().filter_map(|w| w.split_once(':'));
+    pairs
+        .filter(|(_, guest)| guest.parse::<u16>() == Ok(GUEST_PORT))
+        .filter_map(|(host, _)| host.parse().ok())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn published_ports_are_those_of_web_servers() {
+        let text = "tyn run -d x.img -p 4001:8080 -p 4370:4370\ntyn run y.img -p 4002:8080";
+        assert_eq!(published(text), [4001, 4002]);
+        assert!(published("curl http://localhost:8080/").is_empty());
+    }
 
     #[test]
     fn blocks_are_those_of_the_section() {

@@ -13,13 +13,13 @@ use super::{Bench, text};
 use crate::lab::ANSWER_LIMIT;
 
 /// Erlang that tells what came over: variables, a file and its permissions, the file's folder's, emulator and program flags,
-/// a name that epmd knows.
+/// the port on which a node is found that was named without epmd in the image.
 const ASK: &str = concat!(
     r#"{ok, F} = file:read_file("/root/new/secret.txt"), {ok, I} = file:read_file_info("/root/new/secret.txt"), "#,
-    r#"{ok, D} = file:read_file_info("/root"), {ok, [{Known, _}]} = net_adm:names(), "#,
+    r#"{ok, D} = file:read_file_info("/root"), {port, Port, _} = erl_epmd:port_please("told", "localhost"), "#,
     r#"io:format("told ~0p~n", [{[os:getenv(N) || N <- ["A", "B", "C", "D"]], F, element(8, I) band 8#777, "#,
     r#"element(8, D) band 8#777, erlang:system_info(schedulers_online), init:get_plain_arguments(), "#,
-    r#"application:get_env(kernel, x), Known, node()}])."#,
+    r#"application:get_env(kernel, x), Port, node()}])."#,
     "\n"
 );
 
@@ -64,7 +64,7 @@ pub(super) fn configuration(bench: &Bench<'_>) -> Result<()> {
     let _ = tool.kill();
     tool.wait()?;
     let (told, line) = told?;
-    let want = "told {[\"1\",\"tr0ub4dor\",\"tr0ub4dor env\",\"args\"],<<\"tr0ub4dor file\">>,288,448,1,[\"plain\"],{ok,{y,1}},\"told\",'told@erlang-http'}";
+    let want = "told {[\"1\",\"tr0ub4dor\",\"tr0ub4dor env\",\"args\"],<<\"tr0ub4dor file\">>,288,448,1,[\"plain\"],{ok,{y,1}},4370,'told@erlang-http'}";
     ensure!(told.trim_end() == want, "{told}");
     ensure!(line.contains("-initrd"), "QEMU was not found: {line}");
     ensure!(
