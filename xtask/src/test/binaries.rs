@@ -171,7 +171,7 @@ fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
     let image = build_image(lab, &sysroot, &release, &name)?;
     let script = tty::script(lab, &image, "-e GREETING=Moin");
     let screen = Screen::start(&script, 100, 40)?;
-    screen.wait_for("iex(1)> ")?;
+    screen.wait_for("iex(elixir_http@elixir-http)1> ")?;
     screen.text("String.upca")?;
     screen.keys(&["Tab"])?;
     screen.wait_for("String.upcase")?;
