@@ -113,6 +113,9 @@ impl Had {
 
 /// Chooses who is to end; nobody while somebody who is ending still has memory, or there is some again.
 fn choose() -> Option<Arc<Process>> {
+    if GIVING_BACK.load(Ordering::SeqCst) > 0 || !mem::is_used_up() {
+        return None;
+    }
     let mut largest: Option<(u64, Arc<Process>)> = None;
     let mut last = Pid(0);
     // One after the other and not under the lock of the table: it needs no memory, and other locks are taken.

@@ -141,7 +141,7 @@ pub enum Mappable<P> {
 enum Charge {
     /// Counted in the quota.
     Counted,
-    /// A copy of a base page's tail that only mappings need; not the user's doing.
+    /// A copy of a base page's tail or hole that only mappings need; not the user's doing.
     Free,
 }
 
@@ -344,14 +344,16 @@ impl<P: Page> Content<P> {
         if let Some(slot) = self.pages.get(&index) {
             return Ok(Mappable::Page(slot.page.clone()));
         }
-        if self.base_page(index).is_none() {
+        // A page of zeros that the archive leaves out is not the user's doing.
+        let is_base = self.base.is_some() && start < self.base_len;
+        if !is_base {
             // A hole gets its page now, so that later writes show through the mapping.
             return self.own_page(index).map(|p| Mappable::Page(p.clone()));
         }
         if let Some(page) = self.whole_base_page(index, start) {
             return Ok(Mappable::Archive(page));
         }
-        // The archive continues behind this file's last bytes; a mapping must see zeros there.
+        // The archive continues behind this file's last bytes, or leaves the page out; a mapping must see zeros there.
         let page = self.copy_of_base(index)?;
         let charge = Charge::Free;
         self.pages.insert(

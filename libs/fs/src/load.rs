@@ -140,7 +140,7 @@ impl<B: Clone, F: FnMut(Base) -> B> Loader<'_, B, F> {
         let is_linked = entry.nlink > 1 && kind == mode::S_IFREG;
         if let Some(&first) = self.links.get(&identity).filter(|_| is_linked) {
             // The data may come with any of the names.
-            let body = (!entry.data.is_empty()).then(|| (self.make_body)(base));
+            let body = (!entry.is_empty()).then(|| (self.make_body)(base));
             self.tree.load_over(first, meta, body, time);
             return self.tree.link(first, dir, Name::Static(name), true, time);
         }

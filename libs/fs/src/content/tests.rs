@@ -300,6 +300,10 @@ fn pages_that_the_archive_left_out_are_holes() {
     content.write(2 * PAGE + 5, b"x").unwrap();
     assert!(matches!(content.map(1, false), Ok(Mappable::Page(_))));
     assert_eq!(content.blocks(), 5 * 8);
+    // Reading costs the user nothing, writing does.
+    assert_eq!(content.quota.pages_used(), 1);
+    content.map(1, true).unwrap();
+    assert_eq!(content.quota.pages_used(), 2);
     assert_eq!(content.seek_data(PAGE), Ok(PAGE));
     content.set_size(PAGE).unwrap();
     content.set_size(6 * PAGE).unwrap();
