@@ -27,8 +27,9 @@ use crate::wire::{Ip, set_tos};
 pub(crate) const ETHERNET_HEADER: usize = 14;
 /// Greatest packet on the loopback path: what an IPv4 header can say.
 const LOOPBACK_MTU: usize = 65535;
-/// Packets on the loopback path that nobody has looked at yet.
+/// Packets on the loopback path that nobody has looked at yet, and their bytes.
 const LOOPED_PACKETS: usize = 512;
+const LOOPED_BYTES: usize = 1 << 20;
 const BROADCAST: Mac = [0xff; 6];
 
 /// Everything that a packet meets on its way out.
@@ -39,6 +40,7 @@ pub(crate) struct Output {
     pub(crate) autoconf: Autoconf,
     pub(crate) groups: Groups,
     looped: VecDeque<Vec<u8>>,
+    looped_bytes: usize,
     frame: Vec<u8>,
     /// The current time, set at the start of each turn.
     pub(crate) now: Nanos,
@@ -53,6 +55,7 @@ impl Output {
             autoconf: Autoconf::default(),
             groups: Groups::default(),
             looped: VecDeque::new(),
+            looped_bytes: 0,
             frame: Vec::new(),
             now: Nanos::ZERO,
         }
@@ -113,7 +116,7 @@ impl Output {
     /// Returns whether a packet can leave now. When it cannot, the card interrupts as soon as one can.
     pub(crate) fn has_room(&mut self, path: Path) -> bool {
         match path {
-            Path::Loopback => self.looped.len() < LOOPED_PACKETS,
+            Path::Loopback => self.loop_has_room(),
             Path::Nic => self.device.as_mut().is_none_or(|d| d.room() > 0),
         }
     }
@@ -132,14 +135,26 @@ impl Output {
     ) -> Result<R, E> {
         let result = self.build(len, tos, fill)?;
         match path {
-            Path::Loopback if self.looped.len() < LOOPED_PACKETS => {
-                let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
-                self.looped.push_back(packet.to_vec());
-            }
+            Path::Loopback if self.loop_has_room() => self.send_looped(),
             Path::Loopback => {}
             Path::Nic => self.send_packet(),
         }
         Ok(result)
+    }
+
+    fn loop_has_room(&self) -> bool {
+        self.looped.len() < LOOPED_PACKETS && self.looped_bytes < LOOPED_BYTES
+    }
+
+    /// Puts the packet that was built on the loopback path; without memory it is lost.
+    fn send_looped(&mut self) {
+        let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
+        let mut copy = Vec::new();
+        if copy.try_reserve_exact(packet.len()).is_ok() {
+            copy.extend_from_slice(packet);
+            self.looped_bytes += copy.len();
+            self.looped.push_back(copy);
+        }
     }
 
     /// Builds a packet as [`Output::emit`] does, for [`Output::built`] alone.
@@ -168,7 +183,9 @@ impl Output {
 
     /// Takes the oldest packet that we sent to ourselves.
     pub(crate) fn take_looped(&mut self) -> Option<Vec<u8>> {
-        self.looped.pop_front()
+        let packet = self.looped.pop_front()?;
+        self.looped_bytes -= packet.len();
+        Some(packet)
     }
 
     pub(crate) fn has_looped(&self) -> bool {

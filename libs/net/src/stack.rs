@@ -278,9 +278,14 @@ impl Stack {
         self.is_behind |= self.lacks_interrupts;
     }
 
+    /// Tells the time, by which calls between two turns begin what takes time.
+    pub fn set_now(&mut self, now: Nanos) {
+        self.out.now = self.out.now.max(now);
+    }
+
     /// Takes a turn: receives, lets timers pass, sends.
     pub fn poll(&mut self, now: Nanos) {
-        self.out.now = self.out.now.max(now);
+        self.set_now(now);
         self.is_behind = false;
         let mut budget = BUDGET;
         loop {

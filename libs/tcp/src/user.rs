@@ -90,6 +90,10 @@ impl Connection {
         let capacity = self.send_capacity();
         let wanted = self.send.len() + src.remaining();
         self.send.reserve(wanted.min(capacity), capacity);
+        if self.send.capacity() < wanted.min(capacity) {
+            // It could not grow: what the queue may have is what it has, until memory is given anew.
+            self.spare = 0;
+        }
         let room = capacity.saturating_sub(self.send.len());
         self.send.append(src, room)
     }

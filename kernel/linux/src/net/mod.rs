@@ -152,6 +152,7 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
     let network = network();
     let (result, wakes, events, deadline) = {
         let mut stack = network.stack.lock();
+        stack.set_now(time::now());
         let result = work(&mut stack);
         stack.poll(time::now());
         (

@@ -298,6 +298,9 @@ impl Stack {
         };
         self.count(id);
         if sent == 0 && !is_empty {
+            // Who waits now is to hear of room, even if there seemed to be some before.
+            self.report(id, Events::empty());
+            self.tcp(id)?.reported.remove(Events::OUT | Events::WRNORM);
             return Err(Errno::EAGAIN);
         }
         self.enqueue(id);

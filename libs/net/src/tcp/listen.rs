@@ -192,7 +192,7 @@ impl Stack {
         if half.sent < SYN_ACKS {
             self.send_syn_ack(tuple);
         } else {
-            self.tcp.half_open.remove(&tuple);
+            self.forget_half_open(&tuple);
         }
     }
 
@@ -348,6 +348,10 @@ impl Stack {
             let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
                 continue;
             };
+            if !half.is_waiting {
+                // Another request of the same peer, which it has not acknowledged.
+                continue;
+            }
             half.is_waiting = false;
             // What the peer sent then, without its data: it will send these again.
             let opening = &half.opening;

@@ -225,3 +225,32 @@ fn loopback_never_waits_for_a_timer() {
         assert!(waited < ms(100), "{piece}: {waited:?}");
     }
 }
+
+/// A writer whose queue seemed to have room, until others took the memory for it, hears of the room that comes.
+#[test]
+fn writer_without_memory_is_woken_by_room() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    w.pass(ms(20));
+    // The queue has as many bytes as it has memory for, and might have more.
+    let data = [7; 8 << 10];
+    let mut sent = 0;
+    while sent < data.len() {
+        sent += send(&mut w.a, a, &data[sent..]).unwrap();
+    }
+    w.take_wakes(Side::A, a);
+    w.a.limits.tcp_buffers = 0;
+    assert_eq!(send(&mut w.a, a, &data), Err(Errno::EAGAIN));
+    // What was not told to be there counts as news.
+    let told = w.a.tcp(a).unwrap().reported;
+    assert!(!told.contains(Events::OUT), "{told:?}");
+    let mut events = Events::empty();
+    for _ in 0..200 {
+        // Whoever waits reads what there is.
+        let _ = receive(&mut w.b, b, 1 << 20);
+        w.pass(ms(20));
+        events |= w.take_wakes(Side::A, a);
+    }
+    assert!(events.contains(Events::OUT), "{events:?}");
+    assert!(send(&mut w.a, a, b"more").is_ok());
+}
