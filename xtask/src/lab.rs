@@ -136,7 +136,15 @@ impl Guest {
     ///
     /// # Errors
     /// When it doesn't; with the end of what the guest said.
-    pub(crate) fn shut_down(mut self) -> Result<()> {
+    pub(crate) fn shut_down(self) -> Result<()> {
+        self.shut_down_and_read().map(drop)
+    }
+
+    /// As [`Guest::shut_down`]; returns all that was written to the console: loggers are behind what is served.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub(crate) fn shut_down_and_read(mut self) -> Result<String> {
         self.vm.control().power_down()?;
         let outcome = self.vm.wait_for(STOP_LIMIT)?;
         ensure!(
@@ -144,7 +152,7 @@ impl Guest {
             "after the power button: {outcome:?}\n{}",
             last_words(&self.vm)
         );
-        Ok(())
+        Ok(self.vm.console())
     }
 }
 

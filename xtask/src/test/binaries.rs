@@ -156,12 +156,12 @@ fn mix_release(lab: &Lab, elixir: &str, otp: &str, kind: Kind) -> Result<()> {
             && body.trim().ends_with(&format!("on Erlang/OTP {otp}, utf8")),
         "it says: {body}"
     );
-    let console = guest.vm.console();
+    let console = guest.shut_down_and_read()?;
     ensure!(
         console.contains("listening on port 8080") && !console.contains("latin1"),
         "its console says: {console}"
     );
-    guest.shut_down()
+    Ok(())
 }
 
 fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
