@@ -191,17 +191,21 @@ fn unpack_deb(deb: &Path, into: &Path) -> Result<()> {
         .stdout(Stdio::piped());
     let mut archive = Program::start(&mut opener).context("dpkg-deb can't be started")?;
     let stdout = archive.child.stdout.take();
-    let mut tar = Command::new("tar");
-    tar.args([
-        "--extract",
-        "--preserve-permissions",
-        "--keep-directory-symlink",
-    ])
-    .arg("--directory")
-    .arg(into)
-    .stdin(stdout.context("dpkg-deb has no output")?)
-    .stderr(Stdio::piped());
-    let tar = Program::start(&mut tar).and_then(Program::finish);
+    let mut command = Command::new("tar");
+    command
+        .args([
+            "--extract",
+            "--preserve-permissions",
+            "--keep-directory-symlink",
+        ])
+        .arg("--directory")
+        .arg(into)
+        .stdin(stdout.context("dpkg-deb has no output")?)
+        .stderr(Stdio::piped());
+    let tar = Program::start(&mut command);
+    // It holds the pipe, too: dpkg-deb would wait for ever for a tar that ends early.
+    drop(command);
+    let tar = tar.and_then(Program::finish);
     let tar = tar.context("tar can't be started")?;
     let status = archive.finish()?.status;
     if !tar.status.success() || !status.success() {

@@ -40,12 +40,19 @@ impl Dir {
                 .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(&folder)?
                 .keep();
-            let opened = fs::File::open(&path);
-            if let Ok(file) = opened
-                && is_ours(&file, &path)
-            {
-                register.paths.insert(path.clone());
-                return Ok(Self { path, _lock: file });
+            match fs::File::open(&path) {
+                Ok(file) if is_ours(&file, &path) => {
+                    register.paths.insert(path.clone());
+                    return Ok(Self { path, _lock: file });
+                }
+                // Somebody swept it before it was locked.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    // The error that counts is the one of opening it.
+                    let _ = fs::remove_dir(&path);
+                    return Err(error);
+                }
             }
         }
     }
