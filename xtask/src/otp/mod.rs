@@ -7,8 +7,10 @@ mod outcome;
 mod root;
 pub(crate) mod suites;
 
+pub(crate) use root::ensure as ensure_tree;
+
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -111,7 +113,7 @@ fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
 /// When it isn't as on Linux.
 fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
     let start = Instant::now();
-    let ran = run_in_guest(selected, options)?;
+    let ran = run_in_guest(selected, options, &ensure_tree()?)?;
     println!(
         "{} on Tyn: {} in {:.0?}; {}",
         selected.name(),
@@ -148,14 +150,13 @@ pub(crate) struct Ran {
     pub(crate) expected: usize,
 }
 
-/// Runs a suite in a guest.
+/// Runs a suite of the tree `root` ([`ensure_tree`]) in a guest.
 ///
 /// # Errors
 /// When there is no guest.
-pub(crate) fn run_in_guest(selected: &Selected, options: &Options) -> Result<Ran> {
-    let root = root::ensure()?;
+pub(crate) fn run_in_guest(selected: &Selected, options: &Options, root: &Path) -> Result<Ran> {
     let expected = Expected::read(selected)?;
-    let (text, end) = guest::run(selected, &expected, options, &root)?;
+    let (text, end) = guest::run(selected, &expected, options, root)?;
     let outcomes = Outcomes::parse(&text);
     Ok(Ran {
         differ: expected.missing(&outcomes, selected),

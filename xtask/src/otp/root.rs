@@ -59,11 +59,11 @@ const FILES: &[(&str, &str)] = &[
 /// Folders that no package brings.
 const FOLDERS: &[&str] = &["dev", "proc", "sys", "tmp", "root", "etc"];
 
-/// Returns the tree; makes what is missing or out of date.
+/// Returns the tree; makes what is missing or out of date, so nobody may be reading it.
 ///
 /// # Errors
 /// When packages can't be fetched, or a suite doesn't compile.
-pub(super) fn ensure() -> Result<PathBuf> {
+pub(crate) fn ensure() -> Result<PathBuf> {
     let base = paths::target().join("otp-suite");
     // Released when it is closed.
     let lock = File::create(base.with_extension("lock"))?;

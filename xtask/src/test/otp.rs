@@ -1,5 +1,7 @@
 //! OTP's own test suites in guests: those of `cargo xtask otp-suite` that are quick and lean on the kernel.
 
+use std::path::Path;
+
 use anyhow::{Result, anyhow, ensure};
 
 use super::Tally;
@@ -20,16 +22,18 @@ const SUITES: &[&str] = &[
 pub(super) fn run() -> Result<Tally> {
     let names: Vec<String> = SUITES.iter().map(|&s| s.to_owned()).collect();
     let mut tally = Tally::default();
+    // Once for all: it changes files while another suite's image would be made of them.
+    let root = otp::ensure_tree()?;
     tally.count_two_at_a_time(&suites::select(&names)?, |selected, tally| {
-        if let Err(error) = suite(selected, tally) {
+        if let Err(error) = suite(selected, &root, tally) {
             tally.count(&selected.name(), Err(error));
         }
     });
     Ok(tally)
 }
 
-fn suite(selected: &Selected, tally: &mut Tally) -> Result<()> {
-    let ran = otp::run_in_guest(selected, &otp::Options::default())?;
+fn suite(selected: &Selected, root: &Path, tally: &mut Tally) -> Result<()> {
+    let ran = otp::run_in_guest(selected, &otp::Options::default(), root)?;
     ensure!(
         ran.expected > 0,
         "{} has no list of cases that pass on Linux",
