@@ -197,11 +197,11 @@ impl Stack {
                 };
                 let mtu = usize::from(u16::from_be_bytes([high, low]));
                 // Routers of old do not say what would fit (RFC 1191 §5).
-                self.on_too_big(icmp.data(), mtu.max(LEAST_MTU));
+                self.on_too_big(path, icmp.data(), mtu.max(LEAST_MTU));
             }
             Icmpv4Message::DstUnreachable => {
                 if let Some((error, is_hard)) = unreachable(icmp.msg_code()) {
-                    self.on_undeliverable(icmp.data(), error, is_hard);
+                    self.on_undeliverable(path, icmp.data(), error, is_hard);
                 }
             }
             _ => {}
@@ -234,7 +234,7 @@ impl Stack {
                 // Type, code, checksum and four unused bytes come before the packet.
                 let original = ip.payload.get(8..).unwrap_or_default();
                 if let Some((error, is_hard)) = unreachable6(icmp.msg_code()) {
-                    self.on_undeliverable(original, error, is_hard);
+                    self.on_undeliverable(path, original, error, is_hard);
                 }
             }
             Icmpv6Message::PktTooBig => {
@@ -245,7 +245,7 @@ impl Stack {
                     return;
                 };
                 let mtu = u32::from_be_bytes(mtu) as usize;
-                self.on_too_big(original, mtu.max(LEAST_MTU6));
+                self.on_too_big(path, original, mtu.max(LEAST_MTU6));
             }
             kind if kind.is_ndisc() && path == Path::Nic && self.out.on_ndisc(ip, &icmp) => {
                 self.changed6();
@@ -254,8 +254,9 @@ impl Stack {
         }
     }
 
-    /// Tells the sender of `packet` (or of its start) that it was too big for a link with this MTU.
-    fn on_too_big(&mut self, packet: &[u8], mtu: usize) {
+    /// Tells the sender of `packet` (or of its start) that it was too big for a link with this MTU. Who says so came by
+    /// `path`: nobody on the wire knows of what never left us.
+    fn on_too_big(&mut self, path: Path, packet: &[u8], mtu: usize) {
         if let Some((source, destination, IpProtocol::Tcp, transport)) = ends_of(packet)
             && let Some(&[s0, s1, d0, d1, q0, q1, q2, q3]) = transport.first_chunk()
         {
@@ -266,12 +267,19 @@ impl Stack {
                 destination,
                 u16::from_be_bytes([d0, d1]),
             );
-            self.on_tcp_too_big(tuple, u32::from_be_bytes([q0, q1, q2, q3]), mtu);
+            self.on_tcp_too_big(path, tuple, u32::from_be_bytes([q0, q1, q2, q3]), mtu);
         }
     }
 
-    /// Tells the sender of `packet` (or of its header and eight more bytes) that it did not arrive.
-    pub(crate) fn on_undeliverable(&mut self, packet: &[u8], error: Errno, is_hard: bool) {
+    /// Tells the sender of `packet` (or of its header and eight more bytes) that it did not arrive; who says so came by
+    /// `path`.
+    pub(crate) fn on_undeliverable(
+        &mut self,
+        path: Path,
+        packet: &[u8],
+        error: Errno,
+        is_hard: bool,
+    ) {
         let Some((source, destination, protocol, transport)) = ends_of(packet) else {
             return;
         };
@@ -287,10 +295,21 @@ impl Stack {
         );
         match protocol {
             IpProtocol::Tcp => {
-                self.on_tcp_error(tuple, u32::from_be_bytes([q0, q1, q2, q3]), error);
+                self.on_tcp_error(path, tuple, u32::from_be_bytes([q0, q1, q2, q3]), error);
             }
-            IpProtocol::Udp if is_hard => self.on_udp_error(tuple, error),
+            IpProtocol::Udp if is_hard && path == self.path_to(destination) => {
+                self.on_udp_error(tuple, error);
+            }
             _ => {}
+        }
+    }
+
+    /// Returns by which way a packet for a host goes.
+    fn path_to(&self, host: IpAddr) -> Path {
+        if self.out.routes.is_own(host) {
+            Path::Loopback
+        } else {
+            Path::Nic
         }
     }
 }

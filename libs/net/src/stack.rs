@@ -358,7 +358,7 @@ impl Stack {
         }
         self.out.report_groups();
         for packet in self.out.expire() {
-            self.on_undeliverable(&packet, Errno::EHOSTUNREACH, false);
+            self.on_undeliverable(Path::Nic, &packet, Errno::EHOSTUNREACH, false);
         }
     }
 

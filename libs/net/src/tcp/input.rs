@@ -101,8 +101,9 @@ impl Stack {
     }
 
     /// Takes note that a segment of ours could not be delivered. As on Linux this ends the attempt to connect; a
-    /// connection only remembers it, and tells it if the peer stays silent. `sequence` is the segment's.
-    pub(crate) fn on_tcp_error(&mut self, tuple: Tuple, sequence: u32, error: Errno) {
+    /// connection only remembers it, and tells it if the peer stays silent. `sequence` is the segment's; who says so came
+    /// by `path`.
+    pub(crate) fn on_tcp_error(&mut self, path: Path, tuple: Tuple, sequence: u32, error: Errno) {
         let Some(&id) = self.tcp.connections.get(&tuple) else {
             return;
         };
@@ -112,7 +113,7 @@ impl Stack {
         let TcpState::Open(connection) = &mut socket.state else {
             return;
         };
-        if !connection.tcp.is_in_flight(Seq(sequence)) {
+        if connection.path != path || !connection.tcp.is_in_flight(Seq(sequence)) {
             return;
         }
         if connection.is_connecting() {
@@ -124,13 +125,13 @@ impl Stack {
     }
 
     /// Takes note that a segment of ours was too big for a link that takes packets of `mtu` bytes (RFC 1191, RFC 8201).
-    pub(crate) fn on_tcp_too_big(&mut self, tuple: Tuple, sequence: u32, mtu: usize) {
+    pub(crate) fn on_tcp_too_big(&mut self, path: Path, tuple: Tuple, sequence: u32, mtu: usize) {
         let Some(&id) = self.tcp.connections.get(&tuple) else {
             return;
         };
         let now = self.out.now;
         let headers = header_len(tuple.remote.ip()) + TCP_HEADER;
-        let Some(connection) = self.open_connection(id) else {
+        let Some(connection) = self.open_connection(id).filter(|c| c.path == path) else {
             return;
         };
         let segment = u16::try_from(mtu.saturating_sub(headers)).unwrap_or(u16::MAX);

@@ -1,9 +1,10 @@
 //! Connections that are being made with a listener (SYN queue).
 //!
 //! A request is a record of some hundred bytes; SYN|ACKs are sent from it. Only when the peer acknowledges, and so
-//! proves that it is where it says, is there a socket with a connection, made with what was promised. A request that is acknowledged while the accept queue is full waits for room
-//! there, and its peer's data stay unacknowledged; while the queue is full new requests are dropped. So overload never
-//! resets anybody.
+//! proves that it is where it says, is there a socket with a connection, made with what was promised. A request that is
+//! acknowledged while the accept queue is full waits for room there, and its peer's data stay unacknowledged; while the
+//! queue is full new requests are dropped. So overload never resets anybody. As on Linux, who waits is sent the SYN|ACK
+//! again like all others, and is forgotten with the last one, a minute later.
 
 use core::net::IpAddr;
 
@@ -318,11 +319,10 @@ impl Stack {
         let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
             return;
         };
+        // Its timer goes on: as many wait as there may be requests, and no longer than others.
         if core::mem::replace(&mut half.is_waiting, true) {
             return;
         }
-        self.timers
-            .set(TimerKey::HalfOpen(tuple), &mut half.due, None);
         if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
             && let TcpState::Listening(listener) = &mut l.state
         {
@@ -364,7 +364,7 @@ impl Stack {
                 payload: &[],
             };
             self.establish(tuple, &segment);
-            // It has no timer any more: what could not be established would stay for ever.
+            // What is not acceptable would be so again.
             if self
                 .tcp
                 .half_open

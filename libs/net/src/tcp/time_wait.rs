@@ -59,7 +59,8 @@ impl TimeWaits {
         self.records.len()
     }
 
-    /// Adds a record and returns the tuple of one that had to give way, if there were `limit`.
+    /// Adds a record and returns the tuple of one that had to give way, if there were `limit`. Without memory for one more
+    /// it is this one: nothing is remembered of it.
     pub(crate) fn insert(
         &mut self,
         tuple: Tuple,
@@ -68,6 +69,16 @@ impl TimeWaits {
         now: Nanos,
         limit: usize,
     ) -> Option<Tuple> {
+        if self.order.len() > 2 * limit.max(self.records.len()) {
+            // Most are of records that are gone: their peers came back with the same port.
+            self.order.retain(|(until, tuple)| {
+                let record = self.records.get(tuple);
+                record.is_some_and(|r| r.until == *until)
+            });
+        }
+        if self.order.try_reserve(1).is_err() {
+            return Some(tuple);
+        }
         let evicted = if self.records.len() >= limit {
             self.pop_first()
         } else {
@@ -223,6 +234,22 @@ mod tests {
         assert_eq!(w.expire(LIFETIME + Nanos(5)), Some(tuple(2)));
         assert_eq!(w.expire(LIFETIME + Nanos(5)), None);
         assert_eq!(w.len(), 1);
+    }
+
+    #[test]
+    fn peer_that_comes_back_again_and_again_costs_no_memory() {
+        let mut w = TimeWaits::default();
+        w.insert(tuple(2), Path::Nic, SENT, Nanos(0), 8);
+        let syn = segment(201, |p| p.set_syn(true), &[]);
+        for n in 1..1000 {
+            w.insert(tuple(1), Path::Nic, SENT, Nanos(n), 8);
+            assert_eq!(answer(&mut w, &syn), Some(Answer::Reopen));
+            assert!(w.order.len() <= 17, "{}", w.order.len());
+        }
+        w.insert(tuple(1), Path::Nic, SENT, Nanos(1000), 8);
+        assert_eq!(w.expire(LIFETIME), Some(tuple(2)));
+        assert_eq!(w.expire(LIFETIME + Nanos(999)), None);
+        assert_eq!(w.expire(LIFETIME + Nanos(1000)), Some(tuple(1)));
     }
 
     #[test]

@@ -318,6 +318,68 @@ fn unreachable_ends_an_attempt_only_if_it_names_the_request() {
     assert_eq!(w.b.take_error(b), None, "an established connection goes on");
 }
 
+/// Returns the start of a segment that B has sent to itself.
+fn own_segment(tuple: &crate::types::Tuple, number: u32) -> Vec<u8> {
+    let mut original = packet(6, &[0; 20]).split_off(14);
+    let mut ip = Ipv4Packet::new_unchecked(&mut original[..]);
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (tuple.local.ip(), tuple.remote.ip())
+    else {
+        unreachable!()
+    };
+    ip.set_src_addr(source);
+    ip.set_dst_addr(destination);
+    let mut tcp = TcpPacket::new_unchecked(ip.payload_mut());
+    tcp.set_src_port(tuple.local.port());
+    tcp.set_dst_port(tuple.remote.port());
+    tcp.set_seq_number(TcpSeqNumber(number.cast_signed()));
+    original
+}
+
+#[test]
+fn nobody_on_the_wire_knows_of_what_never_left_us() {
+    let mut w = World::new();
+    w.dial(9);
+    w.settle();
+    let listener = w.listen(80, 4);
+    for own in [LO, B] {
+        let client = w.b.tcp_socket(options()).unwrap();
+        w.b.tcp_connect(client, at(own, 80), w.now).unwrap();
+        // What the engine has given out is under way.
+        let connection = w.b.open_connection(client).unwrap();
+        let tuple = connection.tuple;
+        let syn = connection.tcp.next_segment(w.now).unwrap();
+        let original = own_segment(&tuple, syn.seq.0);
+        deliver(&mut w, icmp(3, 1, &original));
+        assert_eq!(w.b.tcp_connect_result(client), None, "{own}");
+        w.pass(seconds(2));
+        assert_eq!(w.b.tcp_connect_result(client), Some(Ok(())), "{own}");
+        let (server, _) = w.b.tcp_accept(listener).unwrap();
+        send(&mut w.b, client, &[7; 8000]).unwrap();
+        let connection = w.b.open_connection(client).unwrap();
+        let before = connection.tcp.segment_size();
+        let first = connection.tcp.next_segment(w.now).unwrap();
+        let original = own_segment(&tuple, first.seq.0);
+        deliver(&mut w, icmp(3, 4, &original));
+        let connection = w.b.open_connection(client).unwrap();
+        assert_eq!(connection.tcp.segment_size(), before, "{own}");
+        w.b.close(client);
+        w.b.close(server);
+        w.settle();
+    }
+    let to = w.b.udp_socket().unwrap();
+    let from = w.b.udp_socket().unwrap();
+    w.b.udp_bind(to, at(LO, 5000)).unwrap();
+    w.b.udp_connect(from, Some(at(LO, 5000))).unwrap();
+    let tuple = crate::types::Tuple {
+        local: w.b.udp_local(from).unwrap(),
+        remote: at(LO, 5000),
+    };
+    let mut original = own_segment(&tuple, 0);
+    Ipv4Packet::new_unchecked(&mut original[..]).set_next_header(IpProtocol::Udp);
+    deliver(&mut w, icmp(3, 3, &original));
+    assert_eq!(w.b.take_error(from), None);
+}
+
 #[test]
 fn blind_resets_do_not_end_a_connection() {
     let mut w = World::new();

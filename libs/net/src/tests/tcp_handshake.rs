@@ -175,7 +175,7 @@ fn full_accept_queue_drops_and_never_resets() {
         None,
         "requests beyond are dropped"
     );
-    w.pass(seconds(600));
+    w.pass(seconds(20));
     let mut accepted = 0;
     while let Ok((server, _)) = w.b.tcp_accept(listener) {
         accepted += 1;
@@ -184,12 +184,48 @@ fn full_accept_queue_drops_and_never_resets() {
     }
     assert_eq!(accepted, 20);
     assert!(w.b.tcp.half_open.is_empty());
-    assert_eq!(w.a.tcp_connect_result(late), Some(Err(Errno::ETIMEDOUT)));
+    assert_eq!(w.a.tcp_connect_result(late), None);
     assert_eq!(*resets.lock().unwrap(), 0);
     for client in clients {
         assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
         assert_eq!(receive(&mut w.a, client, 10), Ok(b"welcome".to_vec()));
     }
+}
+
+#[test]
+fn requests_that_nobody_accepts_end() {
+    let mut w = World::new();
+    let answers = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&answers);
+    w.filter = Box::new(move |side, frame| {
+        let is_answer = side == Side::B && segment(frame).is_some_and(|s| s.syn());
+        *counter.lock().unwrap() += usize::from(is_answer);
+        Fault::Deliver
+    });
+    let listener = w.listen(80, 0);
+    let clients: Vec<_> = (0..4).map(|_| w.dial(80)).collect();
+    w.pass(seconds(62));
+    assert_eq!(w.b.tcp.half_open.len(), 3);
+    w.pass(seconds(2));
+    assert_eq!(w.b.tcp.half_open.len(), 0);
+    // Six for each that waited, one for the one that is in the queue.
+    assert_eq!(*answers.lock().unwrap(), 3 * 6 + 1);
+    assert_eq!(w.b.deadline(), None);
+    let (first, _) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+    assert_eq!(send(&mut w.b, first, b"you"), Ok(3));
+    w.settle();
+    // Who was forgotten learns it when it says something.
+    for &client in &clients {
+        assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+        assert_eq!(send(&mut w.a, client, b"hello"), Ok(5));
+    }
+    w.settle();
+    let mut lost = 0;
+    for client in clients {
+        lost += usize::from(receive(&mut w.a, client, 9) == Err(Errno::ECONNRESET));
+    }
+    assert_eq!(lost, 3);
 }
 
 #[test]
