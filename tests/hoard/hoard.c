@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -93,6 +94,53 @@ static int make_udp(unsigned long n) {
 static int make_tcp(unsigned long n) {
     (void)n;
     return made(socket(AF_INET6, SOCK_STREAM, 0));
+}
+
+/* Connections over loopback with as much in their queues as goes in. */
+static int make_queue(unsigned long n) {
+    static char block[65536];
+    static int listener = -1;
+    static pid_t owner;
+    static struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    (void)n;
+    if (owner != getpid()) {
+        owner = getpid();
+        listener = socket(AF_INET, SOCK_STREAM, 0);
+        at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        if (bind(listener, (struct sockaddr *)&at, len) < 0 || listen(listener, 16) < 0)
+            return 0;
+        getsockname(listener, (struct sockaddr *)&at, &len);
+    }
+    int ours = socket(AF_INET, SOCK_STREAM, 0);
+    /* Without memory nobody is let in. */
+    struct timeval patience = {5, 0};
+    if (ours < 0 || setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0)
+        return 0;
+    if (connect(ours, (struct sockaddr *)&at, sizeof at) < 0)
+        return 0;
+    int theirs = accept(listener, 0, 0);
+    if (theirs < 0)
+        return 0;
+    for (int i = 0; i < 2; i++)
+        while (send(i ? ours : theirs, block, sizeof block, MSG_DONTWAIT) > 0)
+            ;
+    return errno == EAGAIN;
+}
+
+/* Datagrams that nobody reads. */
+static int make_datagrams(unsigned long n) {
+    static char block[32768];
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    (void)n;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) < 0)
+        return 0;
+    getsockname(fd, (struct sockaddr *)&at, &len);
+    for (int i = 0; i < 6; i++)
+        sendto(fd, block, sizeof block, MSG_DONTWAIT, (struct sockaddr *)&at, len);
+    return 1;
 }
 
 static int make_listener(unsigned long n) {
@@ -254,6 +302,8 @@ static const struct {
     {"memfd", make_memfd},
     {"udp", make_udp},
     {"tcp", make_tcp},
+    {"queue", make_queue},
+    {"datagrams", make_datagrams},
     {"listener", make_listener},
     {"stream", make_stream},
     {"messages", make_messages},

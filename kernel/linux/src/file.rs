@@ -118,7 +118,7 @@ pub trait File: Any + Send + Sync {
     }
 
     /// Returns about how many bytes of the kernel's memory the file takes, without what quotas count: when memory runs out,
-    /// this tells who has it. Waits for no lock.
+    /// this tells who has it. Takes at most a lock of an object (rank 3 of `docs/locks.md`), which nobody holds who asks.
     fn kernel_bytes(&self) -> usize {
         512
     }

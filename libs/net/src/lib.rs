@@ -32,7 +32,7 @@ mod udp;
 mod wire;
 
 pub use device::NetDevice;
-pub use stack::{Limits, Stack, StackConfig};
+pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::calls::Take;
 pub use tcp::{TcpOptions, TcpStatus};
 pub use types::{

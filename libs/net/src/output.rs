@@ -20,6 +20,7 @@ use crate::multicast::Groups;
 use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
 use crate::routes::Routes;
+use crate::stack::FreeMemory;
 use crate::types::{Lease, Path};
 use crate::wire::{Ip, set_tos};
 
@@ -30,11 +31,14 @@ const LOOPBACK_MTU: usize = 65535;
 /// Packets on the loopback path that nobody has looked at yet, and their bytes.
 const LOOPED_PACKETS: usize = 512;
 const LOOPED_BYTES: usize = 1 << 20;
+/// The bytes that they may have when the memory is used up: they are gone in a moment, and make room.
+const LEAST_LOOPED_BYTES: usize = 128 << 10;
 const BROADCAST: Mac = [0xff; 6];
 
 /// Everything that a packet meets on its way out.
 pub(crate) struct Output {
     device: Option<Box<dyn NetDevice>>,
+    free_memory: FreeMemory,
     pub(crate) routes: Routes,
     pub(crate) neighbors: Neighbors,
     pub(crate) autoconf: Autoconf,
@@ -47,9 +51,10 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(device: Option<Box<dyn NetDevice>>) -> Self {
+    pub(crate) fn new(device: Option<Box<dyn NetDevice>>, free_memory: FreeMemory) -> Self {
         Self {
             device,
+            free_memory,
             routes: Routes::default(),
             neighbors: Neighbors::default(),
             autoconf: Autoconf::default(),
@@ -121,12 +126,29 @@ impl Output {
         }
     }
 
-    /// Builds a packet of `len` bytes (IP header included) with `fill` and sends it; one that finds no room is lost,
-    /// as on any network.
+    /// Builds a packet of `len` bytes (IP header included) with `fill` and sends it; one that finds no room or no memory is
+    /// lost, as on any network.
     ///
     /// # Errors
     /// Those of `fill`; nothing is sent then.
-    pub(crate) fn emit<R, E>(
+    pub(crate) fn emit<E>(
+        &mut self,
+        path: Path,
+        len: usize,
+        tos: u8,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.reserve(len) {
+            self.emit_reserved(path, len, tos, fill)?;
+        }
+        Ok(())
+    }
+
+    /// Does as [`Output::emit`], after [`Output::reserve`] has made sure of the memory.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub(crate) fn emit_reserved<R, E>(
         &mut self,
         path: Path,
         len: usize,
@@ -142,22 +164,35 @@ impl Output {
         Ok(result)
     }
 
+    /// Returns how many bytes could be allocated now without touching what the owner keeps for itself.
+    pub(crate) fn free_memory(&self) -> usize {
+        (self.free_memory)()
+    }
+
     fn loop_has_room(&self) -> bool {
-        self.looped.len() < LOOPED_PACKETS && self.looped_bytes < LOOPED_BYTES
+        let most = self.free_memory().clamp(LEAST_LOOPED_BYTES, LOOPED_BYTES);
+        self.looped.len() < LOOPED_PACKETS && self.looped_bytes < most
+    }
+
+    /// Makes sure that a packet of `len` bytes can be built; `false` without memory.
+    pub(crate) fn reserve(&mut self, len: usize) -> bool {
+        let more = (ETHERNET_HEADER + len).saturating_sub(self.frame.len());
+        self.frame.try_reserve(more).is_ok()
     }
 
     /// Puts the packet that was built on the loopback path; without memory it is lost.
     fn send_looped(&mut self) {
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
         let mut copy = Vec::new();
-        if copy.try_reserve_exact(packet.len()).is_ok() {
+        let has_memory = copy.try_reserve_exact(packet.len()).is_ok();
+        if has_memory && self.looped.try_reserve(1).is_ok() {
             copy.extend_from_slice(packet);
             self.looped_bytes += copy.len();
             self.looped.push_back(copy);
         }
     }
 
-    /// Builds a packet as [`Output::emit`] does, for [`Output::built`] alone.
+    /// Builds a packet for [`Output::built`] alone, after [`Output::reserve`].
     ///
     /// # Errors
     /// Those of `fill`.
@@ -237,6 +272,9 @@ impl Output {
     /// Takes note of a host's hardware address, and sends what waited for it.
     pub(crate) fn learn(&mut self, host: IpAddr, mac: Mac) {
         for packet in self.neighbors.learn(host, mac, self.now) {
+            if !self.reserve(packet.len()) {
+                continue;
+            }
             self.frame.resize(ETHERNET_HEADER, 0);
             self.frame.extend_from_slice(&packet);
             self.transmit(mac);

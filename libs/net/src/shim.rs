@@ -25,6 +25,9 @@ pub(crate) fn nanos(at: Instant) -> Nanos {
     )
 }
 
+/// The longest ICMP error (RFC 4443 §2.4).
+const LONGEST_ERROR: usize = 1280;
+
 /// A device for one call into smoltcp.
 pub(crate) struct Shim<'a> {
     out: &'a mut Output,
@@ -62,6 +65,10 @@ impl Device for Shim<'_> {
 
     fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Transmit<'_>)> {
         let packet = self.received.take()?;
+        // An answer is no longer than the question, but for errors, which quote as much as always gets through.
+        if !self.out.reserve(packet.len().max(LONGEST_ERROR)) {
+            return None;
+        }
         let transmit = Transmit {
             out: self.out,
             path: self.path,
@@ -71,7 +78,8 @@ impl Device for Shim<'_> {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Transmit<'_>> {
-        self.out.has_room(self.path).then_some(Transmit {
+        let is_ready = self.out.has_room(self.path) && self.out.reserve(self.out.mtu(self.path));
+        is_ready.then_some(Transmit {
             out: self.out,
             path: self.path,
             tos: self.tos,
@@ -106,7 +114,7 @@ pub(crate) struct Transmit<'a> {
 impl TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let fill = |packet: &mut [u8]| Ok::<R, Infallible>(f(packet));
-        let Ok(result) = self.out.emit(self.path, len, self.tos, fill);
+        let Ok(result) = self.out.emit_reserved(self.path, len, self.tos, fill);
         result
     }
 }

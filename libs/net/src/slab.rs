@@ -25,7 +25,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Adds a value; `None` when there are 2^32 of them.
+    /// Adds a value; `None` when there are 2^32 of them, or no memory for one more place.
     pub(crate) fn insert(&mut self, value: T) -> Option<SocketId> {
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.slots.get_mut(index as usize)
@@ -35,6 +35,9 @@ impl<T> Slab<T> {
             return Some(SocketId { index, generation });
         }
         let index = u32::try_from(self.slots.len()).ok()?;
+        self.slots.try_reserve(1).ok()?;
+        // When all have gone, each place is in this list.
+        self.free.try_reserve(self.slots.len() + 1).ok()?;
         self.slots.push(Slot {
             generation: 0,
             value: Some(value),

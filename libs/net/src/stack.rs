@@ -65,7 +65,12 @@ pub struct StackConfig {
     pub entropy: [u8; 32],
     /// Bounds.
     pub limits: Limits,
+    /// Says how much memory there is.
+    pub free_memory: FreeMemory,
 }
+
+/// Returns how many bytes could be allocated now without touching what the owner keeps for itself.
+pub type FreeMemory = Box<dyn Fn() -> usize + Send>;
 
 impl core::fmt::Debug for StackConfig {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -141,7 +146,7 @@ impl Stack {
     #[must_use]
     pub fn new(config: StackConfig, now: Nanos) -> Self {
         let secret = Secret::new(config.entropy);
-        let mut out = Output::new(config.device);
+        let mut out = Output::new(config.device, config.free_memory);
         out.now = now;
         let nic = interface(&mut out, Path::Nic, secret.seed);
         let lo = interface(&mut out, Path::Loopback, secret.seed);

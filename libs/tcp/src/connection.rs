@@ -15,8 +15,6 @@ use crate::seq::Seq;
 const DEFAULT_MSS: u16 = 536;
 /// The greatest shift of a window (RFC 7323 §2.3).
 const MOST_SCALE: u8 = 14;
-/// Memory that each direction may have at any time.
-pub(crate) const LEAST_QUEUE: usize = 1024;
 
 /// The states of RFC 9293 §3.3.2; listening is not a connection's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -190,7 +188,7 @@ pub struct Connection {
     pub(crate) stray_reset: Option<Seq>,
     /// The greatest segment that we take.
     pub(crate) offered_mss: u16,
-    /// Bytes that the queues may grow by; the owner keeps it up to date.
+    /// What the memory of a queue may become; the owner keeps it up to date.
     pub(crate) spare: usize,
 }
 

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use tyn_abi::{Errno, Sink, Source};
 
-/// The least that is allocated.
-const LEAST: usize = 1024;
+/// The least that is allocated, if the owner allows so much.
+pub const LEAST: usize = 1024;
 
 /// The queue. What lies behind its end can be written before it belongs to it ([`Ring::write_ahead`]).
 #[derive(Debug, Default)]
@@ -38,17 +38,23 @@ impl Ring {
     pub fn reserve(&mut self, wanted: usize, most: usize) -> usize {
         if wanted > self.bytes.len() && most > self.bytes.len() {
             let better = wanted.max(LEAST).checked_next_power_of_two();
-            self.grow(better.unwrap_or(wanted).min(most));
+            self.grow(better.unwrap_or(wanted).min(most), allocate);
         }
         self.bytes.len()
     }
 
-    /// Moves everything into a greater piece of memory, if there is one.
-    fn grow(&mut self, capacity: usize) {
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(capacity).is_err() {
-            return;
-        }
+    /// Moves everything into a greater piece of memory, the greatest there is.
+    fn grow(&mut self, capacity: usize, mut allocate: impl FnMut(usize) -> Option<Vec<u8>>) {
+        let mut capacity = capacity;
+        let mut bytes = loop {
+            if let Some(bytes) = allocate(capacity) {
+                break bytes;
+            }
+            capacity /= 2;
+            if capacity < LEAST || capacity <= self.bytes.len() {
+                return;
+            }
+        };
         // What lies behind the end may be written already: all of it goes along.
         let (behind, front) = self.bytes.split_at(self.start.min(self.bytes.len()));
         bytes.extend_from_slice(front);
@@ -161,12 +167,34 @@ impl Ring {
     }
 }
 
+/// Returns an empty piece of memory for so many bytes, if there is one.
+fn allocate(capacity: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(capacity).ok()?;
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::collections::VecDeque;
     use alloc::vec;
     use proptest::prelude::*;
+
+    #[test]
+    fn ring_takes_the_greatest_piece_that_there_is() {
+        let mut ring = Ring::default();
+        ring.grow(1 << 20, |n| (n <= 5000).then(|| Vec::with_capacity(n)));
+        assert_eq!(ring.capacity(), 4096);
+        ring.extend(4000);
+        let mut asked = vec![];
+        ring.grow(16_384, |n| {
+            asked.push(n);
+            None
+        });
+        assert_eq!((ring.capacity(), ring.len()), (4096, 4000));
+        assert_eq!(asked, [16_384, 8192]);
+    }
 
     proptest! {
         #[test]

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use tyn_abi::{Errno, Nanos, Sink, Source};
 
-use crate::connection::{Connection, End, LEAST_QUEUE, Policy, State};
+use crate::connection::{Connection, End, Policy, State};
 use crate::seq::Seq;
 
 /// Queues grow no further at a time than to twice what there was.
@@ -25,7 +25,8 @@ impl Connection {
         &self.policy
     }
 
-    /// Says by how many bytes the queues may grow from now on. A little is always allowed.
+    /// Says how great the memory of a queue may become from now on, if it is not greater. (A queue that grows moves into a
+    /// new piece of memory beside its old one.)
     pub fn set_spare(&mut self, bytes: usize) {
         self.spare = bytes;
     }
@@ -69,8 +70,7 @@ impl Connection {
     pub fn send_capacity(&self) -> usize {
         let (least, most) = self.send_limit;
         let wanted = (self.cubic.window as usize * 2).clamp(least, most.max(least));
-        let memory = self.send.capacity().saturating_add(self.spare);
-        wanted.min(memory.max(LEAST_QUEUE))
+        wanted.min(self.send.capacity().max(self.spare))
     }
 
     /// Returns whether the program may write.

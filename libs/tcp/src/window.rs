@@ -2,7 +2,7 @@
 
 use tyn_abi::Nanos;
 
-use crate::connection::{Connection, LEAST_QUEUE};
+use crate::connection::Connection;
 use crate::segment::{Flags, Segment};
 
 impl Connection {
@@ -39,8 +39,7 @@ impl Connection {
 
     /// Returns the memory that received bytes may take.
     pub(crate) fn receive_memory(&self) -> usize {
-        let capacity = self.receive.ring.capacity();
-        let most = capacity.saturating_add(self.spare).max(LEAST_QUEUE);
+        let most = self.receive.ring.capacity().max(self.spare);
         self.receive_limit.0.min(most)
     }
 

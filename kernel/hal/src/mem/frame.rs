@@ -33,6 +33,8 @@ static LEAST_FREE: AtomicU64 = AtomicU64::new(u64::MAX);
 static RESERVE: AtomicU64 = AtomicU64::new(0);
 /// Less than half of the reserve is free.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
+/// Frames that are free, for those who can do with what was true a moment ago.
+static FREE_FRAMES: AtomicU64 = AtomicU64::new(0);
 
 /// What an allocation is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +51,7 @@ pub(crate) fn init(counts: &'static [AtomicU32], buddy: Buddy<'static>) {
     let total = buddy.free_frames() as u64;
     TOTAL.store(total, Ordering::Relaxed);
     LEAST_FREE.store(total, Ordering::Relaxed);
+    FREE_FRAMES.store(total, Ordering::Relaxed);
     RESERVE.store((total / 64).clamp(128, 4096), Ordering::Relaxed);
     COUNTS.set(counts);
     FREE.set(SpinLock::new(buddy));
@@ -95,9 +98,11 @@ pub(crate) unsafe fn free_block(block: PhysAddr, order: usize) {
     note_shortage(&free);
 }
 
-/// Keeps [`is_short`] true to what is free, under the lock.
+/// Keeps [`is_short`] and [`available`] true to what is free, under the lock.
 fn note_shortage(free: &Buddy<'static>) {
-    let is_short = (free.free_frames() as u64) < RESERVE.load(Ordering::Relaxed) / 2;
+    let frames = free.free_frames() as u64;
+    FREE_FRAMES.store(frames, Ordering::Relaxed);
+    let is_short = frames < RESERVE.load(Ordering::Relaxed) / 2;
     if IS_SHORT.load(Ordering::Relaxed) != is_short {
         IS_SHORT.store(is_short, Ordering::Relaxed);
     }
@@ -278,6 +283,16 @@ pub fn is_used_up() -> bool {
 #[inline]
 pub fn is_short() -> bool {
     IS_SHORT.load(Ordering::Relaxed)
+}
+
+/// Returns how many bytes the kernel could allocate on behalf of others now without touching what is kept for itself: for
+/// memory that grows with what programs and the network do, and that can do with less. Costs two loads.
+#[must_use]
+#[inline]
+pub fn available() -> usize {
+    let free = FREE_FRAMES.load(Ordering::Relaxed);
+    let frames = free.saturating_sub(RESERVE.load(Ordering::Relaxed));
+    usize::try_from(frames).map_or(usize::MAX, |n| n.saturating_mul(PAGE_SIZE))
 }
 
 /// Frame counts.

@@ -12,7 +12,7 @@ mod string;
 mod tlb;
 
 pub use dma::DmaRegion;
-pub use frame::{Frame, OutOfMemory, Stats, is_short, is_used_up, stats};
+pub use frame::{Frame, OutOfMemory, Stats, available, is_short, is_used_up, stats};
 pub use heap::{SizeClass, usage as heap_usage};
 pub(crate) use kernel_map::KernelStack;
 pub use paging::{Mapping, PageTable, Perms};

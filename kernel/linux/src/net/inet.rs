@@ -19,7 +19,7 @@ use super::address::{Family, Given, decode_v4, encode, is_unspecified};
 use super::interface_ioctl;
 use super::ip_options::{self, IpSwitches};
 use super::options;
-use super::{close, inspect, operate, register};
+use super::{close, inspect, memory, operate, register};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
@@ -272,6 +272,10 @@ impl File for InetSocket {
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.queue)
+    }
+
+    fn kernel_bytes(&self) -> usize {
+        size_of::<Self>() + memory(self.id)
     }
 
     fn stat(&self) -> Result<[u8; 144], Errno> {

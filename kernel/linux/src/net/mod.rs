@@ -30,7 +30,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use tyn_abi::Nanos;
 use tyn_bootfmt::options::{Ip, Ip6};
 use tyn_hal::sync::{Once, SpinLock};
-use tyn_hal::{random, time};
+use tyn_hal::{mem, random, time};
 use tyn_net::device::NetDevice;
 use tyn_net::{
     Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig,
@@ -118,6 +118,7 @@ pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ip6: Ip6, ram_bytes: u64
             ip6,
             entropy,
             limits,
+            free_memory: Box::new(mem::available),
         },
         time::now(),
     );
@@ -181,6 +182,11 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
         arm(network, deadline);
     }
     result
+}
+
+/// Returns about how many bytes of memory a socket takes.
+fn memory(id: SocketId) -> usize {
+    NETWORK.get().map_or(0, |n| n.stack.lock().memory(id))
 }
 
 /// Looks at the stack without giving it a turn.

@@ -290,14 +290,19 @@ impl Stack {
         };
         let is_empty = src.remaining() == 0;
         connection.tcp.set_spare(spare);
+        connection.starved_until = None;
         let sent = if more || socket.options.is_corked {
             connection.send_held(src, now)?
         } else {
             connection.release_held();
             connection.tcp.write(src)?
         };
+        if sent == 0 && !is_empty {
+            connection.note_starved(now);
+        }
         self.count(id);
         if sent == 0 && !is_empty {
+            self.enqueue(id);
             // Who waits now is to hear of room, even if there seemed to be some before.
             self.report(id, Events::empty());
             self.tcp(id)?.reported.remove(Events::OUT | Events::WRNORM);

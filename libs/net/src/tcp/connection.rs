@@ -50,10 +50,14 @@ pub(crate) struct Connection {
     pub(crate) is_listed_quiet: bool,
     /// When what is held goes out at the latest.
     pub(crate) held_until: Option<Nanos>,
+    /// There was no memory for a single byte to send: until when its program is to wait before it tries again.
+    pub(crate) starved_until: Option<Nanos>,
 }
 
 /// How long part of a segment is held back (`tcp(7)`, `TCP_CORK`).
 const HOLD_FOR: Nanos = Nanos(200_000_000);
+/// How long a program waits for memory before it tries again to write.
+const STARVE_FOR: Nanos = Nanos(100_000_000);
 
 impl Connection {
     /// Makes the connection of an engine's.
@@ -72,6 +76,15 @@ impl Connection {
             quiet_since: None,
             is_listed_quiet: false,
             held_until: None,
+            starved_until: None,
+        }
+    }
+
+    /// Takes note that there was no memory for what the program wanted to send. If nothing is under way, no acknowledgement
+    /// will make room: time does, as in Linux (`sk_stream_wait_memory`).
+    pub(crate) fn note_starved(&mut self, now: Nanos) {
+        if self.tcp.unsent() == 0 {
+            self.starved_until = Some(now + STARVE_FOR);
         }
     }
 
@@ -81,8 +94,9 @@ impl Connection {
         self.tcp.set_held(false);
     }
 
-    /// Lets go what is held back if its time has come.
+    /// Lets go what is held back if its time has come, and the program try again to write.
     pub(crate) fn release_due(&mut self, now: Nanos) {
+        self.starved_until = self.starved_until.filter(|&at| at > now);
         if self.held_until.is_some_and(|at| at <= now) {
             self.release_held();
         }
@@ -115,7 +129,7 @@ impl Connection {
     pub(crate) fn is_writable(&self) -> bool {
         let capacity = self.tcp.send_capacity();
         let free = capacity.saturating_sub(self.tcp.unsent());
-        self.tcp.may_send() && free * 3 >= capacity
+        self.tcp.may_send() && free * 3 >= capacity && self.starved_until.is_none()
     }
 
     pub(crate) fn status(&self) -> TcpStatus {

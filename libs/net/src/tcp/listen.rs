@@ -119,7 +119,7 @@ impl Stack {
         let TcpState::Listening(queue) = &socket.state else {
             return;
         };
-        if queue.is_full() {
+        if queue.is_full() || !self.has_memory() {
             return;
         }
         if self.tcp.half_open.len() >= self.limits.half_open {
@@ -278,6 +278,10 @@ impl Stack {
             },
             _ => return self.refuse_half_open(&tuple, segment),
         };
+        if !self.has_memory() {
+            // It is tried again when the peer says something, or has to.
+            return;
+        }
         let now = self.out.now;
         let policy = policy(&options, State::Established, false);
         let mut tcp = tyn_tcp::Connection::answered(&half.config, policy, &half.opening, now);
@@ -332,7 +336,7 @@ impl Stack {
 
     /// Establishes requests that waited for room in a listener's queue.
     pub(crate) fn establish_waiting(&mut self, listener: SocketId) {
-        loop {
+        while self.has_memory() {
             let Some(Socket::Tcp(l)) = self.sockets.get_mut(listener) else {
                 return;
             };

@@ -117,7 +117,12 @@ impl Stack {
         } else {
             connection.tcp.deadline()
         };
-        let due = [due, connection.abandoned_at, connection.held_until];
+        let due = [
+            due,
+            connection.abandoned_at,
+            connection.held_until,
+            connection.starved_until,
+        ];
         let due = due.into_iter().flatten().min();
         // A timer that fires too early costs less than one that is moved with each segment.
         if due.is_some_and(|at| connection.due.is_none_or(|set| at < set)) {

@@ -6,6 +6,7 @@
 //! engine grants to each.
 
 use tyn_abi::Nanos;
+use tyn_tcp::ring;
 
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
@@ -16,6 +17,8 @@ use crate::types::SocketId;
 const QUIET_FOR: Nanos = Nanos(Nanos::PER_SEC);
 /// When less than this is left for queues, quiet connections give up theirs.
 const RESERVE: usize = 256 << 10;
+/// About what a socket takes without queues.
+const CONNECTION: usize = 4 << 10;
 
 impl Stack {
     pub(crate) fn open_connection(&mut self, id: SocketId) -> Option<&mut Connection> {
@@ -28,13 +31,43 @@ impl Stack {
         }
     }
 
-    /// Returns by how many bytes queues may grow.
+    /// Returns how great the memory of a queue may become: what is left of the limit, or a little beyond it for each, if
+    /// there is so much.
     pub(crate) fn spare(&mut self) -> usize {
-        let limit = self.limits.tcp_buffers;
-        if limit.saturating_sub(self.tcp.buffered) < RESERVE {
+        if self.left() < RESERVE {
             self.reclaim();
         }
-        limit.saturating_sub(self.tcp.buffered)
+        let left = self.limits.tcp_buffers.saturating_sub(self.tcp.buffered);
+        left.max(ring::LEAST).min(self.out.free_memory())
+    }
+
+    /// Returns the bytes that can and may be allocated for queues.
+    fn left(&self) -> usize {
+        let left = self.limits.tcp_buffers.saturating_sub(self.tcp.buffered);
+        left.min(self.out.free_memory())
+    }
+
+    /// Returns whether there is memory for one more connection beside what the owner keeps for itself.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.out.free_memory() >= CONNECTION
+    }
+
+    /// Returns about how many bytes of memory a socket takes, with what waits in it.
+    #[must_use]
+    pub fn memory(&self, id: SocketId) -> usize {
+        let queued = match self.sockets.get(id) {
+            Some(Socket::Tcp(socket)) => match &socket.state {
+                TcpState::Open(connection) => connection.counted,
+                TcpState::Ended { unread, .. } => unread.capacity(),
+                TcpState::Listening(listener) => {
+                    listener.queue.iter().map(|&id| self.memory(id)).sum()
+                }
+                TcpState::Idle => 0,
+            },
+            Some(Socket::Udp(socket)) => socket.queued_bytes,
+            None => return 0,
+        };
+        CONNECTION + queued
     }
 
     /// Takes the memory of a connection's queues into account.
@@ -58,8 +91,13 @@ impl Stack {
             return;
         }
         connection.quiet_since = Some(now);
-        if !core::mem::replace(&mut connection.is_listed_quiet, true) {
+        if core::mem::replace(&mut connection.is_listed_quiet, true) {
+            return;
+        }
+        if self.tcp.quiet.try_reserve(1).is_ok() {
             self.tcp.quiet.push_back((now, id));
+        } else {
+            self.give_up_queues(id);
         }
     }
 
@@ -81,7 +119,7 @@ impl Stack {
     /// Takes the queues of quiet connections, as far as there are some.
     fn reclaim(&mut self) {
         for _ in 0..self.tcp.quiet.len() {
-            if self.tcp.buffered + RESERVE <= self.limits.tcp_buffers {
+            if self.left() >= RESERVE {
                 return;
             }
             self.examine_first(Nanos::ZERO);
@@ -103,12 +141,18 @@ impl Stack {
             return;
         };
         if since + at_least <= now {
-            connection.quiet_since = None;
-            connection.tcp.release();
-            self.count(id);
+            self.give_up_queues(id);
         } else {
             connection.is_listed_quiet = true;
             self.tcp.quiet.push_back((since, id));
+        }
+    }
+
+    fn give_up_queues(&mut self, id: SocketId) {
+        if let Some(connection) = self.open_connection(id) {
+            (connection.quiet_since, connection.is_listed_quiet) = (None, false);
+            connection.tcp.release();
+            self.count(id);
         }
     }
 }

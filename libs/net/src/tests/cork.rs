@@ -32,6 +32,24 @@ fn corked_bytes_go_after_200_ms() {
 }
 
 #[test]
+fn delays_of_calls_count_from_the_time_of_the_call() {
+    let mut w = World::new();
+    let (a, _) = w.pair();
+    w.pass(seconds(3));
+    // Nothing has happened for long; the owner tells the time before it calls.
+    let now = w.now + seconds(100);
+    w.a.set_now(now);
+    assert_eq!(w.a.tcp_send(a, &mut &b"head"[..], true), Ok(4));
+    w.a.poll(now);
+    assert_eq!(w.a.deadline(), Some(now + ms(200)));
+    // It never goes back.
+    w.a.set_now(ms(1));
+    w.a.poll(ms(1));
+    assert_eq!(w.a.out.now, now);
+    assert_eq!(w.a.deadline(), Some(now + ms(200)));
+}
+
+#[test]
 fn corked_bytes_go_before_the_end() {
     let (mut w, a, b) = corked();
     w.a.tcp_shutdown(a, false, true).unwrap();

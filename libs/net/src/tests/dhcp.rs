@@ -133,6 +133,7 @@ fn start() -> (Stack, Server) {
         ip6: Ip6Config::Off,
         entropy: [3; 32],
         limits: Limits::default(),
+        free_memory: plenty(),
     };
     let server = Server {
         card,

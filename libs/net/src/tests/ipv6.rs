@@ -512,6 +512,7 @@ fn static_address_needs_no_router_to_say_so() {
         },
         entropy: [1; 32],
         limits: Limits::default(),
+        free_memory: plenty(),
     };
     let mut stack = Stack::new(config, Nanos(0));
     assert_eq!(stack.take_config_events(), [ConfigEvent::Changed6]);

@@ -6,6 +6,7 @@ mod cork;
 mod dhcp;
 mod hostile;
 mod ipv6;
+mod memory;
 mod multicast;
 mod path;
 mod scale;
@@ -27,7 +28,8 @@ use tyn_abi::{Errno, Events, Nanos};
 
 use crate::device::{Full, NetDevice, Offloads, PartialChecksum, RxChecksum};
 use crate::{
-    Cidr, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig, Take, TcpOptions,
+    Cidr, FreeMemory, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig, Take,
+    TcpOptions,
 };
 
 pub(crate) const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -157,6 +159,11 @@ pub(crate) fn lease(address: Ipv4Addr) -> Lease {
     }
 }
 
+/// Memory that nobody uses up.
+pub(crate) fn plenty() -> FreeMemory {
+    Box::new(|| usize::MAX)
+}
+
 pub(crate) fn stack(card: &Handle, address: Ipv4Addr, limits: Limits) -> Stack {
     stack_with(card, address, limits, Ip6Config::Off)
 }
@@ -173,6 +180,7 @@ pub(crate) fn stack_with(
         ip6,
         entropy: [address.octets()[3]; 32],
         limits,
+        free_memory: plenty(),
     };
     Stack::new(config, Nanos(0))
 }

@@ -118,6 +118,7 @@ fn stack_without_a_card_has_only_loopback() {
         ip6: Ip6Config::Off,
         entropy: [1; 32],
         limits: Limits::default(),
+        free_memory: plenty(),
     };
     let mut stack = Stack::new(config, Nanos(0));
     stack.on_interrupt(Nanos(0));
@@ -271,7 +272,8 @@ fn queues_take_the_size_asked_for_and_memory_is_bounded() {
     w.b.tcp_change_options(listener, |o| o.receive_buffer = 40_000)
         .unwrap();
     let mut full = Vec::new();
-    for most in [40_000, 40_000, 20_000, 1024] {
+    let mut queued = 0;
+    for n in 0..7 {
         let client = w.dial(80);
         w.settle();
         assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
@@ -280,18 +282,27 @@ fn queues_take_the_size_asked_for_and_memory_is_bounded() {
             while send(&mut w.a, client, &[7; 5000]).is_ok() {}
             w.pass(seconds(1));
         }
-        assert_eq!(w.b.tcp_queues(server), Ok((most, 0)));
+        // A queue that grows moves: it gets half of what there is, if not all.
+        let left = 100_000usize.saturating_sub(queued);
+        let (got, _) = w.b.tcp_queues(server).unwrap();
+        let fair = 1024.max(40_000.min(left / 2))..=1024.max(40_000.min(left));
+        assert!(fair.contains(&got), "{n}: {got} of {left}");
+        queued += got;
         full.push(server);
     }
-    assert_eq!(w.b.tcp.buffered, 100_000 + 1024, "the least is for all");
+    assert!(queued >= 95_000, "{queued}");
+    assert!(
+        w.b.tcp.buffered <= 100_000 + 2 * 1024,
+        "the least is for all"
+    );
     let mut read = 0;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         for &server in &full {
             read += receive(&mut w.b, server, 9000).map_or(0, |b| b.len());
         }
         w.pass(ms(300));
     }
-    assert_eq!(read, 101_024 + 4 * 16_384, "nothing was lost");
+    assert_eq!(read, queued + 7 * 16_384, "nothing was lost");
     w.pass(seconds(5));
     assert_eq!(w.b.tcp.buffered, 0);
 }

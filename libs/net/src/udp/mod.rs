@@ -183,7 +183,7 @@ impl Stack {
     ///
     /// # Errors
     /// `EAGAIN` when there is no room now; `EDESTADDRREQ`, `EMSGSIZE`, `ENETUNREACH`, `EACCES`, `EINVAL`, `EPIPE`,
-    /// `EFAULT`, and a pending error.
+    /// `ENOBUFS` without memory, `EFAULT`, and a pending error.
     pub fn udp_send(
         &mut self,
         id: SocketId,
@@ -250,6 +250,9 @@ impl Stack {
             }
             self.report(id, Events::empty());
             return Err(Errno::EAGAIN);
+        }
+        if !self.out.reserve(total) {
+            return Err(Errno::ENOBUFS);
         }
         let header = self.udp(id)?.header(how, to, source)?;
         self.emit_udp(path, &header, src)?;
@@ -456,18 +459,32 @@ impl Stack {
             return self.refuse(path, packet);
         }
         for (_, id) in takers {
+            let Some(data) = self.copy_of(udp.payload()) else {
+                return;
+            };
             let datagram = Datagram {
                 source,
                 destination,
                 path,
                 tos: ip.tos,
                 ttl: ip.ttl,
-                data: udp.payload().to_vec(),
+                data,
             };
             if self.udp(id).is_ok_and(|s| s.push(datagram)) {
                 self.report(id, Events::IN | Events::RDNORM);
             }
         }
+    }
+
+    /// Copies what came in, if there is memory for it beside what the owner keeps for itself.
+    fn copy_of(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let mut data = Vec::new();
+        if self.out.free_memory() < payload.len() + OVERHEAD {
+            return None;
+        }
+        data.try_reserve_exact(payload.len()).ok()?;
+        data.extend_from_slice(payload);
+        Some(data)
     }
 
     /// Takes note that a datagram could not be delivered: connected sockets hear of it.

@@ -147,7 +147,7 @@ pub(crate) struct UdpSocket {
     pub(super) chose: (bool, bool),
     pub(super) remote: Option<SocketAddr>,
     pub(super) queue: VecDeque<Datagram>,
-    pub(super) queued_bytes: usize,
+    pub(crate) queued_bytes: usize,
     pub(super) error: Option<Errno>,
     pub(crate) reported: Events,
     /// Its last datagram found no room.
@@ -240,7 +240,8 @@ impl UdpSocket {
 
     pub(super) fn push(&mut self, datagram: Datagram) -> bool {
         let cost = datagram.data.len() + OVERHEAD;
-        if self.is_read_shut || self.queued_bytes + cost > self.options.receive_buffer.max(2304) {
+        let has_room = self.queued_bytes + cost <= self.options.receive_buffer.max(2304);
+        if self.is_read_shut || !has_room || self.queue.try_reserve(1).is_err() {
             return false;
         }
         self.queued_bytes += cost;

@@ -33,6 +33,26 @@ fn held_bytes_survive_a_queue_that_shrinks() {
 }
 
 #[test]
+fn without_memory_nothing_is_taken_in_and_nothing_promised() {
+    let mut s = Scene::new();
+    s.c.set_spare(0);
+    assert_eq!(s.c.write(&mut &[1; 100][..]), Ok(0));
+    s.take(1, 1, Flags::ACK, &[1; 500]);
+    assert_eq!((s.c.readable(), s.c.memory() < 256), (0, true));
+    let out = drain(&mut s.c, s.now);
+    assert_eq!((out[0].of.ack, out[0].of.window), (THEIRS + 1, 0));
+    // The peer asks some time later, and it goes on.
+    s.c.set_spare(5000);
+    s.now = s.now + ms(1000);
+    s.take(0, 1, Flags::ACK, &[]);
+    let out = drain(&mut s.c, s.now);
+    assert!(usize::from(out[0].of.window) >= 1000, "{out:?}");
+    s.take(1, 1, Flags::ACK, &[1; 500]);
+    assert_eq!(s.c.readable(), 500);
+    assert_eq!(s.c.write(&mut &[1; 100][..]), Ok(100));
+}
+
+#[test]
 fn held_bytes_are_not_repeated_by_a_probe_of_the_tail() {
     let mut s = Scene::new();
     s.write(1000);

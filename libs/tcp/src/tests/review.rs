@@ -153,7 +153,7 @@ fn rfc_9293_3_8_6_2_2_little_memory_is_offered_again() {
         now: ms(1000),
     };
     s.take(1, 1, Flags::ACK, &[]);
-    s.c.set_spare(0);
+    s.c.set_spare(1024);
     // It keeps what it has promised until that is used up; what does not fit is dropped.
     let mut at = 1;
     let mut window = 60_000;
@@ -179,7 +179,7 @@ fn rfc_9293_3_8_6_2_2_little_memory_is_offered_again() {
 fn rfc_9293_3_8_6_2_2_little_memory_is_offered_after_a_full_queue() {
     let (mut s, next) = full();
     s.c.offered_mss = 1460;
-    s.c.set_spare(0);
+    s.c.set_spare(1024);
     assert_eq!(s.c.take_unread().len(), 60_000);
     // The peer asks.
     s.take(next - 1, 1, Flags::ACK, &[]);
