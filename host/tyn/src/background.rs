@@ -210,7 +210,12 @@ fn boot(
         return Err(match outcome {
             Outcome::Refused(why) => anyhow!("{why}"),
             Outcome::Panicked(lines) => anyhow!("the kernel panicked: {}", lines.join("; ")),
-            Outcome::Exited(_) | Outcome::Vanished => {
+            Outcome::Vanished(how) => {
+                anyhow!(
+                    "the machine stopped before anything ran: {how}; see what `tyn run --trace` says"
+                )
+            }
+            Outcome::Exited(_) => {
                 anyhow!("the machine stopped before anything ran; see what `tyn run --trace` says")
             }
         });
@@ -255,7 +260,7 @@ impl Running {
             Outcome::Exited(code) => ("exited", *code),
             Outcome::Panicked(_) => ("panicked", outcome.exit_code()),
             Outcome::Refused(_) => ("refused", outcome.exit_code()),
-            Outcome::Vanished => ("vanished", outcome.exit_code()),
+            Outcome::Vanished(_) => ("vanished", outcome.exit_code()),
         };
         self.record.ended = Some(Ended {
             at: now(),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use tyn_trace::Line;
 
@@ -23,6 +25,8 @@ pub struct Report {
     pub metrics: BTreeMap<String, u64>,
     /// The last trace and log lines.
     pub lines: VecDeque<String>,
+    /// How QEMU ended and what it said, once it has.
+    pub machine: String,
 }
 
 impl Report {
@@ -53,7 +57,37 @@ impl Report {
         if !self.errors.is_empty() {
             return Outcome::Refused(self.errors.join("; "));
         }
-        self.exit.map_or(Outcome::Vanished, Outcome::Exited)
+        match self.exit {
+            Some(status) => Outcome::Exited(status),
+            None => Outcome::Vanished(self.machine.clone()),
+        }
+    }
+}
+
+/// Lines of QEMU's that are kept.
+const LAST_WORDS: usize = 5;
+
+/// Says how QEMU ended, and its last words.
+pub(crate) fn describe_end(status: ExitStatus, stderr: &str) -> String {
+    let how = match (status.signal(), status.code()) {
+        (Some(9), _) => {
+            "QEMU was killed (signal 9), perhaps because this machine has no memory left".into()
+        }
+        (Some(signal), _) => format!("QEMU was ended by signal {signal}"),
+        (None, code) => format!("QEMU ended with exit status {}", code.unwrap_or(0)),
+    };
+    let said: Vec<_> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let last = said
+        .get(said.len().saturating_sub(LAST_WORDS)..)
+        .unwrap_or_default();
+    if last.is_empty() {
+        how
+    } else {
+        format!("{how} and said: {}", last.join("; "))
     }
 }
 
@@ -66,8 +100,8 @@ pub enum Outcome {
     Panicked(Vec<String>),
     /// The kernel refused to boot; why, and what mends it.
     Refused(String),
-    /// The machine stopped and the kernel said nothing: a reset, or QEMU was ended.
-    Vanished,
+    /// The machine stopped and the kernel said nothing: a reset, or QEMU was ended. How that ended and what it said.
+    Vanished(String),
 }
 
 /// The exit codes of `tyn run` that are not the guest's own. A guest's exit status may be any; these follow the
@@ -95,7 +129,7 @@ impl Outcome {
             Self::Exited(code) => *code,
             Self::Panicked(_) => ExitCode::Panic as u8,
             Self::Refused(_) => ExitCode::NotStarted as u8,
-            Self::Vanished => ExitCode::Vanished as u8,
+            Self::Vanished(_) => ExitCode::Vanished as u8,
         }
     }
 }
@@ -150,12 +184,24 @@ mod tests {
                 Outcome::Refused("no archive; use tyn run".into()),
                 125,
             ),
-            ("log", Outcome::Vanished, 126),
-            ("", Outcome::Vanished, 126),
+            ("log", Outcome::Vanished(String::new()), 126),
+            ("", Outcome::Vanished(String::new()), 126),
         ] {
             let found = report(text).outcome();
             assert_eq!((found.exit_code(), found), (code, outcome));
         }
+    }
+
+    #[test]
+    fn end_of_qemu_is_told_with_its_last_words() {
+        let end = |raw, said| describe_end(ExitStatus::from_raw(raw), said);
+        assert_eq!(end(0, ""), "QEMU ended with exit status 0");
+        assert_eq!(
+            end(1 << 8, "1\n2\n\n3\n4\n5\nqemu-system-x86_64: no\n"),
+            "QEMU ended with exit status 1 and said: 2; 3; 4; 5; qemu-system-x86_64: no"
+        );
+        assert_eq!(end(11, " \n"), "QEMU was ended by signal 11");
+        assert!(end(9, "").contains("memory"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! meanwhile. Whatever happens, dropping the [`Vm`] ends QEMU.
 
 use std::fs;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -121,6 +121,8 @@ pub struct Vm {
     console_pipe: Option<ConsolePipe>,
     /// Where the guest is told the terminal's size.
     size: Option<UnixStream>,
+    /// What QEMU says.
+    stderr: Mutex<fs::File>,
     ram_bytes: u64,
     started: Instant,
 }
@@ -200,6 +202,8 @@ impl Vm {
         let sockets: io::Result<Vec<_>> = sockets.iter().map(|path| listen(path)).collect();
         let sockets = sockets.map_err(failed("a socket can't be made"))?;
         let stderr = dir.path().join("stderr");
+        let errors = fs::File::create(&stderr).and_then(|_| fs::File::open(&stderr));
+        let errors = errors.map_err(failed("a private file can't be made"))?;
         let started = Instant::now();
         let mut child = spawn(config, dir.path(), console, &stderr)?;
         let connected = connect(&mut child, &sockets, &stderr);
@@ -242,6 +246,7 @@ impl Vm {
             console_reader,
             console_pipe,
             size,
+            stderr: Mutex::new(errors),
             ram_bytes: config.memory.0,
             started,
         })
@@ -301,10 +306,22 @@ impl Vm {
             // A panic in there would be one of `on_line`; the report is whole up to it.
             let _ = reader.join();
         }
-        lock(&self.control.child)
+        self.outcome()
+    }
+
+    /// Waits for QEMU and says how the machine stopped.
+    fn outcome(&self) -> Result<Outcome, VmError> {
+        let status = lock(&self.control.child)
             .wait()
             .map_err(failed("QEMU can't be waited for"))?;
-        Ok(self.report().outcome())
+        let mut report = lock(&self.report);
+        if report.machine.is_empty() {
+            let mut said = Vec::new();
+            // What can't be read was not said.
+            let _ = lock(&self.stderr).read_to_end(&mut said);
+            report.machine = report::describe_end(status, &String::from_utf8_lossy(&said));
+        }
+        Ok(report.outcome())
     }
 
     /// Waits like [`Vm::wait`], but at most for `limit`; `None` when the machine still runs then.
@@ -333,11 +350,11 @@ impl Vm {
         if !self.has_ended() {
             return Err(VmError::NoAnswer { port, limit });
         }
-        Err(VmError::Ended(match self.report().outcome() {
+        Err(VmError::Ended(match self.outcome()? {
             Outcome::Exited(code) => format!("ended with exit status {code} before it answered"),
             Outcome::Panicked(lines) => format!("panicked: {}", lines.join("; ")),
             Outcome::Refused(why) => format!("refused to boot: {why}"),
-            Outcome::Vanished => "stopped without saying why".into(),
+            Outcome::Vanished(how) => format!("stopped without saying why: {how}"),
         }))
     }
 

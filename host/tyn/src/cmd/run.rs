@@ -85,10 +85,10 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         // Its lines have been printed as they came.
         Outcome::Exited(_) | Outcome::Panicked(_) => {}
         Outcome::Refused(why) => return Err(anyhow!("{why}")),
-        Outcome::Vanished => terminal::say(
-            "tyn: the machine stopped and the kernel did not say why; \
-             please report it with the output of --trace=calls",
-        ),
+        Outcome::Vanished(how) => terminal::say(&format!(
+            "tyn: the machine stopped and the kernel did not say why: {how}; \
+             please report it with the output of --trace=calls"
+        )),
     }
     Ok(outcome.exit_code())
 }
