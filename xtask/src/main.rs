@@ -12,6 +12,7 @@ mod fuzz;
 mod hoard;
 mod kernel;
 mod lab;
+mod musl;
 mod net;
 mod otp;
 mod paths;
@@ -42,7 +43,7 @@ struct Cli {
 enum Task {
     /// Fetch and unpack an OTP sysroot (Debian packages, under target/)
     Sysroot {
-        /// Which: trixie (OTP 27), bookworm (OTP 25), sid (OTP 29, Elixir 1.20), trixie-elixir (Elixir 1.18) or trixie-rebar3
+        /// Which: trixie (OTP 27), bookworm (OTP 25), sid (OTP 29, Elixir 1.20), trixie-elixir (Elixir 1.18), trixie-rebar3, or musl (OTP 27, compiled)
         #[arg(default_value = "trixie")]
         name: String,
     },

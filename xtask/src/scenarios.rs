@@ -14,7 +14,8 @@ use tyn_fs::cpio::Entries;
 
 use crate::command::{is_root, output};
 use crate::lab::Lab;
-use crate::{debian, paths};
+use crate::sysroot::Sysroot;
+use crate::{debian, musl, paths};
 
 /// Programs of the sysroot that ports start.
 const PROGRAMS: &[&str] = &[
@@ -25,6 +26,16 @@ const PROGRAMS: &[&str] = &[
 const ZONE: &str = "Europe/Berlin";
 /// Bytes that the temporary files of the scenarios may have on Linux.
 const TMP_BYTES: u64 = 256 << 20;
+
+/// What the run-time system and the other programs are linked with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum CLibrary {
+    /// As Debian has them.
+    #[default]
+    Glibc,
+    /// As Alpine has them, see [`musl`].
+    Musl,
+}
 
 /// The built scenarios.
 #[derive(Debug)]
@@ -42,17 +53,24 @@ impl Scenarios {
     ///
     /// # Errors
     /// What can't be built.
-    pub(crate) fn build() -> Result<Self> {
+    pub(crate) fn build(library: CLibrary) -> Result<Self> {
         let lab = Lab::new()?;
-        let base = paths::target().join("scenarios");
+        let base = paths::target().join(match library {
+            CLibrary::Glibc => "scenarios",
+            CLibrary::Musl => "scenarios-musl",
+        });
         fs::create_dir_all(&base)?;
         let release = base.join("release");
-        release_with_nifs(&lab, &release)?;
+        let system = match library {
+            CLibrary::Glibc => lab.sysroot.clone(),
+            CLibrary::Musl => musl::ensure()?,
+        };
+        release_with_nifs(&lab, &release, library, &system)?;
         let image = base.join("scenarios.img");
         let mut build = lab.tyn();
         build.arg("build").arg(&release);
-        build.arg("--sysroot").arg(lab.sysroot.dir());
-        for include in includes(&lab)? {
+        build.arg("--sysroot").arg(system.dir());
+        for include in includes(&system)? {
             build.arg("--include").arg(include);
         }
         output(build.arg("--output").arg(&image))?;
@@ -123,7 +141,7 @@ PATH=$own_path
 exec "$env" --default-signal "$chroot" "$root" /bin/sh -c 'cd "$0" && exec "$@"' "$cwd" "$@" 2>&1
 "#;
 
-fn release_with_nifs(lab: &Lab, release: &Path) -> Result<()> {
+fn release_with_nifs(lab: &Lab, release: &Path, library: CLibrary, system: &Sysroot) -> Result<()> {
     let source = paths::root().join("tests/vm/scenarios");
     let mut escript = lab.sysroot.erl()?;
     escript
@@ -132,17 +150,23 @@ fn release_with_nifs(lab: &Lab, release: &Path) -> Result<()> {
         .arg(release)
         .arg(&source);
     output(&mut escript).context("the scenarios can't be built")?;
+    if library == CLibrary::Musl {
+        musl::replace_binaries(release, |path| system.otp().join(path))?;
+    }
     let private = release.join("lib/scenarios-1.0.0/priv");
     fs::create_dir_all(&private)?;
     debian::ensure_program("gcc", "gcc")?;
-    let mut nif = gcc();
+    let mut nif = compiler(match library {
+        CLibrary::Glibc => "gcc",
+        CLibrary::Musl => "musl-gcc",
+    });
     nif.args(["-shared", "-fPIC", "-pthread", "-I"])
         .arg(lab.sysroot.otp().join("usr/include"))
         .arg("-o")
         .arg(private.join("sc_nif_c.so"))
         .arg(source.join("c_src/sc_nif_c.c"));
     output(&mut nif).context("the NIF in C can't be built")?;
-    let mut quick = gcc();
+    let mut quick = compiler("gcc");
     quick
         .args(["-static", "-nostdlib", "-ffreestanding", "-o"])
         .arg(private.join("quick"))
@@ -151,34 +175,35 @@ fn release_with_nifs(lab: &Lab, release: &Path) -> Result<()> {
     Ok(())
 }
 
-fn gcc() -> Command {
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-O2", "-Wall", "-Wextra", "-Werror"]);
-    gcc
+fn compiler(program: &str) -> Command {
+    let mut compiler = Command::new(program);
+    compiler.args(["-O2", "-Wall", "-Wextra", "-Werror"]);
+    compiler
 }
 
 /// Returns what comes with the release.
-fn includes(lab: &Lab) -> Result<Vec<String>> {
-    let usr = lab.sysroot.dir().join("usr");
-    let zone = usr.join("share/zoneinfo").join(ZONE);
-    let heart = lab.sysroot.erts_bin()?.join("heart");
-    let erts = lab.sysroot.erts_bin()?;
-    let erts = erts.parent().and_then(Path::file_name).unwrap_or_default();
+fn includes(system: &Sysroot) -> Result<Vec<String>> {
+    let zones = system.dir().join("usr/share/zoneinfo");
+    let zone = zones.join(ZONE);
+    let heart = system.erts_bin()?.join("heart");
     let mut includes = vec![
         "/bin/sh".to_owned(),
         "/bin/cat".to_owned(),
         "/usr/share/zoneinfo/Asia/Tokyo".to_owned(),
         format!("{}=/etc/localtime", zone.display()),
-        format!(
-            "{}=/app/{}/bin/heart",
-            heart.display(),
-            erts.to_string_lossy()
-        ),
+        format!("{}=/app/{}/bin/heart", heart.display(), erts_name(system)?),
     ];
     for program in PROGRAMS {
         includes.push(format!("/usr/bin/{program}"));
     }
     Ok(includes)
+}
+
+/// Returns the name of the run-time system's folder, `erts-VSN`.
+fn erts_name(system: &Sysroot) -> Result<String> {
+    let bin = system.erts_bin()?;
+    let erts = bin.parent().and_then(Path::file_name).unwrap_or_default();
+    Ok(erts.to_string_lossy().into_owned())
 }
 
 /// Unpacks an image into a folder.

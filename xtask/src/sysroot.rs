@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{debian, paths};
+use crate::{debian, musl, paths};
 
 /// The Debian release that Erlang's source comes from.
 pub(crate) const SUITE: &str = "trixie";
@@ -141,8 +141,9 @@ pub(crate) fn ensure_named(name: &str) -> Result<Sysroot> {
     ];
     match kinds.into_iter().find(|kind| kind.name == name) {
         Some(kind) => ensure_kind(kind),
+        None if name == "musl" => musl::ensure(),
         None => bail!(
-            "there is no sysroot '{name}', but {}",
+            "there is no sysroot '{name}', but {}, musl",
             kinds.map(|kind| kind.name).join(", ")
         ),
     }
@@ -154,13 +155,9 @@ pub(crate) fn ensure_named(name: &str) -> Result<Sysroot> {
 /// When packages can't be fetched, verified or unpacked.
 pub(crate) fn ensure_kind(kind: Kind) -> Result<Sysroot> {
     let Kind { name, suite, .. } = kind;
-    let base = paths::target().join("sysroot");
-    let sysroot = Sysroot {
-        dir: base.join(name),
-        state: base.join(format!("{name}-apt")),
-    };
+    let sysroot = Sysroot::named(name);
     // The stamp is written last and says what was asked for.
-    let stamp = base.join(format!("{name}.stamp"));
+    let stamp = sysroot.dir.with_extension("stamp");
     let wanted = [kind.packages, kind.alone].concat().join(" ");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(sysroot);
@@ -210,6 +207,20 @@ pub(crate) fn ensure_source() -> Result<PathBuf> {
 }
 
 impl Sysroot {
+    /// Returns where the sysroot of this name is, or will be.
+    pub(crate) fn named(name: &str) -> Self {
+        let base = paths::target().join("sysroot");
+        Self {
+            dir: base.join(name),
+            state: base.join(format!("{name}-apt")),
+        }
+    }
+
+    /// Returns the folder of what apt keeps for it.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// Returns its root folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Tally;
 use crate::paths;
-use crate::scenarios::{self, Scenarios};
+use crate::scenarios::{self, CLibrary, Scenarios};
 use crate::transcript::{Transcripts, compare, split};
 
 mod ends;
@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Run them on Linux only
     #[arg(long)]
     linux: bool,
+    /// With a run-time system and programs that are linked with musl (compiles them once)
+    #[arg(long)]
+    musl: bool,
     /// Run the cases with programs on this machine and of ends of guests, too
     #[arg(long)]
     host: bool,
@@ -57,7 +60,11 @@ pub(crate) struct Options {
 /// When transcripts differ.
 pub(crate) fn some(options: &Options) -> Result<()> {
     scenarios::ensure_programs()?;
-    let scenarios = Scenarios::build()?;
+    let scenarios = Scenarios::build(if options.musl {
+        CLibrary::Musl
+    } else {
+        CLibrary::Glibc
+    })?;
     let mut tally = Tally::default();
     if options.host {
         ends::run(&scenarios, &mut tally);
@@ -82,7 +89,7 @@ pub(crate) fn some(options: &Options) -> Result<()> {
 /// Runs all scenarios.
 pub(super) fn run() -> Result<Tally> {
     scenarios::ensure_programs()?;
-    let scenarios = Scenarios::build()?;
+    let scenarios = Scenarios::build(CLibrary::Glibc)?;
     let mut tally = Tally::default();
     tally.count_two_at_a_time(GROUPS, |&(cases, cpus, memory), tally| {
         if let Err(error) = group(&scenarios, cases, cpus, memory, tally) {
