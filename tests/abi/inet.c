@@ -2,6 +2,8 @@
 #include "abi.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -81,6 +83,53 @@ CASE(inet_tcp_echo) {
     }
     say("echoed %zu, then %zd\n", total, n);
     reap("client", child);
+}
+
+/* An address that others know us by; without a card the loopback one. */
+static struct sockaddr_in known_address(void) {
+    struct sockaddr_in found = loopback(0);
+    struct ifaddrs *all;
+    MUST(getifaddrs(&all));
+    for (struct ifaddrs *i = all; i; i = i->ifa_next)
+        if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK))
+            found.sin_addr = ((struct sockaddr_in *)i->ifa_addr)->sin_addr;
+    freeifaddrs(all);
+    return found;
+}
+
+/* Between ourselves all our addresses go together. */
+CASE(inet_own_addresses) {
+    struct sockaddr_in known = known_address(), local = loopback(0), other = loopback(0);
+    other.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 15);
+    struct sockaddr_in *from[] = {&known, &local, &other};
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) {
+            socklen_t len = sizeof(struct sockaddr_in);
+            struct sockaddr_in at = *from[j], peer;
+            int l = MUST(socket(AF_INET, SOCK_STREAM, 0)), c = MUST(socket(AF_INET, SOCK_STREAM, 0));
+            MUST(bind(l, (struct sockaddr *)&at, len));
+            MUST(getsockname(l, (struct sockaddr *)&at, &len));
+            MUST(bind(c, (struct sockaddr *)from[i], len));
+            say("%d to %d\n", i, j);
+            R(connect(c, (struct sockaddr *)&at, len));
+            MUST(listen(l, 1));
+            R(connect(c, (struct sockaddr *)&at, len));
+            int a = (int)OK(accept(l, (struct sockaddr *)&peer, &len));
+            say("known %d\n", peer.sin_addr.s_addr == from[i]->sin_addr.s_addr);
+            close(a), close(c), close(l);
+            int u = MUST(socket(AF_INET, SOCK_DGRAM, 0)), v = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+            at = *from[j];
+            MUST(bind(u, (struct sockaddr *)&at, len));
+            MUST(getsockname(u, (struct sockaddr *)&at, &len));
+            MUST(bind(v, (struct sockaddr *)from[i], len));
+            R(sendto(v, "x", 1, 0, (struct sockaddr *)&at, len));
+            await(u, POLLIN);
+            char byte;
+            R(recvfrom(u, &byte, 1, MSG_DONTWAIT, (struct sockaddr *)&peer, &len));
+            say("known %d\n", peer.sin_addr.s_addr == from[i]->sin_addr.s_addr);
+            R(connect(v, (struct sockaddr *)&at, len));
+            close(u), close(v);
+        }
 }
 
 CASE(inet_tcp_errors) {

@@ -208,3 +208,9 @@ impl Routes {
         v4.map(IpAddr::V4).chain(v6).collect()
     }
 }
+
+/// Returns whether packets from an address of ours may go this way: 127.0.0.0/8 never leaves the host
+/// (`__mkroute_output` of Linux).
+pub(crate) fn is_source_on(path: Path, source: IpAddr) -> bool {
+    path == Path::Loopback || !(source.is_ipv4() && source.is_loopback())
+}

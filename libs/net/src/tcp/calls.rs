@@ -8,10 +8,11 @@ use tyn_abi::{Errno, Events, Nanos, Sink, Source};
 use tyn_tcp::{Seq, State};
 
 use crate::ports::{Bound, ephemeral, ephemeral_count};
+use crate::routes::is_source_on;
 use crate::stack::{Socket, Stack};
 use crate::tcp::connection::{Connection, Handshake, policy};
 use crate::tcp::{Listener, PortUse, TcpOptions, TcpSocket, TcpState, TcpStatus};
-use crate::types::{SocketId, Tuple};
+use crate::types::{Path, SocketId, Tuple};
 use crate::udp::to_self_if_unspecified;
 use crate::wire::with_ip;
 
@@ -168,7 +169,7 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let (path, source) = self.out.routes.route(to.ip())?;
-        let tuple = self.choose_tuple(id, source, to)?;
+        let tuple = self.choose_tuple(id, path, source, to)?;
         let options = self.tcp(id)?.options.clone();
         let config = self.config_for(&tuple, path, &options);
         let ours = Seq(self.secret.sequence_number(&tuple, self.out.now));
@@ -189,6 +190,7 @@ impl Stack {
     fn choose_tuple(
         &mut self,
         id: SocketId,
+        path: Path,
         source: IpAddr,
         remote: SocketAddr,
     ) -> Result<Tuple, Errno> {
@@ -198,7 +200,7 @@ impl Stack {
             local = with_ip(local, source);
         } else if local.is_ipv4() != source.is_ipv4() {
             return Err(Errno::ENETUNREACH);
-        } else if local.ip().is_loopback() != source.is_loopback() && source.is_ipv4() {
+        } else if !is_source_on(path, local.ip()) {
             return Err(Errno::EINVAL);
         }
         if socket.port_use != PortUse::None {

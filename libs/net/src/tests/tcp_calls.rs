@@ -97,6 +97,10 @@ fn connecting_is_refused_where_it_makes_no_sense() {
     );
     w.a.tcp_bind(s, at(LO, 0)).unwrap();
     assert_eq!(w.a.tcp_connect(s, at(B, 80), w.now), Err(Errno::EINVAL));
+    assert_eq!(w.a.tcp_connect(s, at(A, 80), w.now), Ok(()));
+    let known = w.a.tcp_socket(options()).unwrap();
+    w.a.tcp_bind(known, at(A, 0)).unwrap();
+    assert_eq!(w.a.tcp_connect(known, at(LO, 80), w.now), Ok(()));
     let listener = w.a.tcp_socket(options()).unwrap();
     w.a.tcp_listen(listener, 1).unwrap();
     assert_eq!(

@@ -9,6 +9,7 @@ use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
 use tyn_abi::{Errno, Events, Sink, Source};
 
 use crate::ports::Bound;
+use crate::routes::is_source_on;
 use crate::stack::{Socket, Stack};
 use crate::types::{Path, SocketId, Tuple};
 use crate::wire::{Ip, header_len, with_ip, write_header};
@@ -133,13 +134,13 @@ impl Stack {
             return self.udp_disconnect(id);
         };
         let to = to_self_if_unspecified(to);
-        let (_, source) = self.out.routes.route(to.ip())?;
+        let (path, source) = self.out.routes.route(to.ip())?;
         let is_broadcast = self.out.routes.is_broadcast(to.ip());
         if is_broadcast && !self.udp(id)?.options.broadcasts {
             return Err(Errno::EACCES);
         }
         let own = self.udp(id)?.local.ip();
-        if own.is_loopback() && own.is_ipv4() && !source.is_loopback() {
+        if !is_source_on(path, own) {
             return Err(Errno::EINVAL);
         }
         self.udp_autobind(id)?;
@@ -254,7 +255,7 @@ impl Stack {
         if !self.out.reserve(total) {
             return Err(Errno::ENOBUFS);
         }
-        let header = self.udp(id)?.header(how, to, source)?;
+        let header = self.udp(id)?.header(how, to, (path, source))?;
         self.emit_udp(path, &header, src)?;
         let is_for_many = to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip());
         if path == Path::Nic && is_for_many {

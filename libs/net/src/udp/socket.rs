@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tyn_abi::{Errno, Events};
 
 use crate::ports::Bound;
+use crate::routes::is_source_on;
 use crate::types::{Path, is_unicast_ip};
 
 /// What a queued datagram costs beside its bytes.
@@ -205,19 +206,17 @@ impl UdpSocket {
         self.options.multicast(group).hears_all || self.groups.contains(&(path, group))
     }
 
-    /// Returns the header of a datagram; `route` is our address on the way to `to`.
+    /// Returns the header of a datagram; `route` is the way to `to`, and our address on it.
     pub(super) fn header(
         &self,
         how: &UdpSend,
         to: SocketAddr,
-        route: IpAddr,
+        (path, route): (Path, IpAddr),
     ) -> Result<Header, Errno> {
         let source = match how.source.unwrap_or(self.local.ip()) {
             bound if !is_unicast_ip(bound) => route,
             bound if bound.is_ipv4() != route.is_ipv4() => return Err(Errno::ENETUNREACH),
-            bound if bound.is_ipv4() && bound.is_loopback() != route.is_loopback() => {
-                return Err(Errno::EINVAL);
-            }
+            bound if !is_source_on(path, bound) => return Err(Errno::EINVAL),
             bound => bound,
         };
         let options = &self.options;
