@@ -14,6 +14,7 @@ mod advise;
 mod brk;
 mod fault;
 mod fork;
+mod gaps;
 mod layout;
 mod lock;
 mod map;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tyn_abi::Errno;
 
 mod cases;
+mod room;
 
 /// First page of the window that the random calls play in.
 const BASE: u64 = 0x1000_0000;

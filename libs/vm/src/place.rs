@@ -30,42 +30,41 @@ impl<F: Clone + PartialEq> Space<F> {
 
     /// Finds the highest room for `len` bytes within `[low, high)`.
     pub(crate) fn find_top_down(&self, len: u64, low: u64, high: u64) -> Option<u64> {
-        let mut gap_end = high;
-        // The next mapping above may keep a guard gap that reaches into the range.
-        if let Some(above) = self.at_or_after(high) {
-            gap_end = gap_end.min(guarded_start(above));
-        }
-        for vma in self.vmas.range(..high).rev().map(|(_, vma)| vma) {
-            if gap_end < low.saturating_add(len) {
-                return None;
-            }
-            if gap_end >= vma.end && gap_end - vma.end >= len && gap_end - len >= low {
-                return Some(gap_end - len);
-            }
-            gap_end = gap_end.min(guarded_start(vma));
-        }
-        gap_end.checked_sub(len).filter(|&start| start >= low)
+        self.gaps.highest(len, low, high)
     }
 
     /// Finds the lowest room for `len` bytes within `[low, high)`.
     pub(crate) fn find_bottom_up(&self, len: u64, low: u64, high: u64) -> Option<u64> {
-        let mut start = self.find(low).map_or(low, |vma| vma.end);
-        for vma in self.vmas.range(low..).map(|(_, vma)| vma) {
-            let end = start.checked_add(len).filter(|&end| end <= high)?;
-            if end <= guarded_start(vma) {
-                return Some(start);
-            }
-            start = start.max(vma.end);
-        }
-        start
-            .checked_add(len)
-            .filter(|&end| end <= high)
-            .map(|_| start)
+        self.gaps.lowest(len, low, high)
+    }
+
+    /// Records which ranges around `vma`, which is about to be put in, are free.
+    pub(crate) fn narrow_gaps(&mut self, vma: &Vma<F>) {
+        let (below, above) = self.free_around(vma);
+        self.gaps.set(below, guarded_start(vma));
+        self.gaps.set(vma.end, above);
+    }
+
+    /// Records that the range of `vma`, which has just been taken out, is free.
+    pub(crate) fn widen_gaps(&mut self, vma: &Vma<F>) {
+        let (below, above) = self.free_around(vma);
+        self.gaps.set(vma.end, 0);
+        self.gaps.set(below, above);
+    }
+
+    /// Returns where the mapping below `vma` ends, and where what belongs to the one above it starts.
+    fn free_around(&self, vma: &Vma<F>) -> (u64, u64) {
+        let below = self.vmas.range(..vma.start).next_back();
+        let above = self.at_or_after(vma.end);
+        (
+            below.map_or(0, |(_, below)| below.end),
+            above.map_or(USER_END, guarded_start),
+        )
     }
 }
 
 /// Returns the lowest address that belongs to `vma`, with its guard gap if it grows down.
-fn guarded_start<F>(vma: &Vma<F>) -> u64 {
+pub(crate) fn guarded_start<F>(vma: &Vma<F>) -> u64 {
     if vma.flags.contains(VmFlags::GROWS_DOWN) {
         vma.start.saturating_sub(STACK_GUARD_GAP)
     } else {

@@ -1,5 +1,6 @@
 //! The set of mappings and its bookkeeping.
 
+use crate::gaps::Gaps;
 use crate::{Layout, MAX_MAP_COUNT, Prot, VmFlags, Vma};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -75,10 +76,12 @@ impl Usage {
 /// The mappings of an address space.
 ///
 /// # Invariants
-/// Mappings are disjoint, lie in user space, and neighbours that could be one are one. `usage` is the sum over them.
+/// Mappings are disjoint, lie in user space, and neighbours that could be one are one. `usage` is the sum over them; `gaps` has
+/// what is between them, without the guard gaps.
 #[derive(Clone, Debug)]
 pub struct Space<F> {
     pub(crate) vmas: BTreeMap<u64, Vma<F>>,
+    pub(crate) gaps: Gaps,
     pub(crate) layout: Layout,
     /// Start and end of the program break, bytes.
     pub(crate) brk: (u64, u64),
@@ -90,9 +93,10 @@ pub struct Space<F> {
 impl<F: Clone + PartialEq> Space<F> {
     /// Makes an empty address space. The program break is empty and unmovable until [`Space::set_break_start`].
     #[must_use]
-    pub const fn new(layout: Layout) -> Self {
+    pub fn new(layout: Layout) -> Self {
         Self {
             vmas: BTreeMap::new(),
+            gaps: Gaps::new(),
             layout,
             brk: (0, 0),
             default_flags: VmFlags::empty(),
@@ -230,6 +234,7 @@ impl<F: Clone + PartialEq> Space<F> {
     /// Adds a mapping to where nothing is, without merging.
     pub(crate) fn insert_alone(&mut self, vma: Vma<F>) {
         self.usage = self.usage.zip(Usage::of(&vma), |a, b| a.saturating_add(b));
+        self.narrow_gaps(&vma);
         self.vmas.insert(vma.start, vma);
     }
 
@@ -237,6 +242,7 @@ impl<F: Clone + PartialEq> Space<F> {
     pub(crate) fn take(&mut self, start: u64) -> Option<Vma<F>> {
         let vma = self.vmas.remove(&start)?;
         self.usage = self.usage.zip(Usage::of(&vma), |a, b| a.saturating_sub(b));
+        self.widen_gaps(&vma);
         Some(vma)
     }
 
@@ -359,5 +365,6 @@ impl<F: Clone + PartialEq> Space<F> {
             last = Some(vma);
         }
         assert_eq!(usage, self.usage);
+        self.check_gaps();
     }
 }
