@@ -243,6 +243,15 @@ CASE(procs_zombie) {
     R(slurp(path));
     snprintf(path, sizeof path, "/proc/%d/maps", child);
     R(slurp(path));
+    snprintf(path, sizeof path, "/proc/%d/status", child);
+    OK(slurp(path));
+    say("umask %d size %d\n", strstr(text, "\nUmask:") != NULL, strstr(text, "\nVmSize:") != NULL);
+    char link[128];
+    for (const char **name = (const char *[]){"cwd", "root", "exe", NULL}; *name; name++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", child, *name);
+        R(readlink(path, link, sizeof link));
+    }
+    snprintf(path, sizeof path, "/proc/%d/maps", child);
     reap("child", child);
     R(slurp(path));
 }

@@ -16,6 +16,7 @@ use tyn_hal::power;
 use tyn_proc::{ChildEvent, ExitStatus, Exited, Times};
 
 use crate::file::FdTable;
+use crate::fs::FsContext;
 use crate::kernel::kernel;
 use crate::mm::Mm;
 use crate::oom;
@@ -61,7 +62,8 @@ fn end(thread: &Arc<Thread>, wait_status: u32) {
         power::off();
     }
     sched::charge_current(thread);
-    release(thread, process);
+    Mm::nothing().activate();
+    release(process, || sched::pause_point(thread));
     let exited = kernel()
         .family
         .lock()
@@ -82,17 +84,18 @@ pub(crate) fn report_change(process: &Process, event: ChildEvent) {
     }
 }
 
-/// Gives back what a zombie does not need. Nothing here runs under a lock: files may take any on their way out.
-fn release(thread: &Arc<Thread>, process: &Process) {
+/// Gives back what a zombie does not need, as others may keep it: its parent, or whoever has a descriptor of it. Nothing here
+/// runs under a lock: files may take any on their way out.
+pub(crate) fn release(process: &Process, pause: impl FnMut()) {
     let giving_back = oom::GivingBack::begin();
-    let nothing = Mm::nothing();
-    nothing.activate();
-    let mm = core::mem::replace(&mut *process.mm.lock(), nothing);
+    let mm = core::mem::replace(&mut *process.mm.lock(), Mm::nothing());
     process.release_vfork_parent();
     if let Some(mm) = Arc::into_inner(mm) {
-        mm.unmap_all(|| sched::pause_point(thread));
+        mm.unmap_all(pause);
     }
     drop(giving_back);
+    let fs = core::mem::replace(&mut *process.fs.lock(), FsContext::nothing());
+    drop(fs);
     let files = core::mem::replace(&mut *process.files.lock(), Arc::new(FdTable::new()));
     drop(files);
 }

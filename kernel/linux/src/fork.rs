@@ -7,6 +7,7 @@ use tyn_abi::{Errno, Events, Fd, Pid, Tid, USER_END, UserVa};
 use tyn_proc::ParentCell;
 
 use crate::cx::{Cx, SysResult};
+use crate::exit;
 use crate::file::OnExec;
 use crate::kernel::kernel;
 use crate::pidfd;
@@ -150,6 +151,8 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
         .and_then(|fd| adopt(request, parent.pid, &child).inspect_err(|_| close(cx, fd)));
     if let Err(errno) = adopted {
         kernel().threads.lock().remove(&tid);
+        // Another thread may have duplicated the descriptor before it was closed again.
+        exit::release(&child, || sched::pause_point(cx.thread));
         return Err(errno);
     }
     kernel().processes.lock().insert(pid, Arc::clone(&child));

@@ -132,7 +132,9 @@ pub fn status(f: &TaskFacts) -> String {
         let _ = writeln!(out, "{name}:\t{value}");
     };
     line("Name", format_args!("{}", f.comm));
-    line("Umask", format_args!("{:04o}", f.umask));
+    if f.state != 'Z' {
+        line("Umask", format_args!("{:04o}", f.umask));
+    }
     line(
         "State",
         format_args!("{} ({})", f.state, state_name(f.state)),

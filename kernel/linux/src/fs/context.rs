@@ -23,11 +23,17 @@ impl FsContext {
     /// # Errors
     /// `ENOENT` when there is no file system yet.
     pub fn new() -> Result<Arc<Self>, Errno> {
-        Ok(Arc::new(Self {
+        Ok(Self::nothing())
+    }
+
+    /// The context of a process that has ended: holds no directory.
+    #[must_use]
+    pub fn nothing() -> Arc<Self> {
+        Arc::new(Self {
             root: SpinLock::new(Node::ROOT),
             cwd: SpinLock::new(Node::ROOT),
             umask: AtomicU32::new(0o022),
-        }))
+        })
     }
 
     /// Copies the context (`fork(2)`).

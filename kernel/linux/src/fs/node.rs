@@ -284,6 +284,10 @@ impl Node {
             }
             Self::Proc(ProcNode::TaskLink(owner, link)) => {
                 let process = process(owner.pid).ok_or(Errno::ENOENT)?;
+                // A zombie has neither directories nor a program.
+                if process.live_threads().is_empty() {
+                    return Err(Errno::ENOENT);
+                }
                 let context = process.fs();
                 Ok(Target::Node(match link {
                     TaskLink::Cwd => context.cwd(),

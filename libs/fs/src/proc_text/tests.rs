@@ -71,6 +71,7 @@ fn statm_and_status_agree_with_the_facts() {
         ..task()
     };
     assert!(!status(&zombie).contains("VmSize"));
+    assert!(!status(&zombie).contains("Umask"));
 }
 
 #[test]
