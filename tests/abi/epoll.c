@@ -344,3 +344,38 @@ CASE(epoll_threads_oneshot) {
     for (int i = 0; i < 8; i++)
         say("token %d: %d\n", i, seen[i]);
 }
+
+CASE(epoll_many_sets_of_one_file) {
+    enum { SETS = 200 };
+    int pipes[2], sets[SETS];
+    MUST(pipe(pipes));
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < SETS; i++) {
+            struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+            sets[i] = MUST(epoll_create1(0));
+            MUST(epoll_ctl(sets[i], EPOLL_CTL_ADD, pipes[0], &event));
+        }
+        /* Some sets end, some stop watching. */
+        int quiet = 0, told = 0;
+        for (int i = 0; i < SETS; i++) {
+            if (i % 3 == 0)
+                MUST(close(sets[i]));
+            else if (i % 3 == 1)
+                MUST(epoll_ctl(sets[i], EPOLL_CTL_DEL, pipes[0], NULL));
+        }
+        MUST(write(pipes[1], "x", 1));
+        for (int i = 0; i < SETS; i++) {
+            struct epoll_event event;
+            if (i % 3 == 1)
+                quiet += epoll_wait(sets[i], &event, 1, 0) == 0;
+            else if (i % 3 == 2)
+                told += epoll_wait(sets[i], &event, 1, 0) == 1 && event.data.u32 == (unsigned)i;
+        }
+        say("quiet %d told %d\n", quiet, told);
+        char c;
+        MUST(read(pipes[0], &c, 1));
+        for (int i = 0; i < SETS; i++)
+            if (i % 3 != 0)
+                MUST(close(sets[i]));
+    }
+}
