@@ -363,6 +363,9 @@ pub fn switch(prev: &Task, next: &Task) {
 /// Makes `next`, whose `running` was acquired, the current task and loads its user state.
 fn enter(next: &Task) {
     let cpu = CpuLocal::current();
+    if let Some(stack) = &next.stack {
+        stack.forget_stale(cpu.id);
+    }
     if let Some(user) = &next.user {
         set_fs_base(user.fs_base.get());
         set_kernel_gs_base(user.gs_base.get());

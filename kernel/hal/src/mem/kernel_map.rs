@@ -1,13 +1,12 @@
 //! The kernel's half of every address space: image, direct map, device windows, kernel stacks.
 //!
 //! All top-level entries that will ever be used are made at boot, so every user page table copies them once. Nothing here is
-//! ever unmapped: device windows stay, and stacks are pooled.
+//! ever unmapped but the stacks of tasks that are gone ([`super::stacks`]).
 
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::frame::{self, Purpose};
-use super::{DIRECT_MAP, OutOfMemory, PhysAddr, direct};
+use super::{DIRECT_MAP, PhysAddr, direct};
 use crate::sync::SpinLock;
 
 /// Where the kernel image is linked: its physical address plus this.
@@ -15,17 +14,15 @@ pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 const DEVICE_BASE: u64 = 0xffff_a000_0000_0000;
 /// Device windows share one top-level entry, since user page tables copied those that exist.
 const DEVICE_END: u64 = DEVICE_BASE + (1 << 39);
-const STACK_BASE: u64 = 0xffff_b000_0000_0000;
-/// Size of a kernel stack.
-const STACK_BYTES: u64 = 32 * 1024;
+pub(super) const STACK_BASE: u64 = 0xffff_b000_0000_0000;
 
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
+pub(super) const PRESENT: u64 = 1;
+pub(super) const WRITE: u64 = 1 << 1;
 const UNCACHED: u64 = 1 << 4 | 1 << 3;
 const HUGE: u64 = 1 << 7;
-const GLOBAL: u64 = 1 << 8;
-const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+pub(super) const GLOBAL: u64 = 1 << 8;
+pub(super) const NO_EXECUTE: u64 = 1 << 63;
+pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 static ROOT: AtomicU64 = AtomicU64::new(0);
 static DEVICES: SpinLock<u64> = SpinLock::new(DEVICE_BASE);
@@ -56,7 +53,7 @@ fn new_table(allocate: Allocate<'_>) -> Option<PhysAddr> {
 /// Returns the entry of `va` at `level` (1: 4 KiB pages, 2: 2 MiB, 3: 1 GiB), making tables on the way; `None` when there is
 /// no frame for one.
 #[inline(never)]
-fn entry(va: u64, level: u32, allocate: Allocate<'_>) -> Option<&'static AtomicU64> {
+pub(super) fn entry(va: u64, level: u32, allocate: Allocate<'_>) -> Option<&'static AtomicU64> {
     let mut at = kernel_root();
     let mut depth = 4;
     loop {
@@ -98,7 +95,7 @@ pub(crate) fn read_pair(va: u64) -> Option<[u64; 2]> {
     if !va.is_multiple_of(8) || !is_mapped(va) || !is_mapped(last) {
         return None;
     }
-    // SAFETY: mapped and aligned; kernel memory is never unmapped. Another CPU may write there, which only spoils the result.
+    // SAFETY: mapped and aligned; kernel memory stays mapped, but for stacks that nobody uses. Another CPU may write there, which only spoils the result.
     Some(unsafe { (va as *const [u64; 2]).read_volatile() })
 }
 
@@ -153,7 +150,7 @@ pub(crate) fn build(
     Some(())
 }
 
-fn runtime_frame() -> Option<PhysAddr> {
+pub(super) fn runtime_frame() -> Option<PhysAddr> {
     frame::allocate_block(0, Purpose::Kernel).ok()
 }
 
@@ -183,73 +180,4 @@ pub(crate) fn map_device(phys: PhysAddr, len: usize) -> Option<u64> {
         );
     }
     Some(base + (phys.0 - first))
-}
-
-/// Stacks that are mapped and not in use, and where the next one goes.
-static STACKS: SpinLock<StackPool> = SpinLock::new(StackPool {
-    free: Vec::new(),
-    next: STACK_BASE,
-});
-
-struct StackPool {
-    free: Vec<u64>,
-    next: u64,
-}
-
-/// A kernel stack of 32 KiB, below it an unmapped guard page.
-#[derive(Debug)]
-pub(crate) struct KernelStack {
-    base: u64,
-}
-
-impl KernelStack {
-    /// Takes a stack from the pool or maps a new one.
-    pub(crate) fn new() -> Result<Self, OutOfMemory> {
-        let mut pool = STACKS.lock();
-        if let Some(base) = pool.free.pop() {
-            return Ok(Self { base });
-        }
-        let base = pool.next + 4096;
-        // Room in the pool for giving it back, so that dropping never allocates.
-        let total = ((pool.next - STACK_BASE) / (STACK_BYTES + 4096)) as usize + 1;
-        let extra = total.saturating_sub(pool.free.len());
-        pool.free.try_reserve(extra).map_err(|_| OutOfMemory)?;
-        // The page tables first, so that nothing fails once frames are mapped.
-        for va in [base, base + STACK_BYTES - 4096] {
-            let _ = entry(va, 1, &mut runtime_frame).ok_or(OutOfMemory)?;
-        }
-        let mut frames = [PhysAddr(0); (STACK_BYTES / 4096) as usize];
-        for i in 0..frames.len() {
-            match frame::allocate_block(0, Purpose::User) {
-                Ok(block) => frames[i] = block,
-                Err(e) => {
-                    for block in &frames[..i] {
-                        // SAFETY: allocated above, never mapped.
-                        unsafe { frame::free_block(*block, 0) };
-                    }
-                    return Err(e);
-                }
-            }
-        }
-        for (i, block) in frames.iter().enumerate() {
-            let slot = entry(base + 4096 * i as u64, 1, &mut || None);
-            slot.expect("invariant: its page table exists").store(
-                block.0 | PRESENT | WRITE | GLOBAL | NO_EXECUTE,
-                Ordering::Release,
-            );
-        }
-        pool.next = base + STACK_BYTES;
-        Ok(Self { base })
-    }
-
-    /// Returns the address past its end, 16-byte aligned.
-    pub(crate) fn top(&self) -> u64 {
-        self.base + STACK_BYTES
-    }
-}
-
-impl Drop for KernelStack {
-    fn drop(&mut self) {
-        STACKS.lock().free.push(self.base);
-    }
 }

@@ -8,15 +8,16 @@ pub(crate) mod kernel_map;
 mod paging;
 mod region;
 mod retired;
+mod stacks;
 mod string;
 mod tlb;
 
 pub use dma::DmaRegion;
 pub use frame::{Frame, OutOfMemory, Stats, available, is_short, is_used_up, stats};
 pub use heap::{SizeClass, usage as heap_usage};
-pub(crate) use kernel_map::KernelStack;
 pub use paging::{Mapping, PageTable, Perms};
 pub use region::{IoPort, Mmio};
+pub(crate) use stacks::KernelStack;
 pub(crate) use tlb::{
     Space, allow_user_access, forbid_user_access, publish_ring3, publish_window, serve_eviction,
     set_smap, withdraw,

@@ -24,7 +24,8 @@ cases! {
     time: clock_never_goes_back timer_fires_no_earlier timer_past_and_disarmed preempts_ring3;
     traps: syscall_keeps_registers registers_survive_every_entry exceptions_reach_the_kernel page_faults_are_told
         odd_instruction_pointers flags_are_sanitised single_step;
-    tasks: tasks_keep_their_stacks tasks_leave_nothing_behind bases_follow_the_task;
+    tasks: tasks_keep_their_stacks tasks_leave_nothing_behind stacks_are_given_back_after_a_peak
+        bases_follow_the_task;
     vectors: kernel_entries_keep_vectors switches_keep_vectors fork_copies_vectors signal_frames_hold_vectors;
     memory: frames_are_counted tables_map_and_unmap rights_and_hiding pages_move tables_free_all copy_on_write
         memory_runs_out;

@@ -82,6 +82,46 @@ pub(super) fn tasks_leave_nothing_behind() -> Outcome {
     Ok(())
 }
 
+/// After a peak of tasks most of their stacks' frames are free again, and what the next peak keeps on its stacks is there on
+/// every CPU, though these have had other frames before.
+pub(super) fn stacks_are_given_back_after_a_peak() -> Outcome {
+    const TASKS: u64 = 300;
+    // What is kept for later, page tables, heap.
+    const SLACK: u64 = 64 * 8 + 64;
+    let wrong = Arc::new(AtomicU32::new(0));
+    let mut most_free = 0;
+    for peak in 0..4 {
+        let before = mem::stats().free;
+        most_free = most_free.max(before);
+        ensure!(
+            before + SLACK >= most_free,
+            "{} frames are missing after {peak} peaks",
+            most_free - before
+        );
+        let mut threads = Vec::new();
+        for seed in 0..TASKS {
+            let wrong = Arc::clone(&wrong);
+            threads.push(Thread::new(UserState::No, move |me| {
+                let mut arbitrary = Arbitrary::new(seed + peak);
+                let words = [seed; 2048];
+                for _ in 0..4 {
+                    Thread::migrate(me, some_cpu(&mut arbitrary));
+                    if black_box(&words).iter().any(|&word| word != seed) {
+                        wrong.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            })?);
+        }
+        // Given back in another order than they were taken.
+        threads.sort_by_key(|thread| Arc::as_ptr(thread).addr().rotate_right(7) % 61);
+        for (i, thread) in threads.iter().enumerate() {
+            Thread::resume(thread, CpuId((i % cpu::count()) as u32));
+        }
+        cpus::join(threads);
+    }
+    same("damaged stacks", wrong.load(Ordering::SeqCst), 0)
+}
+
 /// Segment bases that ring 3 sets itself stay with the task, on whichever CPU.
 pub(super) fn bases_follow_the_task() -> Outcome {
     const FSGSBASE: u32 = 1;
