@@ -1,7 +1,7 @@
 //! Other formats of a raw disk, by `qemu-img`; and how tools are run.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), DiskError> {
 
 /// Gives the finished file `new` its permissions and its name.
 pub(crate) fn finish(new: &Path, out: &Path) -> Result<(), DiskError> {
-    fs::set_permissions(new, fs::Permissions::from_mode(0o644)).map_err(io_at(new))?;
+    fs::set_permissions(new, tyn_scratch::public()).map_err(io_at(new))?;
     fs::rename(new, out).map_err(io_at(out))
 }
 

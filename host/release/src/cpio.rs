@@ -1,10 +1,10 @@
 //! Writer of cpio "newc" archives whose file data is page-aligned (`tyn_bootfmt`; the reader is `tyn_fs::cpio`).
 //!
 //! Names are padded with NUL bytes so that data begins on a [`DATA_ALIGN`] boundary; the format counts the padding as part
-//! of the name, so `cpio -it` lists such an archive. Long runs of zeros in a file can be left out. Linux skips entries whose name, with padding, is longer than its
-//! `PATH_MAX`; where that would happen, the folder before is written once more, which moves the rest on and changes nothing
-//! else. What is written depends on the input only: inode numbers count up,
-//! owner is root, and all times are the one given.
+//! of the name, so `cpio -it` lists such an archive. Long runs of zeros in a file can be left out. Linux skips entries whose
+//! name, with padding, is longer than its `PATH_MAX`; where that would happen, the folder before is written once more, which
+//! moves the rest on and changes nothing else. What is written depends on the input only: inode numbers count up, owner is
+//! root, and all times are the one given.
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;

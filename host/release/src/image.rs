@@ -49,11 +49,20 @@ pub struct Interactive {
     pub files: Vec<u8>,
 }
 
+/// Returns what mends it that an image can't be read.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; build one with `tyn build`",
+        io::ErrorKind::IsADirectory => "; name the file that `tyn build` made",
+        _ => "",
+    }
+}
+
 /// Why a file can't be booted as an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// It isn't there, or can't be read.
-    #[error("the image {} can't be read: {error}; build one with `tyn build`", path.display())]
+    #[error("the image {} can't be read: {error}{}", path.display(), remedy(error))]
     Io {
         /// The image.
         path: PathBuf,
@@ -195,6 +204,8 @@ pub(crate) fn absolute(name: &[u8]) -> PathBuf {
     Path::new("/").join(std::ffi::OsStr::from_bytes(name))
 }
 
+#[cfg(test)]
+mod mutated_tests;
 #[cfg(test)]
 mod shipping_tests;
 #[cfg(test)]

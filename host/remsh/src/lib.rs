@@ -20,4 +20,4 @@ mod session;
 mod term;
 
 pub use peer::{Address, PeerError, port_of};
-pub use session::{End, run};
+pub use session::{End, Signals, run};

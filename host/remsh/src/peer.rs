@@ -98,6 +98,16 @@ impl Stream {
     }
 }
 
+/// Does it again when a signal comes between, which a time limit makes an error: signals are another thread's.
+fn uninterrupted(mut act: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -106,8 +116,8 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<usize>> {
         let tcp = Arc::clone(&self.tcp);
         Poll::Ready(match &mut self.frames {
-            Some(frames) => frames.read(&*tcp, bytes),
-            None => (&*tcp).read(bytes),
+            Some(frames) => uninterrupted(|| frames.read(&*tcp, bytes)),
+            None => uninterrupted(|| (&*tcp).read(bytes)),
         })
     }
 }
@@ -118,7 +128,7 @@ impl AsyncWrite for Stream {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready((&*self.tcp).write(bytes))
+        Poll::Ready(uninterrupted(|| (&*self.tcp).write(bytes)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

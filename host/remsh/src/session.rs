@@ -1,12 +1,13 @@
 //! A shell of the node on our terminal.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use eetf::{Pid, Term};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::editor::{Lines, Print, Wanted};
 use crate::peer::{Address, Incoming, Peer, PeerError};
@@ -45,6 +46,42 @@ pub(crate) enum Typed {
     End,
 }
 
+/// What becomes of signals: before there is a shell they end us, then Ctrl-C is the shell's, and the others leave it.
+#[derive(Clone, Debug)]
+pub struct Signals(Arc<Mutex<Option<Sender<Event>>>>);
+
+impl Signals {
+    /// Follows them from now on; to be done before the terminal is changed. `end` is called with the number of one that comes
+    /// before the shell runs; it should end the process.
+    ///
+    /// # Errors
+    /// When they can't be handled.
+    pub fn follow(end: impl Fn(i32) + Send + 'static) -> io::Result<Self> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])?;
+        let shell: Arc<Mutex<Option<Sender<Event>>>> = Arc::default();
+        let of_thread = Arc::clone(&shell);
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                let shell = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
+                let event = match signal {
+                    SIGINT => Event::Interrupt,
+                    _ => Event::Leave,
+                };
+                match &*shell {
+                    // Nobody listens any more at the end.
+                    Some(shell) => drop(shell.send(event)),
+                    None => end(signal),
+                }
+            }
+        });
+        Ok(Self(shell))
+    }
+
+    fn go_to(&self, shell: Sender<Event>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(shell);
+    }
+}
+
 /// Runs a shell of the node at `address` until it ends or is left; `size` returns the terminal's rows and columns, and `greet` is
 /// called when the shell runs, with the node's name.
 ///
@@ -52,6 +89,7 @@ pub(crate) enum Typed {
 /// When the node can't be reached, or has no shell.
 pub fn run(
     address: &Address,
+    signals: &Signals,
     size: &dyn Fn() -> (u16, u16),
     greet: &dyn Fn(&str),
 ) -> Result<End, PeerError> {
@@ -62,9 +100,9 @@ pub fn run(
         let _ = from_node.send(Event::Node(incoming));
     })?;
     let shell = start(&peer)?;
+    signals.go_to(events.clone());
     greet(&shell.node.name);
     let failed = |error: &dyn std::fmt::Display| PeerError::Terminal(error.to_string());
-    follow_signals(events.clone()).map_err(|error| failed(&error))?;
     let (lines, print) = Lines::new(&peer).map_err(|error| failed(&error))?;
     let (want, wanted) = channel();
     thread::spawn(move || lines.serve(&wanted, &events));
@@ -90,22 +128,6 @@ pub fn run(
     }
     peer.close();
     Ok(end.unwrap_or(End::Closed))
-}
-
-fn follow_signals(events: Sender<Event>) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            let event = match signal {
-                SIGINT => Event::Interrupt,
-                _ => Event::Leave,
-            };
-            if events.send(event).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Starts Elixir's shell where there is one, else Erlang's.

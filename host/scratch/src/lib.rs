@@ -18,26 +18,26 @@ mod sweep;
 
 use std::io;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-pub use made::{Dir, File};
+pub use made::{Dir, File, public};
 pub use program::Program;
 pub use register::end;
 
-/// Returns what tells of the signals that ask a tool to end: Ctrl-C, SIGTERM, and SIGHUP unless it is ignored (`nohup`).
+/// Returns what tells of the signals that ask a tool to end: Ctrl-C, Ctrl-\, SIGTERM, and SIGHUP unless it is ignored (`nohup`).
 ///
 /// # Errors
 /// When they can't be handled.
 pub fn signals() -> io::Result<Signals> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     match is_ignored(&status, SIGHUP) {
-        true => Signals::new([SIGINT, SIGTERM]),
-        false => Signals::new([SIGINT, SIGTERM, SIGHUP]),
+        true => Signals::new([SIGINT, SIGQUIT, SIGTERM]),
+        false => Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]),
     }
 }
 
-/// Makes Ctrl-C, SIGTERM and SIGHUP end us with 128 + their number, and leave nothing behind.
+/// Makes Ctrl-C, Ctrl-\, SIGTERM and SIGHUP end us with 128 + their number, and leave nothing behind.
 ///
 /// # Errors
 /// When they can't be handled.

@@ -5,17 +5,20 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::register::lock;
 
-/// A program that runs; killed when this is dropped, or by [`end`](crate::end), with what it started itself.
+/// A program that runs; killed when this is dropped, or by [`end`](crate::end). Where we end on signals
+/// ([`end_on_signals`](crate::end_on_signals)), what it started itself goes with it.
 #[derive(Debug)]
 pub struct Program {
     /// For its pipes.
     pub child: Child,
     /// Whether nobody has waited for it yet.
     runs: bool,
+    /// Whether it leads a group of its own.
+    has_group: bool,
 }
 
 impl Program {
@@ -25,12 +28,19 @@ impl Program {
     /// When it can't be started.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let mut register = lock();
-        if !register.has_own_groups {
-            return command.spawn().map(|child| Self { child, runs: true });
+        let has_group = register.has_own_groups;
+        if has_group {
+            command.process_group(0);
         }
-        let child = command.process_group(0).spawn()?;
-        register.programs.push(Pid::from_child(&child));
-        Ok(Self { child, runs: true })
+        let child = command.spawn()?;
+        if has_group {
+            register.programs.push(Pid::from_child(&child));
+        }
+        Ok(Self {
+            child,
+            runs: true,
+            has_group,
+        })
     }
 
     /// Runs one to its end and returns what it wrote; it reads nothing.
@@ -77,8 +87,12 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if self.runs {
-            // It may have ended by itself.
-            let _ = self.child.kill();
+            // It may have ended by itself; nobody waited for it, so the number is still its own.
+            let _ = match self.has_group {
+                true => kill_process_group(Pid::from_child(&self.child), Signal::KILL)
+                    .map_err(io::Error::from),
+                false => self.child.kill(),
+            };
             let _ = self.wait();
         }
     }
@@ -113,5 +127,22 @@ mod tests {
         let pid = Pid::from_child(&program.child);
         drop(program);
         assert!(rustix::process::test_kill_process(pid).is_err());
+    }
+
+    #[test]
+    fn what_a_dropped_program_started_is_killed_where_signals_end_us() {
+        crate::register::own_groups();
+        let script = "sleep 600 & echo $!; wait";
+        let mut command = Command::new("sh");
+        let mut program =
+            Program::start(command.args(["-c", script]).stdout(Stdio::piped())).unwrap();
+        let mut line = String::new();
+        let mut output = io::BufReader::new(program.child.stdout.take().unwrap());
+        io::BufRead::read_line(&mut output, &mut line).unwrap();
+        drop(program);
+        // The other's end of the pipe closes with it.
+        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", line.trim()));
+        assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")));
     }
 }

@@ -30,7 +30,7 @@ use crate::guests::{Ended, Guests, Port, Record, Reserved, now};
 use crate::interactive::Started;
 use crate::launch::Launch;
 use crate::log::{self, Log};
-use crate::output;
+use crate::output::{self, Fate, Sink};
 use crate::stopper::{Before, Stopper};
 use crate::terminal;
 
@@ -288,12 +288,16 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn copy_to_log(mut console: ChildStdout, mut log: Log, attached: &Attached) {
+fn copy_to_log(mut console: ChildStdout, log: Log, attached: &Attached) {
     let mut chunk = [0; 4096];
-    let mut is_open = true;
+    let mut sink = Sink::new(log);
     while let Ok(length @ 1..) = console.read(&mut chunk) {
-        // A guest does not stop because the disk is full: the rest is dropped.
-        is_open = is_open && log.write(&chunk[..length]).is_ok();
+        if let Fate::Written { lost: lost @ 1.. } = sink.put(&chunk[..length]) {
+            // Standard error is the log.
+            terminal::say(&format!(
+                "\ntyn: before this, {lost} bytes are lost: the log could not be written"
+            ));
+        }
         if let Some(stream) = &*locked(attached) {
             // One that doesn't fit needs not be sent: more than enough of them wait to be read.
             let _ = rustix::net::send(stream, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);

@@ -4,14 +4,14 @@
 //! runs (before, its serial port would lose it), one takes the guest's output to our standard output, one follows signals
 //! (the window's size, being continued after a stop). All end with the tool, which waits for the third.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ChildStdin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGCONT, SIGQUIT, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGWINCH};
 use signal_hook::iterator::Signals;
 use tyn_trace::Line;
 use tyn_vm_host::{Resizer, Vm};
@@ -88,7 +88,7 @@ impl Session {
             Window::Signals => (resizer, None),
             Window::IsElsewhere => (None, resizer),
         };
-        follow_signals(signalled, stopper.clone())?;
+        follow_signals(signalled)?;
         if let Some(resizer) = looked_at {
             thread::spawn(move || look_at_window(resizer));
         }
@@ -131,18 +131,13 @@ fn look_at_window(mut resizer: Resizer) {
     }
 }
 
-fn follow_signals(mut resizer: Option<Resizer>, stopper: Stopper) -> Result<()> {
-    let mut signals =
-        Signals::new([SIGWINCH, SIGCONT, SIGQUIT]).context("signals can't be handled")?;
+fn follow_signals(mut resizer: Option<Resizer>) -> Result<()> {
+    let mut signals = Signals::new([SIGWINCH, SIGCONT]).context("signals can't be handled")?;
     thread::spawn(move || {
         for signal in signals.forever() {
-            match signal {
-                SIGQUIT => stopper.on_signal(signal),
-                SIGCONT => {
-                    // An error is that of a terminal that is gone.
-                    let _ = terminal::make_raw();
-                }
-                _ => {}
+            if signal == SIGCONT {
+                // An error is that of a terminal that is gone.
+                let _ = terminal::make_raw();
             }
             if let Some(guest) = &mut resizer
                 && guest.resize(terminal::size()).is_err()
@@ -157,14 +152,9 @@ fn follow_signals(mut resizer: Option<Resizer>, stopper: Stopper) -> Result<()> 
 fn read_input(guest: &SyncSender<Vec<u8>>, stopper: &Stopper) {
     let mut escape = Escape::default();
     let is_terminal = io::stdin().is_terminal();
-    let mut stdin = io::stdin().lock();
     let mut chunk = [0; 4096];
     loop {
-        let length = match stdin.read(&mut chunk) {
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
+        let length = output::read_input(&mut chunk).unwrap_or(0);
         let mut bytes = Vec::new();
         match &chunk[..length] {
             [] => bytes.push(END_OF_INPUT),

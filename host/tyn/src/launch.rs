@@ -183,7 +183,9 @@ impl Launch {
             )
         };
         let mut print = printer(kernel.symbols, self.trace);
+        let stops = stopper.clone();
         let on_line = Box::new(move |line: &Line<'_>| {
+            stops.see(line);
             see(line);
             print(line);
         });

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
-use tyn_remsh::{Address, End};
+use tyn_remsh::{Address, End, Signals};
 
 use crate::control::{self, Request};
 use crate::guests::Guest;
@@ -55,6 +55,12 @@ pub(crate) fn shell(guest: &Guest) -> Result<u8> {
         port: way.port,
         cookie: cookie.to_owned(),
     };
+    // Before the terminal is another: whatever ends us from here on puts it back.
+    let signals = Signals::follow(|signal| {
+        terminal::restore();
+        tyn_scratch::end(128 + signal)
+    })
+    .context("signals can't be handled")?;
     let waiting = Terminal::enter_waiting()?;
     let size = || {
         let size = terminal::size();
@@ -65,7 +71,7 @@ pub(crate) fn shell(guest: &Guest) -> Result<u8> {
             "tyn: {node} in {guest_name}; Ctrl-D leaves it, Ctrl-C interrupts"
         ));
     };
-    let end = tyn_remsh::run(&address, &size, &greet);
+    let end = tyn_remsh::run(&address, &signals, &size, &greet);
     drop(waiting);
     match end.with_context(|| format!("no shell in {guest_name}"))? {
         End::Left => terminal::say(&format!("\ntyn: {guest_name} runs on")),

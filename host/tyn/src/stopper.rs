@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tyn_trace::Line;
 use tyn_vm_host::Control;
 
 use crate::terminal;
@@ -45,6 +46,8 @@ struct StopState {
     is_doomed: bool,
     /// The machine, once it runs.
     control: Option<Control>,
+    /// Whether the guest's kernel follows its power button. Pressed before, most machines don't remember it.
+    has_button: bool,
 }
 
 fn lock(state: &Mutex<StopState>) -> MutexGuard<'_, StopState> {
@@ -75,10 +78,22 @@ impl Stopper {
         let mut state = lock(&self.state);
         if state.is_doomed {
             self.kill(&control);
-        } else if state.first.is_some() {
-            self.power_down(&control);
         }
         state.control = Some(control);
+        if state.first.is_some() {
+            self.power_down(&state);
+        }
+    }
+
+    /// Looks at a line of the kernel's report: once it follows the power button, a request that waits can be made.
+    pub(crate) fn see(&self, line: &Line<'_>) {
+        if matches!(line, Line::Metric { name, .. } if *name == "power_button_ns") {
+            let mut state = lock(&self.state);
+            state.has_button = true;
+            if state.first.is_some() {
+                self.press(&state);
+            }
+        }
     }
 
     /// Returns whether the guest was killed.
@@ -122,8 +137,8 @@ impl Stopper {
     /// Presses the power button, unless somebody did.
     pub(crate) fn stop_once(&self) {
         let mut state = lock(&self.state);
-        if let (None, Some(control)) = (state.first, &state.control) {
-            self.power_down(control);
+        if state.first.is_none() && state.control.is_some() {
+            self.power_down(&state);
             state.first = Some(Instant::now());
         }
     }
@@ -140,10 +155,8 @@ impl Stopper {
     fn act(&self, one_request: Duration) {
         let mut state = lock(&self.state);
         match (state.first, &state.control) {
-            (None, control) => {
-                if let Some(control) = control {
-                    self.power_down(control);
-                }
+            (None, _) => {
+                self.power_down(&state);
                 state.first = Some(Instant::now());
             }
             (Some(first), Some(control)) if first.elapsed() > one_request => self.kill(control),
@@ -151,8 +164,19 @@ impl Stopper {
         }
     }
 
-    fn power_down(&self, control: &Control) {
-        terminal::say("tyn: stopping the guest; once more kills it");
+    /// Asks the guest to stop, if there is one.
+    fn power_down(&self, state: &StopState) {
+        if state.control.is_some() && !state.is_doomed {
+            terminal::say("tyn: stopping the guest; once more kills it");
+            self.press(state);
+        }
+    }
+
+    /// Presses the power button of a guest that takes it.
+    fn press(&self, state: &StopState) {
+        let Some(control) = state.control.as_ref().filter(|_| state.has_button) else {
+            return;
+        };
         if let Err(error) = control.power_down() {
             terminal::say(&format!("tyn: it can't be asked to stop ({error})"));
             self.kill(control);

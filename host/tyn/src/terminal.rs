@@ -105,7 +105,7 @@ fn change(make: impl FnOnce(&mut Termios)) -> rustix::io::Result<bool> {
 }
 
 /// Puts the terminal back.
-fn restore() {
+pub(crate) fn restore() {
     let saved = SAVED.lock().ok().and_then(|mut slot| slot.take());
     if let Some(saved) = saved {
         // After what the guest wrote last. A terminal that is gone needs nothing.

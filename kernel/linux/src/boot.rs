@@ -27,11 +27,10 @@ mod job;
 use job::Job;
 
 use crate::exec;
-use crate::exit::INIT;
 use crate::file::{At, flags};
 use crate::fs::{self, AllFiles, FsContext, How};
 use crate::kernel::{self, kernel};
-use crate::{mm, net, sched, signal, trace, tty, vdso};
+use crate::{mm, net, sched, stop, trace, tty, vdso};
 
 /// How the devices are found.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +94,7 @@ pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
             options.ip6,
             boot.ram_bytes,
         );
-        power::on_power_button(on_power_button);
+        stop::follow_button();
         milestone("devices are ready");
     });
     boot::release_aps();
@@ -220,13 +219,4 @@ fn refuse_program(what: &str, args: &[&[u8]], error: Errno) -> ! {
         "the {what} {} cannot be started: {error}: is it, with its interpreter, in the image?",
         String::from_utf8_lossy(args.first().copied().unwrap_or_default())
     ))
-}
-
-/// The power button asks the first process to stop, as `init(1)` of a Linux system would be asked.
-fn on_power_button() {
-    const SIGTERM: u8 = 15;
-    let process = kernel().processes.lock().get(&INIT).cloned();
-    if let Some(process) = process {
-        signal::send_from_kernel(&process, SIGTERM);
-    }
 }

@@ -37,6 +37,7 @@ pub mod signal;
 pub mod signalfd;
 pub mod socket;
 pub mod socket_options;
+mod stop;
 pub mod sys;
 pub mod table;
 pub mod thread;

@@ -17,6 +17,7 @@ use tyn_vm_host::http;
 
 mod background;
 mod configured;
+mod early;
 mod interrupted;
 mod unheard;
 
@@ -49,6 +50,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "second_signal_kills_a_guest_that_does_not_stop",
         second_signal,
+    ),
+    (
+        "guest_is_stopped_while_it_starts",
+        early::stopped_while_it_starts,
     ),
     (
         "guest_stops_when_nobody_reads_its_output",

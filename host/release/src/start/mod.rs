@@ -59,7 +59,7 @@ pub enum StartError {
         wanted: &'static str,
     },
     /// The image that is to be started.
-    #[error("the image {} can't be read: {error}; build one with `tyn build`", path.display())]
+    #[error("the image {} can't be read: {error}{}", path.display(), crate::image::remedy(error))]
     Image {
         /// The image.
         path: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tyn_release::{App, Built, Choices, Include, Input, OpenError, Progress, Request};
 
@@ -97,7 +97,11 @@ impl Plan {
                 "no image is named; name one by -o, or write `output = \"…\"` below [build] in tyn.toml"
             );
         };
-        let known = file.env.iter().filter_map(|text| variable(text).ok());
+        let known = file.env.iter().map(|text| {
+            variable(text).map_err(|error| anyhow!("the variable {text} of tyn.toml: {error}"))
+        });
+        let mut env = known.collect::<Result<Vec<_>>>()?;
+        env.extend(args.env.iter().cloned());
         let files = file.files.into_iter().map(|(guest, from)| Include {
             from: Some(from),
             guest,
@@ -118,7 +122,7 @@ impl Plan {
             start: args.start.clone().or(file.start),
             sysroot: args.sysroot.clone().or(file.sysroot),
             otp: args.otp.clone().or(file.otp),
-            env: known.chain(args.env.iter().cloned()).collect(),
+            env,
             includes,
             strip_beams: args.strip_beams.or(file.strip_beams).unwrap_or(false),
             strip_elf: args.strip_elf.or(file.strip_elf).unwrap_or(false),

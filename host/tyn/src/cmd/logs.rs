@@ -1,11 +1,13 @@
 //! `tyn logs`: what a guest in the background wrote on its console, and what its supervisor said.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::guests::{Guests, Status};
+use crate::log::{self, Reader};
+use crate::output::Output;
+use crate::terminal;
 
 /// How often it is looked for more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -30,35 +32,34 @@ pub(crate) struct Args {
 pub(crate) fn logs(args: &Args) -> Result<()> {
     let guests = Guests::of_this_user()?;
     let guest = guests.find(&args.name)?;
-    let shown = guest.log();
-    let unreadable = || format!("the log {} can't be read", shown.display());
-    let mut log = crate::log::open(&shown).with_context(unreadable)?;
+    let unreadable = || format!("the log {} can't be read", guest.log().display());
+    let mut log = Reader::open(&guest.log()).with_context(unreadable)?;
     if let Some(lines) = args.lines {
-        let mut bytes = Vec::new();
-        let start = log.stream_position().with_context(unreadable)?;
-        log.read_to_end(&mut bytes).with_context(unreadable)?;
-        log.seek(SeekFrom::Start(start + start_of_last(&bytes, lines) as u64))
+        log.skip(|bytes| start_of_last(bytes, lines))
             .with_context(unreadable)?;
     }
+    let mut out = Output::new().context("standard output can't be written")?;
     loop {
         // Asked before the rest is read: what it wrote before its end is there then.
         let is_running = args.follow
             && guests
                 .find(&args.name)
                 .is_ok_and(|guest| guest.status == Status::Running);
-        let mut out = io::stdout().lock();
-        if let Err(error) = io::copy(&mut log, &mut out).and_then(|_| out.flush()) {
-            // Whoever read this has enough.
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                return Ok(());
-            }
-            return Err(error).with_context(unreadable);
-        }
-        if !is_running {
+        // Whoever read this has enough.
+        let is_read = log.copy(&mut out, &skipped)?.is_some();
+        if !is_running || !is_read {
             return Ok(());
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Says that what was written before we came to it is there no more.
+pub(crate) fn skipped(bytes: u64) {
+    terminal::say(&format!(
+        "tyn: {bytes} bytes are skipped: of a log the newest {} MB are kept",
+        log::KEPT >> 20
+    ));
 }
 
 /// Returns where the last `lines` lines begin.

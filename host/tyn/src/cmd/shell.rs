@@ -5,8 +5,7 @@
 //! last begun. Who runs when: one thread reads what is typed, one follows the window's size, the first copies the log each
 //! time the supervisor says that it has grown.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, Read};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -19,11 +18,12 @@ use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use crate::cmd::logs::start_of_last;
+use crate::cmd::logs::{skipped, start_of_last};
 use crate::control::{self, Request, SIZE, TYPED};
 use crate::escape::{self, Escape};
 use crate::guests::{Guest, Guests, Status};
-use crate::log;
+use crate::log::Reader;
+use crate::output::{self, Output};
 use crate::remote;
 use crate::terminal::{self, Terminal};
 
@@ -99,16 +99,17 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
         read_input(&typing, &dir, &stream);
         typing.leave(&stream);
     });
+    let mut out = Output::new().context("standard output can't be written")?;
     let mut bytes = [0; 512];
     loop {
-        copy(&mut log)?;
+        log.copy(&mut out, &skipped)?;
         match wakes.read(&mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(1..) => {}
             _ => break,
         }
     }
-    copy(&mut log)?;
+    log.copy(&mut out, &skipped)?;
     drop(raw);
     if link.has_left.load(Ordering::SeqCst) {
         terminal::say(&format!(
@@ -123,24 +124,16 @@ pub(crate) fn shell(args: &Args) -> Result<u8> {
 }
 
 /// Opens the log where its last line begins: there is the prompt.
-fn open_log(guest: &Guest) -> Result<File> {
+fn open_log(guest: &Guest) -> Result<Reader> {
     let open = || {
-        let mut log = log::open(&guest.log())?;
-        let before = log.stream_position()?;
-        let mut bytes = Vec::new();
-        log.read_to_end(&mut bytes)?;
-        let is_whole = bytes.last().is_none_or(|&byte| byte == b'\n');
-        let start = start_of_last(&bytes, usize::from(!is_whole));
-        log.seek(SeekFrom::Start(before + start as u64))?;
+        let mut log = Reader::open(&guest.log())?;
+        log.skip(|bytes| {
+            let is_whole = bytes.last().is_none_or(|&byte| byte == b'\n');
+            start_of_last(bytes, usize::from(!is_whole))
+        })?;
         Ok::<_, io::Error>(log)
     };
     open().with_context(|| format!("the log {} can't be read", guest.log().display()))
-}
-
-fn copy(log: &mut File) -> Result<()> {
-    let mut out = io::stdout().lock();
-    io::copy(log, &mut out)?;
-    Ok(out.flush()?)
 }
 
 fn follow_signals(link: Link, stream: UnixStream) -> Result<()> {
@@ -167,13 +160,10 @@ fn follow_signals(link: Link, stream: UnixStream) -> Result<()> {
 /// Sends what is typed; returns when the guest is to be left.
 fn read_input(link: &Link, dir: &Path, stream: &UnixStream) {
     let mut escape = Escape::default();
-    let mut stdin = io::stdin().lock();
     let mut chunk = [0; 4096];
     loop {
-        let length = match stdin.read(&mut chunk) {
-            Ok(length @ 1..) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Ok(0) | Err(_) => return,
+        let Ok(length @ 1..) = output::read_input(&mut chunk) else {
+            return;
         };
         let mut typed = Vec::new();
         for request in escape.feed(&chunk[..length], &mut typed) {

@@ -137,6 +137,56 @@ fn guests_are_started_listed_stopped_and_forgotten() {
 }
 
 #[test]
+fn shell_that_is_interrupted_while_it_connects_leaves_the_terminal_as_it_was() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+    let bench = bench();
+    bench.image(
+        "app.img",
+        &[
+            "/beam",
+            "--",
+            "-sname",
+            "x",
+            "-setcookie",
+            "c",
+            "-start_epmd",
+            "false",
+            "-erl_epmd_port",
+            "4370",
+        ],
+        &[("/beam", b"x")],
+    );
+    bench.says(RUN, "app\n", "");
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let file = || {
+        let mut options = fs::File::options();
+        options.read(true).write(true).open(name.to_str().unwrap())
+    };
+    let side = file().unwrap();
+    let modes = || tcgetattr(&side).unwrap().local_modes;
+    let before = modes();
+    assert!(before.contains(LocalModes::ECHO | LocalModes::ICANON));
+    for (signal, code) in [(Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)] {
+        let mut command = bench.command("shell app");
+        command.stdin(file().unwrap()).stdout(file().unwrap());
+        let mut tool = command.stderr(file().unwrap()).spawn().unwrap();
+        // The guest answers nobody; the terminal waits for the shell.
+        while modes().contains(LocalModes::ECHO) {
+            assert_eq!(tool.try_wait().unwrap(), None);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&tool), signal).unwrap();
+        assert_eq!(tool.wait().unwrap().code(), Some(code));
+        assert_eq!(modes(), before);
+    }
+    bench.tyn("stop app -t 0");
+}
+
+#[test]
 fn starts_that_fail_are_told_and_leave_nothing() {
     let bench = bench();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -16,7 +16,7 @@ fn signals() -> Vec<(Signal, i32)> {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
-    let mut signals = vec![(Signal::INT, 130), (Signal::TERM, 143)];
+    let mut signals = vec![(Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)];
     if ignored & 1 == 0 {
         signals.push((Signal::HUP, 129));
     }

@@ -1,6 +1,7 @@
 //! `tyn run`: settings from everywhere, and what is said about those that can't be followed.
 
 use crate::bench::Bench;
+use crate::mini_kernel;
 
 const ERLANG: &[&str] = &["/beam", "-Bd", "--", "-root", "/app", "--", "-noshell"];
 
@@ -20,6 +21,10 @@ const BAD: &[(&str, &str)] = &[
     (
         "run none.img",
         "the image none.img can't be read: No such file or directory (os error 2); build one with `tyn build`",
+    ),
+    (
+        "run tmp",
+        "the image tmp can't be read: Is a directory (os error 21); name the file that `tyn build` made",
     ),
     (
         "run app.img --env-file none.env",
@@ -161,6 +166,36 @@ fn guest_that_ends_leaves_no_file() {
             "tyn: warning: the arguments name the node, but the image has no epmd (`tyn build --epmd` packs it): it listens on port 4370"
         ),
         "{warned:?}"
+    );
+}
+
+#[test]
+fn guest_goes_on_when_its_output_has_no_room() {
+    use std::process::Stdio;
+    let bench = bench();
+    let report = "metric boot_to_user_ns 1\nexit 7\n";
+    let kernel = mini_kernel::kernel_that_writes("hello\n", report, false);
+    bench.write("kernel", kernel);
+    let line = "run app.img --kernel kernel --accel tcg";
+    assert_eq!(bench.tyn(line).out, "hello\n");
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut command = bench.command(line);
+    let output = command.stdout(full.unwrap()).stderr(Stdio::piped());
+    let ended = bench.ended(&output.output().unwrap());
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (
+            Some(7),
+            "tyn: standard output can't be written: No space left on device (os error 28); the guest goes on, and what it writes is lost until there is room\n"
+        )
+    );
+    let listed = std::fs::File::options().write(true).open("/dev/full");
+    let listed = bench.command("ps").stdout(listed.unwrap()).output();
+    let listed = bench.ended(&listed.unwrap());
+    assert_eq!(listed.code, Some(125));
+    assert!(
+        listed.err.starts_with("tyn: standard output can't be written: No space left on device (os error 28); make room"),
+        "{listed:?}"
     );
 }
 

@@ -2,18 +2,34 @@
 
 /// An ELF file with a PVH note, whose code reports `text` at port 0xE9 and then writes to `isa-debug-exit`, or halts.
 pub(crate) fn kernel(text: &str, is_halting: bool) -> Vec<u8> {
-    // mov esi, TEXT; mov ecx, LENGTH; mov dx, 0xe9; rep outsb; (mov dx, 0x501; out dx, al); cli; 1: hlt; jmp 1b
-    let mut code = vec![0xbe, 0, 0, 0, 0, 0xb9];
-    code.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
-    code.extend([0x66, 0xba, 0xe9, 0x00, 0xf3, 0x6e]);
-    if !is_halting {
-        code.extend([0x66, 0xba, 0x01, 0x05, 0xee]);
-    }
-    code.extend([0xfa, 0xf4, 0xeb, 0xfd]);
+    kernel_that_writes("", text, is_halting)
+}
+
+/// The same, which writes `console` on its first serial port before.
+pub(crate) fn kernel_that_writes(console: &str, text: &str, is_halting: bool) -> Vec<u8> {
+    // For each: mov esi, TEXT; mov ecx, LENGTH; mov dx, PORT; rep outsb.
+    // Then: (mov dx, 0x501; out dx, al); cli; 1: hlt; jmp 1b
+    let end: &[u8] = match is_halting {
+        true => &[0xfa, 0xf4, 0xeb, 0xfd],
+        false => &[0x66, 0xba, 0x01, 0x05, 0xee, 0xfa, 0xf4, 0xeb, 0xfd],
+    };
     let base: u32 = 0x20_0000;
     let start = base + 0x1000;
-    let text_at = start + u32::try_from(code.len()).unwrap();
-    code[1..5].copy_from_slice(&text_at.to_le_bytes());
+    let mut at = start + u32::try_from(2 * 16 + end.len()).unwrap();
+    let mut code = Vec::new();
+    for (port, text) in [(0x3f8u16, console), (0xe9, text)] {
+        let length = u32::try_from(text.len()).unwrap();
+        code.push(0xbe);
+        code.extend(at.to_le_bytes());
+        code.push(0xb9);
+        code.extend(length.to_le_bytes());
+        code.extend([0x66, 0xba]);
+        code.extend(port.to_le_bytes());
+        code.extend([0xf3, 0x6e]);
+        at += length;
+    }
+    code.extend(end);
+    code.extend(console.as_bytes());
     code.extend(text.as_bytes());
     // Note: name "Xen", type XEN_ELFNOTE_PHYS32_ENTRY (18), the entry's address.
     let mut note = Vec::new();

@@ -68,7 +68,7 @@ fn act(cx: &mut Cx<'_>, info: &SigInfo, restart: &mut Option<Restart>) {
     let signal = info.signal();
     let action = process.signals.action(signal);
     match delivery(signal, &action, role(process)) {
-        Delivery::Ignore => {}
+        Delivery::Ignore => crate::stop::keep(process, info),
         Delivery::Terminate => terminate(cx, signal),
         Delivery::Stop => stop(process, signal),
         Delivery::Handle => {

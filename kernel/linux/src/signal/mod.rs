@@ -32,7 +32,7 @@ mod wait;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tyn_abi::signal::{AltStack, SigAction, SigInfo, Signal, SignalSet};
+use tyn_abi::signal::{AltStack, SIG_DFL, SigAction, SigInfo, Signal, SignalSet};
 use tyn_abi::{Errno, Nanos, UserVa};
 use tyn_hal::sync::SpinLock;
 use tyn_sched::signal::{MaskChange, Pending, RestartKind, Role};
@@ -40,6 +40,7 @@ use tyn_sched::signal::{MaskChange, Pending, RestartKind, Role};
 use crate::cx::Cx;
 use crate::exit::INIT;
 use crate::process::Process;
+use crate::stop;
 use crate::thread::Thread;
 
 pub use cpu_alarm::{CpuAlarms, CpuTimer};
@@ -257,7 +258,7 @@ fn role(process: &Process) -> Role {
 
 /// Sets the action of a signal (`rt_sigaction(2)`) and returns the former one. A signal that is ignored from now on stops
 /// being pending.
-pub fn set_action(process: &Process, signal: Signal, action: SigAction) -> SigAction {
+pub fn set_action(process: &Arc<Process>, signal: Signal, action: SigAction) -> SigAction {
     let old = process.signals.set_action(signal, action);
     if tyn_sched::signal::is_ignored(signal, &action, false, Role::Ordinary) {
         let set = SignalSet::only(signal);
@@ -265,6 +266,9 @@ pub fn set_action(process: &Process, signal: Signal, action: SigAction) -> SigAc
         for thread in process.live_threads() {
             thread.signals.pending.lock().discard(set);
         }
+    }
+    if signal == Signal::SIGTERM && action.handler != SIG_DFL {
+        stop::ask(process);
     }
     old
 }
@@ -282,6 +286,9 @@ pub fn change_mask(thread: &Arc<Thread>, change: MaskChange, set: SignalSet) -> 
     let blocked = new.difference(old);
     if !blocked.is_empty() {
         send::pass_on(thread, blocked);
+    }
+    if blocked.contains(Signal::SIGTERM) {
+        stop::ask(thread.process());
     }
     old
 }

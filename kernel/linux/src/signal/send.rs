@@ -16,6 +16,7 @@ use crate::limits::Resource;
 use crate::process::Process;
 use crate::sched;
 use crate::signalfd;
+use crate::stop;
 use crate::thread::Thread;
 
 /// Length of a clock tick (`sysconf(_SC_CLK_TCK)` is 100) in nanoseconds.
@@ -89,6 +90,7 @@ pub(super) fn post_to_process(
             .union(SignalSet(t.signals.awaited.load(Ordering::SeqCst)))
     });
     if is_forgotten(process, signal, blocked) {
+        stop::keep(process, &info);
         return Ok(Posted::Gone);
     }
     let posted = queue(&mut process.signals.pending.lock(), info, limit)?;

@@ -13,7 +13,7 @@ use crate::lab::STOP_LIMIT;
 ///
 /// ```text
 ///     sigaction(SIGTERM, {handler, SA_RESTORER})
-/// 1:  write(1, "x\\n", 2); jmp 1b
+/// 1:  write(1, "x\n", 2); jmp 1b
 /// handler: exit_group(0)
 /// ```
 const WRITER: &[u8] = &[
