@@ -33,12 +33,13 @@ defmodule MixTyn.CommandTest do
       strip_beams: true,
       sbom: false,
       otp: nil,
+      interactive: false,
       memory: "1G",
       env: [PORT: 1, HOST: "h"],
       port: ["1:2", "3:4"]
     ]
 
-    flags = ~w(--strip-beams --memory 1G --env PORT=1 --env HOST=h --port 1:2 --port 3:4)
+    flags = ~w(--strip-beams --sbom=false --memory 1G --env PORT=1 --env HOST=h --port 1:2 --port 3:4)
     assert Command.flags(settings) == flags
   end
 
@@ -46,6 +47,7 @@ defmodule MixTyn.CommandTest do
     settings = [port: "1:1", env: [A: 1], cpus: 2, memory: "1G"]
     line = ~w(-p2:2 --env B=2 --cpus 4 -- --memory)
     assert Command.arguments(settings, line) == ~w(--env A=1 --memory 1G) ++ line
+    assert Command.arguments([compress: false], ["--compress"]) == ["--compress"]
     assert Command.arguments(nil, []) == []
   end
 

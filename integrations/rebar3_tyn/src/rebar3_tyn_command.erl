@@ -75,7 +75,9 @@ flag_of(_) -> none.
 
 flag(Key) -> "--" ++ lists:flatten(string:replace(atom_to_list(Key), "_", "-", all)).
 
-flags(_Key, false) -> [];
+%% `false` takes back what tyn.toml says; what is only given or not is not given.
+flags(Key, false) when Key =:= detach; Key =:= interactive -> [];
+flags(Key, false) -> [flag(Key) ++ "=false"];
 flags(Key, true) -> [flag(Key)];
 flags(Key, [Value | _] = Values) when not is_integer(Value) -> lists:append([[flag(Key), word(V)] || V <- Values]);
 flags(Key, Value) -> [flag(Key), word(Value)].

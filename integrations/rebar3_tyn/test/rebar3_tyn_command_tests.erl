@@ -23,7 +23,10 @@ release_test() ->
 
 arguments_test() ->
     Settings = [strip_beams, {sbom, false}, {otp, 27}, {port, ["1:2", "3:4"]}, {env, [{"A", 1}]}],
-    ["--strip-beams", "--otp", "27", "--port", "1:2", "--port", "3:4", "--env", "A=1"] = arguments(Settings, []),
+    ["--strip-beams", "--sbom=false", "--otp", "27", "--port", "1:2", "--port", "3:4", "--env", "A=1"] =
+        arguments(Settings, []),
+    [] = arguments([{interactive, false}], []),
+    ["--sbom"] = arguments([{sbom, false}], ["--sbom"]),
     ["--env", "A=1", "-p5:6", "-e", "B=2"] = arguments([{port, "1:2"}, {env, [{"A", 1}]}], ["-p5:6", "-e", "B=2"]),
     ["--cpus", "2", "--", "--cpus"] = arguments([{cpus, 2}], ["--", "--cpus"]).
 

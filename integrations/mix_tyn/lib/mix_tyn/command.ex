@@ -70,12 +70,15 @@ defmodule MixTyn.Command do
     parse(args, known, Map.put(command, key, value))
   end
 
+  # Flags of `tyn` that are given or not, and take no value.
+  @never [:detach, :interactive]
+
   @doc """
   Makes flags of settings: `[strip_beams: true, otp: 27, include: ["/bin/sh", "/bin/ls"]]` is
-  `--strip-beams --otp 27 --include /bin/sh --include /bin/ls`.
+  `--strip-beams --otp 27 --include /bin/sh --include /bin/ls`. `false` takes back what `tyn.toml` says.
 
       iex> MixTyn.Command.flags(sbom: true, compress: false, otp: 27)
-      ["--sbom", "--otp", "27"]
+      ["--sbom", "--compress=false", "--otp", "27"]
   """
   @spec flags(keyword) :: [String.t()]
   def flags(settings) do
@@ -84,7 +87,9 @@ defmodule MixTyn.Command do
 
       case value do
         true -> [flag]
-        off when off in [false, nil] -> []
+        false when key in @never -> []
+        false -> [flag <> "=false"]
+        nil -> []
         values when is_list(values) -> Enum.flat_map(values, &[flag, word(&1)])
         value -> [flag, word(value)]
       end
