@@ -210,7 +210,7 @@ fn starts_that_fail_are_told_and_leave_nothing() {
     bench.kernel("kernel", "", false);
     bench.refused(
         RUN,
-        "the machine stopped before anything ran; see what `tyn run --trace` says",
+        "the machine stopped before anything ran: QEMU ended with exit status 1; see what `tyn run --trace` says",
     );
     assert_eq!(
         fs::read_dir(bench.path("state/tyn")).unwrap().count(),
