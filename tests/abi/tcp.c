@@ -106,6 +106,40 @@ CASE(tcp_option_values) {
     }
 }
 
+static int segment_of(int fd) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    MUST(getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &value, &size));
+    return value;
+}
+
+/* What is set before holds for both ways, and for who is accepted. */
+CASE(tcp_longest_segment) {
+    for (int n = 0; n < 3; n++) {
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof at;
+        int l = MUST(socket(AF_INET, SOCK_STREAM, 0)), c = MUST(socket(AF_INET, SOCK_STREAM, 0)), most = 1200;
+        say("%d %d\n", segment_of(l), segment_of(c));
+        if (n)
+            R(setsockopt(n == 1 ? l : c, IPPROTO_TCP, TCP_MAXSEG, &most, sizeof most));
+        say("%d %d\n", segment_of(l), segment_of(c));
+        MUST(bind(l, (void *)&at, sizeof at));
+        MUST(listen(l, 5));
+        MUST(getsockname(l, (void *)&at, &size));
+        MUST(connect(c, (void *)&at, size));
+        int a = MUST(accept(l, NULL, NULL));
+        say("%d %d %d\n", segment_of(l), n ? segment_of(c) : 0, n ? segment_of(a) : 0);
+        close(a), close(c), close(l);
+    }
+    static const int odd[] = {-1, 0, 1, 87, 88, 32767, 32768, 65536 + 1000};
+    int s = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        say("%d\n", odd[i]);
+        R(setsockopt(s, IPPROTO_TCP, TCP_MAXSEG, &odd[i], sizeof odd[i]));
+        say("%d\n", segment_of(s));
+    }
+}
+
 CASE(tcp_option_facts) {
     int a, b, value = -1;
     connected(&a, &b);

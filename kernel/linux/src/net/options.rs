@@ -117,7 +117,9 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
     Ok(Some(word(match name {
         TCP_NODELAY => options.no_delay.into(),
         TCP_CORK => options.is_corked.into(),
-        TCP_MAXSEG => segment.map_or(DEFAULT_MSS, u32::from),
+        TCP_MAXSEG => segment
+            .or(options.longest_segment)
+            .map_or(DEFAULT_MSS, u32::from),
         TCP_KEEPIDLE => seconds(options.keep_idle),
         TCP_KEEPINTVL => seconds(options.keep_interval),
         TCP_KEEPCNT => options.keep_count,
@@ -193,6 +195,9 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
 fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
     const LONGEST_KEEP_S: u32 = 32_767;
     const MOST_PROBES: u32 = 127;
+    // TCP_MIN_MSS and MAX_TCP_WINDOW.
+    const SHORTEST_SEGMENT: u32 = 88;
+    const LONGEST_SEGMENT: u32 = 32_767;
     let number = int(value)?;
     let in_seconds = || match number {
         1..=LONGEST_KEEP_S => Ok(Nanos(u64::from(number) * Nanos::PER_SEC)),
@@ -204,6 +209,14 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
     match name {
         TCP_NODELAY => change(&mut |o| o.no_delay = number != 0),
         TCP_CORK => change(&mut |o| o.is_corked = number != 0),
+        TCP_MAXSEG => {
+            let longest = match number {
+                0 => None,
+                SHORTEST_SEGMENT..=LONGEST_SEGMENT => u16::try_from(number).ok(),
+                _ => return Err(Errno::EINVAL),
+            };
+            change(&mut |o| o.longest_segment = longest)
+        }
         TCP_KEEPIDLE => {
             let time = in_seconds()?;
             change(&mut |o| o.keep_idle = time)

@@ -56,7 +56,7 @@ impl Stack {
         self.tcp.last_cookie = Some(slot);
         let window = u16::try_from(receive).unwrap_or(u16::MAX);
         let mut options = Options::default();
-        options.mss = Some(self.segment_size(tuple, path));
+        options.mss = Some(self.config_for(tuple, path, &socket.options).mss);
         let flags = Flags::SYN.with(Flags::ACK);
         let answer = Outgoing::bare(Seq(ours), syn.seq + 1, flags, window, options);
         send_bare(&mut self.out, tuple, path, service, &answer);

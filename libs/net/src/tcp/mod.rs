@@ -66,6 +66,8 @@ pub struct TcpOptions {
     pub send_most: usize,
     /// `SO_RCVLOWAT`: bytes that make the socket readable.
     pub low_water: usize,
+    /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
+    pub longest_segment: Option<u16>,
 }
 
 /// The least and the greatest capacity of a queue.
@@ -94,6 +96,7 @@ impl TcpOptions {
             receive_most: buffer,
             send_most: buffer,
             low_water: 1,
+            longest_segment: None,
         }
     }
 

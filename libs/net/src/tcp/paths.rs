@@ -52,8 +52,9 @@ impl Stack {
         options: &TcpOptions,
     ) -> tyn_tcp::Config {
         let (receive, send) = options.buffers();
+        let size = self.segment_size(tuple, path);
         tyn_tcp::Config {
-            mss: self.segment_size(tuple, path),
+            mss: options.longest_segment.map_or(size, |most| size.min(most)),
             receive,
             send,
             clock_offset: self.secret.clock_offset(tuple),

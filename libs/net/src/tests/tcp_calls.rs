@@ -265,6 +265,36 @@ fn no_delay_sends_small_segments_at_once() {
 }
 
 #[test]
+fn longest_segment_holds_both_ways() {
+    for is_listeners in [true, false] {
+        let mut w = World::new();
+        let longest = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&longest);
+        w.filter = Box::new(move |_, frame| {
+            let len = segment(frame).map_or(0, |s| s.payload().len());
+            let mut seen = seen.lock().unwrap();
+            *seen = len.max(*seen);
+            Fault::Deliver
+        });
+        let listener = w.listen(80, 4);
+        let client = w.a.tcp_socket(options()).unwrap();
+        let limit = |o: &mut TcpOptions| o.longest_segment = Some(700);
+        if is_listeners {
+            w.b.tcp_change_options(listener, limit).unwrap();
+        } else {
+            w.a.tcp_change_options(client, limit).unwrap();
+        }
+        w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
+        w.settle();
+        let (server, _) = w.b.tcp_accept(listener).unwrap();
+        send(&mut w.a, client, &[1; 9000]).unwrap();
+        send(&mut w.b, server, &[1; 9000]).unwrap();
+        w.pass(seconds(1));
+        assert_eq!(*longest.lock().unwrap(), 688, "less the timestamps");
+    }
+}
+
+#[test]
 fn queues_take_the_size_asked_for_and_memory_is_bounded() {
     let limits = Limits {
         tcp_buffers: 100_000,
