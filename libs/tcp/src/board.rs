@@ -107,6 +107,16 @@ impl Board {
         self.sent.try_reserve(1).is_ok()
     }
 
+    /// Makes room for up to `most` more; returns for how many there is, at least one (see [`Board::reserve`]).
+    pub(crate) fn reserve_several(&mut self, most: usize) -> usize {
+        let most = most.min(MOST_SEGMENTS.saturating_sub(self.sent.len()));
+        if self.sent.try_reserve(most).is_ok() {
+            most.max(1)
+        } else {
+            1
+        }
+    }
+
     /// Notes a segment that is sent for the first time.
     pub(crate) fn push(&mut self, start: Seq, end: Seq, now: Nanos) {
         self.sent.push_back(Sent {

@@ -10,6 +10,7 @@
 //! | options, headers | [`options`], [`segment`] | RFC 9293 §3.1, 7323, 2018 |
 //! | states and arriving segments | `input` | RFC 9293 §3.10.7, 5961 |
 //! | what is sent next | `output` | RFC 9293 §3.8, 896, 1122 |
+//! | segments that leave as one | `train` | |
 //! | windows of both sides | `window` | RFC 9293 §3.8.6, 7323 §2 |
 //! | received bytes | `receive`, [`ring`] | RFC 2018, 2883 |
 //! | sent segments | `board`, `recovery` | RFC 6675, 8985 |
@@ -38,6 +39,7 @@ pub mod seq;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod train;
 mod user;
 mod window;
 

@@ -10,7 +10,7 @@ use crate::seq::Seq;
 /// Segments that may be under way in any case, however small the window is in bytes: what RFC 6928 starts with.
 const INITIAL_SEGMENTS: usize = 10;
 
-/// A segment to be sent.
+/// A segment to be sent, or several of the same header one after the other (a train).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outgoing {
     /// The number of its first byte.
@@ -27,6 +27,8 @@ pub struct Outgoing {
     offset: usize,
     /// Bytes of data.
     pub len: usize,
+    /// Bytes of data of each segment; the last one of a train may have fewer.
+    pub piece: usize,
 }
 
 impl Outgoing {
@@ -41,6 +43,7 @@ impl Outgoing {
             options,
             offset: 0,
             len: 0,
+            piece: 0,
         }
     }
 
@@ -103,6 +106,12 @@ impl Connection {
 
     /// Returns the next segment to be sent now, which counts as sent; `None` when there is nothing (more) to say.
     pub fn next_segment(&mut self, now: Nanos) -> Option<Outgoing> {
+        self.next_train(now, 1)
+    }
+
+    /// Returns the next segment to be sent now, or up to `most` of them as one, which all count as sent; somebody else
+    /// cuts them apart.
+    pub fn next_train(&mut self, now: Nanos, most: usize) -> Option<Outgoing> {
         if let Some(number) = self.stray_reset.take() {
             let none = Options::default();
             return Some(Outgoing::bare(number, Seq(0), Flags::RST, 0, none));
@@ -114,14 +123,14 @@ impl Connection {
         }
         let segment = self
             .lost_segment(now)
-            .or_else(|| self.new_segment(now))
+            .or_else(|| self.new_segment(now, most))
             .or_else(|| self.probe(now));
         if segment.is_some() {
             return segment;
         }
         self.ack_now.then(|| {
             let next = self.next;
-            self.make(next, 0, Flags::ACK, now)
+            self.make(next, (0, 0), Flags::ACK, now)
         })
     }
 
@@ -194,11 +203,11 @@ impl Connection {
         if has_fin {
             flags = flags.with(Flags::FIN);
         }
-        self.make(start, data, flags, now)
+        self.make(start, (data, data), flags, now)
     }
 
-    /// Returns the next segment of data that were never sent.
-    fn new_segment(&mut self, now: Nanos) -> Option<Outgoing> {
+    /// Returns the next segments, at most so many, of data that were never sent.
+    fn new_segment(&mut self, now: Nanos, most: usize) -> Option<Outgoing> {
         if !self.has_unsent() {
             return None;
         }
@@ -219,7 +228,12 @@ impl Connection {
             self.wait_for_window(now);
             return None;
         }
-        self.send_new(len, has_fin, now)
+        let len = if len == size && most > 1 {
+            self.train(most, unsent.min(usable), free)
+        } else {
+            len
+        };
+        self.send_new(len, self.is_finished && len == unsent, now)
     }
 
     fn send_new(&mut self, len: usize, has_fin: bool, now: Nanos) -> Option<Outgoing> {
@@ -239,14 +253,15 @@ impl Connection {
         if has_fin {
             flags = flags.with(Flags::FIN);
         }
-        if len < self.segment_room() {
+        let size = self.segment_room();
+        if len == 0 || !len.is_multiple_of(size) {
             self.small_end = end;
         }
-        self.board.push(start, end, now);
+        self.note_sent(start, end, size, now);
         self.next = end;
         self.probe_window = false;
         self.arm_retransmission(now);
-        Some(self.make(start, len, flags, now))
+        Some(self.make(start, (len, len.min(size)), flags, now))
     }
 
     /// Returns how many bytes there are to be sent for the first time, without those that are held back.
@@ -267,7 +282,7 @@ impl Connection {
 
     /// Nagle (RFC 896) as Minshall has it (a small segment waits for small ones only), and the sender's part against silly
     /// windows (RFC 9293 §3.8.6.2.1).
-    fn may_send_small(&self, len: usize, unsent: usize) -> bool {
+    pub(crate) fn may_send_small(&self, len: usize, unsent: usize) -> bool {
         let is_all = len == unsent;
         if is_all {
             return self.policy.no_delay
@@ -294,7 +309,7 @@ impl Connection {
     }
 
     /// Returns the bytes of data that fit the next segment.
-    fn segment_room(&self) -> usize {
+    pub(crate) fn segment_room(&self) -> usize {
         let mut room = self.payload_size();
         if self.receive.has_report() {
             let blocks = 4 + 8 * self.most_blocks();
@@ -316,10 +331,10 @@ impl Connection {
                 // The override time-out of RFC 9293 §3.8.6.2.1.
                 return self.send_new(len, self.is_finished && len == unsent, now);
             }
-            return Some(self.make(self.unacknowledged - 1, 0, Flags::ACK, now));
+            return Some(self.make(self.unacknowledged - 1, (0, 0), Flags::ACK, now));
         }
         if core::mem::take(&mut self.probe_peer) {
-            return Some(self.make(self.unacknowledged - 1, 0, Flags::ACK, now));
+            return Some(self.make(self.unacknowledged - 1, (0, 0), Flags::ACK, now));
         }
         None
     }
@@ -350,15 +365,21 @@ impl Connection {
         Some(segment)
     }
 
-    /// Makes a segment; everything that we have to say goes along.
-    fn make(&mut self, seq: Seq, len: usize, flags: Flags, now: Nanos) -> Outgoing {
+    /// Makes a segment of so many bytes, or a train of pieces; everything that we have to say goes along.
+    fn make(
+        &mut self,
+        seq: Seq,
+        (len, piece): (usize, usize),
+        flags: Flags,
+        now: Nanos,
+    ) -> Outgoing {
         let mut options = Options::default();
         if self.has_timestamps {
             options.timestamps = Some((clock(now, self.clock_offset), self.recent));
         }
         if self.has_sack && self.receive.has_report() {
             // What is sent again is as long as it was.
-            let room = usize::from(self.mss).saturating_sub(options.len() + len + 4) / 8;
+            let room = usize::from(self.mss).saturating_sub(options.len() + piece + 4) / 8;
             let most = self.most_blocks().min(room);
             self.receive.report(&mut options, most);
         }
@@ -376,6 +397,7 @@ impl Connection {
             options,
             offset: seq.beyond(self.send_start),
             len,
+            piece,
         }
     }
 }

@@ -8,6 +8,7 @@ mod loss;
 mod pair;
 mod review;
 mod strange;
+mod train;
 
 use alloc::vec::Vec;
 
@@ -52,6 +53,26 @@ impl Out {
         (self.of.seq.since(OURS + 1), self.of.len, self.of.flags.0)
     }
 
+    /// Cuts a train apart, as a card does: FIN and PSH are the last segment's.
+    pub(crate) fn cut(&self) -> Vec<Self> {
+        if self.of.len <= self.of.piece {
+            return alloc::vec![self.clone()];
+        }
+        let mut pieces = Vec::new();
+        for (n, data) in self.data.chunks(self.of.piece).enumerate() {
+            let mut of = self.of;
+            let at = n * of.piece;
+            of.seq = of.seq + at;
+            if at + data.len() < self.data.len() {
+                of.flags = Flags(of.flags.0 & !(Flags::FIN.0 | Flags::PSH.0));
+            }
+            (of.len, of.piece) = (data.len(), data.len());
+            let data = data.to_vec();
+            pieces.push(Self { of, data });
+        }
+        pieces
+    }
+
     pub(crate) fn segment(&self) -> Segment<'_> {
         Segment {
             seq: self.of.seq,
@@ -81,12 +102,18 @@ pub(crate) fn check(c: &Connection) {
 
 /// Takes everything that a connection has to send now.
 pub(crate) fn drain(c: &mut Connection, now: Nanos) -> Vec<Out> {
+    drain_trains(c, now, 1)
+}
+
+/// The same in trains of up to `most` segments.
+pub(crate) fn drain_trains(c: &mut Connection, now: Nanos, most: usize) -> Vec<Out> {
     let mut all = Vec::new();
-    while let Some(of) = c.next_segment(now) {
+    while let Some(of) = c.next_train(now, most) {
         let (a, b) = c.payload(&of);
         let data = [a, b].concat();
         assert_eq!(data.len(), of.len);
-        assert!(of.len + of.options.len() <= usize::from(c.mss).max(usize::from(MSS)));
+        assert!(of.piece + of.options.len() <= usize::from(c.mss).max(usize::from(MSS)));
+        assert!(of.len <= of.piece.max(1) * most && of.piece <= of.len && of.len < 65_436);
         let mut header = [0; 60];
         of.write_header(&mut header, 1, 2);
         let parsed = Segment::parse(&header[..of.header_len()]).unwrap();

@@ -30,6 +30,8 @@ struct Pair {
     count: u64,
     wire: Wire,
     dice: Dice,
+    /// Segments of a train, if there are cards that cut them apart.
+    most: usize,
 }
 
 impl Pair {
@@ -67,13 +69,21 @@ impl Pair {
             count: 0,
             wire,
             dice: Dice(seed),
+            most: 1,
         }
     }
 
     fn send(&mut self) {
         for from in [0, 1] {
-            for out in drain(&mut self.ends[from], self.now) {
-                self.launch(1 - from, &out);
+            for out in drain_trains(&mut self.ends[from], self.now, self.most) {
+                // The peer's card may put together again what came apart.
+                let is_whole = self.most > 1 && self.dice.roll(2) == 0;
+                let pieces = if is_whole {
+                    alloc::vec![out]
+                } else {
+                    out.cut()
+                };
+                pieces.iter().for_each(|piece| self.launch(1 - from, piece));
             }
         }
     }
@@ -183,9 +193,11 @@ proptest! {
         chunk in 1usize..9000,
         queue in 2048usize..200_000,
         has_options: bool,
+        most in 1usize..50,
     ) {
         let wire = Wire { delay, loss, repeats, late };
         let mut pair = Pair::new(wire, seed, queue, has_options);
+        pair.most = most;
         pair.exchange(len, chunk.max(len / 300));
         // Nothing is left but, at most, one that waits for strays.
         pair.wire = Wire { loss: 0, repeats: 0, ..wire };
