@@ -1,30 +1,18 @@
-//! The virtio network device (virtio 1.2 §5.1), one queue pair, with checksum offload.
+//! The virtio network device (virtio 1.2 §5.1), one queue pair, with checksums, segmentation and merged receive buffers
+//! left to it as far as it offers that. What the header before a frame means is [`tyn_net::virtio`]'s.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tyn_hal::irq;
-use tyn_net::device::{Full, NetDevice, Offloads, PartialChecksum, RxChecksum};
+use tyn_net::device::{Full, NetDevice, Offload, Offloads, Received};
+use tyn_net::virtio::{self, Filled, HEADER, LONGEST_FRAME};
 
-use crate::virtio::queue::{Direction, Virtqueue};
+use crate::virtio::queue::{Direction, Used, Virtqueue};
 use crate::virtio::{DeviceError, Transport, features, negotiate, start};
 
-/// The device completes partial checksums.
-const F_CSUM: u64 = 1 << 0;
-/// The driver takes frames with partial checksums.
-const F_GUEST_CSUM: u64 = 1 << 1;
-/// The device has a MAC address in its configuration.
-const F_MAC: u64 = 1 << 5;
-/// `struct virtio_net_hdr_v1`, which precedes every frame (§5.1.6).
-const HEADER_BYTES: usize = 12;
-/// Header flag: the checksum is partial, see `csum_start` and `csum_offset`.
-const HEADER_NEEDS_CSUM: u8 = 1;
-/// Header flag: the device found the checksum right.
-const HEADER_DATA_VALID: u8 = 2;
-/// Largest frame: MTU 1500 and an Ethernet header.
-const FRAME_BYTES: usize = 1514;
-/// Slot size: header and frame, rounded so that slots do not straddle pages.
+/// Slot size: header and frame, rounded so that slots do not straddle pages. A greater frame takes several.
 const SLOT_BYTES: usize = 2048;
 /// Most entries that we use of each queue.
 const QUEUE_ENTRIES: u16 = 128;
@@ -41,8 +29,8 @@ pub struct VirtioNet {
     free: Vec<u16>,
     mac: [u8; 6],
     offloads: Offloads,
-    /// Scratch for one received frame on its way from DMA memory to the stack.
-    frame: Vec<u8>,
+    /// A received frame may take several slots.
+    merges: bool,
 }
 
 impl core::fmt::Debug for VirtioNet {
@@ -61,10 +49,9 @@ impl VirtioNet {
         on_interrupt: irq::Handler,
     ) -> Result<Self, DeviceError> {
         let transport: Arc<dyn Transport> = transport.into();
-        let accepted = negotiate(
-            &*transport,
-            F_CSUM | F_GUEST_CSUM | F_MAC | features::EVENT_IDX,
-        )?;
+        let accepted = negotiate(&*transport, |offered| {
+            virtio::accepted(offered) | features::EVENT_IDX
+        })?;
         let event_index = accepted & features::EVENT_IDX != 0;
         transport.on_interrupt(on_interrupt)?;
         let queue = |index, direction| {
@@ -78,40 +65,63 @@ impl VirtioNet {
         };
         let mut receive = queue(RECEIVE, Direction::DeviceWrites)?;
         let mut transmit = queue(TRANSMIT, Direction::DeviceReads)?;
-        let mac = match accepted & F_MAC {
+        let mac = match accepted & virtio::feature::MAC {
             // Locally administered, for a device that leaves the choice to us.
             0 => [0x02, 0x54, 0x59, 0x4e, 0, 1],
             _ => core::array::from_fn(|i| transport.config_u8(i)),
         };
         start(&*transport);
         for slot in 0..receive.size() {
-            receive.post(slot, SLOT_BYTES);
+            receive.post(&[slot], SLOT_BYTES);
         }
         if receive.publish() {
             transport.notify(RECEIVE);
         }
         transmit.disable_interrupts();
-        let offloads = Offloads {
-            completes_checksums: accepted & F_CSUM != 0,
-            verifies_checksums: accepted & F_GUEST_CSUM != 0,
-        };
         let free = (0..transmit.size()).rev().collect();
-        let frame = alloc::vec![0; SLOT_BYTES];
         Ok(Self {
             transport,
             receive,
             transmit,
             free,
             mac,
-            offloads,
-            frame,
+            offloads: virtio::offloads(accepted),
+            merges: accepted & virtio::feature::MRG_RXBUF != 0,
         })
     }
 
     /// Takes back the slots whose frames were sent.
     fn reclaim(&mut self) {
         while let Some(used) = self.transmit.pop() {
-            self.free.push(used.slot);
+            self.free.extend(self.transmit.chain(used.slot));
+        }
+    }
+}
+
+/// Slots of the receive queue that the device has filled.
+struct Slots<'a> {
+    queue: &'a mut Virtqueue,
+    current: Option<Used>,
+}
+
+impl Slots<'_> {
+    fn give_back(&mut self) {
+        if let Some(used) = self.current.take() {
+            self.queue.post(&[used.slot], SLOT_BYTES);
+        }
+    }
+}
+
+impl Filled for Slots<'_> {
+    fn advance(&mut self) -> Option<usize> {
+        self.give_back();
+        self.current = self.queue.pop();
+        self.current.map(|used| used.len)
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        if let Some(used) = self.current {
+            self.queue.read(used.slot, offset, to);
         }
     }
 }
@@ -127,7 +137,7 @@ impl NetDevice for VirtioNet {
 
     fn room(&mut self) -> usize {
         self.reclaim();
-        if self.free.is_empty() && self.transmit.enable_interrupts() {
+        if self.free.is_empty() && self.transmit.enable_interrupts_later() {
             // Room came back while the interrupt was being asked for.
             self.reclaim();
         }
@@ -137,45 +147,40 @@ impl NetDevice for VirtioNet {
         self.free.len()
     }
 
-    fn transmit(&mut self, frame: &[u8], checksum: Option<PartialChecksum>) -> Result<(), Full> {
-        if self.free.is_empty() {
+    fn transmit(&mut self, frame: &[u8], offload: Option<Offload>) -> Result<(), Full> {
+        let frame = frame.get(..LONGEST_FRAME).unwrap_or(frame);
+        let len = HEADER + frame.len();
+        let count = len.div_ceil(SLOT_BYTES);
+        if self.free.len() < count {
             self.reclaim();
         }
-        let frame = frame.get(..frame.len().min(FRAME_BYTES)).unwrap_or(frame);
-        let slot = self.free.pop().ok_or(Full)?;
-        let mut header = [0; HEADER_BYTES];
-        if let Some(PartialChecksum { start, offset }) = checksum {
-            header[0] = HEADER_NEEDS_CSUM;
-            header[6..8].copy_from_slice(&start.to_le_bytes());
-            header[8..10].copy_from_slice(&offset.to_le_bytes());
+        let at = self.free.len().checked_sub(count).ok_or(Full)?;
+        let slots = self.free.get(at..).unwrap_or_default();
+        let (head, mut rest) = frame.split_at(frame.len().min(SLOT_BYTES - HEADER));
+        for (i, &slot) in slots.iter().enumerate() {
+            if i == 0 {
+                self.transmit
+                    .fill(slot, 0, &virtio::header(offload.as_ref()));
+                self.transmit.fill(slot, HEADER, head);
+            } else {
+                let (piece, more) = rest.split_at(rest.len().min(SLOT_BYTES));
+                self.transmit.fill(slot, 0, piece);
+                rest = more;
+            }
         }
-        self.transmit.fill(slot, 0, &header);
-        self.transmit.fill(slot, HEADER_BYTES, frame);
-        self.transmit.post(slot, HEADER_BYTES + frame.len());
+        self.transmit.post(slots, len);
+        self.free.truncate(at);
         Ok(())
     }
 
-    fn receive(&mut self, take: &mut dyn FnMut(&[u8], RxChecksum)) -> bool {
-        let Some(used) = self.receive.pop() else {
-            return false;
+    fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received> {
+        let mut filled = Slots {
+            queue: &mut self.receive,
+            current: None,
         };
-        if let Some(buffer) = self.frame.get_mut(..used.len) {
-            self.receive.read(used.slot, 0, buffer);
-            if let Some((header, frame)) = buffer.split_at_checked(HEADER_BYTES) {
-                let flags = header.first().copied().unwrap_or(0);
-                let is_valid = flags & (HEADER_NEEDS_CSUM | HEADER_DATA_VALID) != 0;
-                take(
-                    frame,
-                    if is_valid {
-                        RxChecksum::Valid
-                    } else {
-                        RxChecksum::Unknown
-                    },
-                );
-            }
-        }
-        self.receive.post(used.slot, SLOT_BYTES);
-        true
+        let received = virtio::receive(&mut filled, self.merges, frame);
+        filled.give_back();
+        received
     }
 
     fn flush(&mut self) {

@@ -2,12 +2,15 @@
 //!
 //! A driver implements [`NetDevice`]; the stack owns it and calls it under its owner's lock. One copy each way:
 //! the stack builds a frame in memory of its own and the driver copies it to where the device reads, and the other way
-//! round. The turn that an owner makes on an interrupt is
+//! round. A frame is an ordinary one, or, where the device does that, a TCP segment of up to 64 KiB that it cuts apart
+//! or has put together. The turn that an owner makes on an interrupt is
 //!
 //! ```text
 //!   disable_interrupts
 //!   loop { receive.. transmit.. flush; if !enable_interrupts() { break } }
 //! ```
+
+use alloc::vec::Vec;
 
 /// There is no room for a frame; nothing was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +23,10 @@ pub struct Offloads {
     pub completes_checksums: bool,
     /// It says of received frames whether their TCP or UDP checksum was found right ([`RxChecksum::Valid`]).
     pub verifies_checksums: bool,
+    /// It cuts TCP segments over IPv4 apart ([`Segments`]).
+    pub cuts_v4: bool,
+    /// The same over IPv6.
+    pub cuts_v6: bool,
 }
 
 /// Where the device is to complete a checksum: it sums the frame from `start` to its end and stores the complement at
@@ -32,6 +39,26 @@ pub struct PartialChecksum {
     pub offset: u16,
 }
 
+/// How the device is to cut a TCP segment apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segments {
+    /// Bytes of data of each piece; the last one may have fewer.
+    pub size: u16,
+    /// Bytes of the frame before the data, which come before each piece.
+    pub headers: u16,
+    /// It is a segment over IPv6.
+    pub is_v6: bool,
+}
+
+/// What the device is to do with a frame before it is on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offload {
+    /// It completes the checksum.
+    pub checksum: PartialChecksum,
+    /// It cuts the frame apart first; only if [`Offloads::cuts_v4`] or [`Offloads::cuts_v6`].
+    pub segments: Option<Segments>,
+}
+
 /// What the device says of the TCP or UDP checksum of a frame that it received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RxChecksum {
@@ -39,6 +66,15 @@ pub enum RxChecksum {
     Unknown,
     /// It is right, or the frame never was on a wire and has only a partial one (virtio's `DATA_VALID` and `NEEDS_CSUM`).
     Valid,
+}
+
+/// A frame that was received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Its length.
+    pub len: usize,
+    /// What the device says of it.
+    pub checksum: RxChecksum,
 }
 
 /// A device that sends and receives Ethernet frames (without FCS).
@@ -56,19 +92,21 @@ pub trait NetDevice: Send {
         Offloads::default()
     }
 
-    /// Returns how many frames can be handed over now, after taking back those that were sent. When it returns 0 the
-    /// device interrupts as soon as there is room again.
+    /// Returns how many frames can be handed over now, after taking back those that were sent; a longer frame counts as
+    /// all the ordinary ones that its pieces would be. When it returns 0 the device interrupts as soon as there is room
+    /// again.
     fn room(&mut self) -> usize;
 
-    /// Queues a frame of at most `mtu() + 14` bytes. `checksum` is given only if [`Offloads::completes_checksums`].
+    /// Queues a frame of at most `mtu() + 14` bytes, or a longer one that is to be cut apart. `offload` is given only
+    /// if [`Offloads::completes_checksums`].
     ///
     /// # Errors
     /// [`Full`].
-    fn transmit(&mut self, frame: &[u8], checksum: Option<PartialChecksum>) -> Result<(), Full>;
+    fn transmit(&mut self, frame: &[u8], offload: Option<Offload>) -> Result<(), Full>;
 
-    /// Gives the next received frame to `take`, if there is one, and returns whether there was. The buffer goes back to
-    /// the device at the latest with [`NetDevice::flush`].
-    fn receive(&mut self, take: &mut dyn FnMut(&[u8], RxChecksum)) -> bool;
+    /// Copies the next received frame to the beginning of `frame`, which grows if it is too small. The buffers go back
+    /// to the device at the latest with [`NetDevice::flush`].
+    fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received>;
 
     /// Tells the device, once for all, of frames queued and of receive buffers given back since the last call.
     fn flush(&mut self);

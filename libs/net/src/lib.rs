@@ -16,6 +16,7 @@ mod multicast;
 mod ndisc;
 mod neighbor;
 pub mod netlink;
+mod offload;
 mod output;
 mod ports;
 mod routes;
@@ -29,6 +30,7 @@ mod tests;
 mod timer;
 pub mod types;
 mod udp;
+pub mod virtio;
 mod wire;
 
 pub use device::NetDevice;

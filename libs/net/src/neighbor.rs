@@ -156,6 +156,11 @@ impl Neighbors {
         self.due.retain(|(_, host)| host.is_ipv6());
     }
 
+    /// Returns whether a host's address is known.
+    pub(crate) fn has_address(&self, host: IpAddr) -> bool {
+        self.entries.get(&host).is_some_and(|e| e.mac.is_some())
+    }
+
     /// Returns whether a host's address is known or asked for.
     pub(crate) fn knows(&self, host: IpAddr) -> bool {
         self.entries.contains_key(&host)

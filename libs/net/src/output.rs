@@ -10,15 +10,15 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol,
-    Ipv4Packet, TcpPacket, UdpPacket,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
 };
 use tyn_abi::Nanos;
 
-use crate::device::{NetDevice, PartialChecksum, RxChecksum};
+use crate::device::{NetDevice, Received};
 use crate::multicast::Groups;
 use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
+use crate::offload;
 use crate::routes::Routes;
 use crate::stack::FreeMemory;
 use crate::types::{Lease, Path};
@@ -37,7 +37,7 @@ const BROADCAST: Mac = [0xff; 6];
 
 /// Everything that a packet meets on its way out.
 pub(crate) struct Output {
-    device: Option<Box<dyn NetDevice>>,
+    pub(crate) device: Option<Box<dyn NetDevice>>,
     free_memory: FreeMemory,
     pub(crate) routes: Routes,
     pub(crate) neighbors: Neighbors,
@@ -45,7 +45,9 @@ pub(crate) struct Output {
     pub(crate) groups: Groups,
     looped: VecDeque<Vec<u8>>,
     looped_bytes: usize,
-    frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
+    /// Bytes of data of each piece that the card is to cut the packet in `frame` into, if it is.
+    pub(crate) piece: Option<u16>,
     /// The current time, set at the start of each turn.
     pub(crate) now: Nanos,
 }
@@ -62,6 +64,7 @@ impl Output {
             looped: VecDeque::new(),
             looped_bytes: 0,
             frame: Vec::new(),
+            piece: None,
             now: Nanos::ZERO,
         }
     }
@@ -237,7 +240,7 @@ impl Output {
             return;
         };
         if self.completes_checksums() {
-            start_checksum(self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default());
+            offload::start_checksum(self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default());
         }
         if self.routes.is_broadcast(destination) {
             return self.transmit(BROADCAST);
@@ -283,6 +286,7 @@ impl Output {
 
     /// Hands the packet in `frame` to the card.
     fn transmit(&mut self, to: Mac) {
+        let piece = self.piece;
         let Some(device) = self.device.as_mut() else {
             return;
         };
@@ -295,13 +299,13 @@ impl Output {
         } else {
             EthernetProtocol::Ipv4
         });
-        let checksum = device
+        let offload = device
             .offloads()
             .completes_checksums
-            .then(|| partial_checksum(frame.payload_mut()))
+            .then(|| offload::of_packet(frame.payload_mut(), piece))
             .flatten();
         // A full queue loses the packet: sockets have asked for room, replies may be lost.
-        let _ = device.transmit(&self.frame, checksum);
+        let _ = device.transmit(&self.frame, offload);
     }
 
     /// Sends a frame that somebody else has built (DHCP).
@@ -384,15 +388,9 @@ impl Output {
         lost
     }
 
-    /// Receives a frame from the card into `frame`; `None` when there is none.
-    pub(crate) fn receive(&mut self, frame: &mut Vec<u8>) -> Option<RxChecksum> {
-        let mut checksum = RxChecksum::Unknown;
-        let was_one = self.device.as_mut()?.receive(&mut |bytes, c| {
-            frame.clear();
-            frame.extend_from_slice(bytes);
-            checksum = c;
-        });
-        was_one.then_some(checksum)
+    /// Receives a frame from the card to the beginning of `frame`; `None` when there is none.
+    pub(crate) fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received> {
+        self.device.as_mut()?.receive(frame)
     }
 
     pub(crate) fn flush(&mut self) {
@@ -400,62 +398,4 @@ impl Output {
             device.flush();
         }
     }
-}
-
-/// Puts the sum of the pseudo-header where the checksum goes, for the card to complete.
-fn start_checksum(packet: &mut [u8]) {
-    let Some(partial) = partial_checksum(packet) else {
-        return;
-    };
-    let Some(ip) = Ip::parse(packet) else {
-        return;
-    };
-    let (sum, protocol, header) = (pseudo_header_sum(&ip), ip.protocol, ip.header);
-    let payload = packet.get_mut(header..).unwrap_or_default();
-    match protocol {
-        IpProtocol::Tcp => TcpPacket::new_unchecked(payload).set_checksum(sum),
-        _ if partial.offset == 6 => UdpPacket::new_unchecked(payload).set_checksum(sum),
-        _ => {}
-    }
-}
-
-/// Returns what the card is to complete; fragments and other protocols carry checksums of their own.
-fn partial_checksum(packet: &[u8]) -> Option<PartialChecksum> {
-    let ip = Ip::parse(packet)?;
-    if ip.source.is_ipv4() {
-        let v4 = Ipv4Packet::new_checked(packet).ok()?;
-        if v4.more_frags() || v4.frag_offset() != 0 {
-            return None;
-        }
-    }
-    let offset = match ip.protocol {
-        IpProtocol::Tcp if ip.payload.len() >= 20 => 16,
-        IpProtocol::Udp if ip.payload.len() >= 8 => 6,
-        _ => return None,
-    };
-    Some(PartialChecksum {
-        start: (ETHERNET_HEADER + ip.header) as u16,
-        offset,
-    })
-}
-
-/// Sums the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), folded, not complemented.
-fn pseudo_header_sum(ip: &Ip<'_>) -> u16 {
-    let words = |bytes: &[u8]| -> u32 {
-        let (pairs, _) = bytes.as_chunks::<2>();
-        pairs
-            .iter()
-            .map(|&pair| u32::from(u16::from_be_bytes(pair)))
-            .sum()
-    };
-    let address = |a: IpAddr| match a {
-        IpAddr::V4(a) => words(&a.octets()),
-        IpAddr::V6(a) => words(&a.octets()),
-    };
-    let length = ip.payload.len() as u32;
-    let length = (length >> 16) + (length & 0xffff);
-    let sum =
-        address(ip.source) + address(ip.destination) + u32::from(u8::from(ip.protocol)) + length;
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
 }

@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use smoltcp::iface::{Interface, SocketSet};
 use tyn_abi::{Errno, Nanos};
 
-use crate::device::NetDevice;
+use crate::device::{NetDevice, Received};
 use crate::dhcp::Dhcp;
 use crate::output::Output;
 use crate::ports::Ports;
@@ -31,6 +31,8 @@ use crate::udp::{UdpSocket, UdpTable};
 
 /// Packets that one turn takes in or sends before the owner gets a chance to do something else.
 const BUDGET: usize = 512;
+/// Bytes that cost as much as a packet: those of 64 KiB count for more than one.
+pub(crate) const GREAT: usize = 8192;
 
 /// What bounds the memory that peers can make us use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -318,11 +320,11 @@ impl Stack {
     fn receive_frames(&mut self, budget: &mut usize) {
         let mut frame = core::mem::take(&mut self.frame);
         while *budget > 0 {
-            let Some(checksum) = self.out.receive(&mut frame) else {
+            let Some(Received { len, checksum }) = self.out.receive(&mut frame) else {
                 break;
             };
-            *budget -= 1;
-            self.on_frame(&frame, checksum);
+            *budget = budget.saturating_sub(1 + len / GREAT);
+            self.on_frame(frame.get(..len).unwrap_or_default(), checksum);
         }
         if *budget == 0 {
             self.is_behind = true;

@@ -87,12 +87,15 @@ pub trait Transport: Send + Sync {
     fn on_interrupt(&self, handler: irq::Handler) -> Result<(), DeviceError>;
 }
 
-/// Resets the device and negotiates features: of the `wanted` ones those that it offers, plus `VERSION_1`, which it must.
-/// Returns the accepted set. The caller sets up its queues, then calls [`start`].
+/// Resets the device and negotiates features: of those that it offers the ones that `choose` picks, plus `VERSION_1`, which
+/// it must offer. Returns the accepted set. The caller sets up its queues, then calls [`start`].
 ///
 /// # Errors
 /// [`DeviceError::Legacy`], [`DeviceError::FeaturesRefused`].
-pub fn negotiate(transport: &dyn Transport, wanted: u64) -> Result<u64, DeviceError> {
+pub fn negotiate(
+    transport: &dyn Transport,
+    choose: impl FnOnce(u64) -> u64,
+) -> Result<u64, DeviceError> {
     transport.set_status(0);
     while transport.status() != 0 {
         tyn_hal::cpu::relax();
@@ -104,7 +107,7 @@ pub fn negotiate(transport: &dyn Transport, wanted: u64) -> Result<u64, DeviceEr
         transport.set_status(status::FAILED);
         return Err(DeviceError::Legacy);
     }
-    let accepted = offered & (wanted | features::VERSION_1);
+    let accepted = offered & (choose(offered) | features::VERSION_1);
     transport.set_driver_features(accepted);
     transport.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
     if transport.status() & status::FEATURES_OK == 0 {

@@ -1,8 +1,8 @@
 //! The split virtqueue (virtio 1.2 §2.7), with one buffer for each descriptor.
 //!
-//! Descriptor `i` always points at slot `i` of a buffer region of its own, so the descriptor table is written once and a
-//! buffer is named by its slot. The driver owns a slot from [`Virtqueue::pop`] (or the beginning) until
-//! [`Virtqueue::post`]; the device owns it in between.
+//! Descriptor `i` always points at slot `i` of a buffer region of its own, so addresses are written once and a buffer is
+//! named by its slot. Several slots make a chain, named by its first. The driver owns a slot from [`Virtqueue::pop`] (or
+//! the beginning) until [`Virtqueue::post`]; the device owns it in between.
 //!
 //! | side | writes | then | reads |
 //! |---|---|---|---|
@@ -49,9 +49,17 @@ pub struct Virtqueue {
     published: u16,
     /// Used entries that were taken.
     taken: u16,
-    /// For each slot, whether the device owns it; a device that returns others is ignored.
+    /// For each slot, whether the device owns it as the first of a chain; a device that returns others is ignored.
     posted: Vec<bool>,
+    /// For each slot of a chain, the next one.
+    next: Vec<Option<u16>>,
+    /// The flags of every descriptor that is the last of its chain.
+    flags: u16,
 }
+
+/// Descriptor flags (§2.7.5).
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
 
 impl Virtqueue {
     /// Allocates queue `index` with `size` entries (a power of two) of `slot_bytes` each.
@@ -65,20 +73,12 @@ impl Virtqueue {
         direction: Direction,
         uses_event_index: bool,
     ) -> Result<Self, OutOfMemory> {
-        const WRITE: u16 = 2;
         let n = usize::from(size);
         let rings = DmaRegion::new(Self::used_offset(size) + 6 + 8 * n)?;
         let buffers = DmaRegion::new(n * slot_bytes)?;
         for slot in 0..n {
             let address = buffers.phys().0 + (slot * slot_bytes) as u64;
             rings.write(slot * 16, &address.to_le_bytes());
-            rings.write(slot * 16 + 8, &(slot_bytes as u32).to_le_bytes());
-            let flags = if direction == Direction::DeviceWrites {
-                WRITE
-            } else {
-                0
-            };
-            rings.write(slot * 16 + 12, &flags.to_le_bytes());
         }
         Ok(Self {
             index,
@@ -91,6 +91,11 @@ impl Virtqueue {
             published: 0,
             taken: 0,
             posted: alloc::vec![false; n],
+            next: alloc::vec![None; n],
+            flags: match direction {
+                Direction::DeviceWrites => WRITE,
+                Direction::DeviceReads => 0,
+            },
         })
     }
 
@@ -144,18 +149,42 @@ impl Virtqueue {
             .read(usize::from(slot) * self.slot_bytes + offset, dst);
     }
 
-    /// Gives a slot to the device, with `len` valid bytes (transmit) or room for them (receive). The device sees it after
-    /// [`Virtqueue::publish`].
-    pub fn post(&mut self, slot: u16, len: usize) {
-        let len = len.min(self.slot_bytes) as u32;
-        self.rings
-            .write(usize::from(slot) * 16 + 8, &len.to_le_bytes());
+    /// Gives slots to the device as one chain, with `len` valid bytes (transmit) or room for them (receive). The device
+    /// sees it after [`Virtqueue::publish`].
+    pub fn post(&mut self, slots: &[u16], len: usize) {
+        let Some(&first) = slots.first() else { return };
+        let mut left = len;
+        for (i, &slot) in slots.iter().enumerate() {
+            let len = left.min(self.slot_bytes);
+            left -= len;
+            let next = slots.get(i + 1).copied();
+            self.describe(slot, len, next);
+        }
         let entry = Self::avail_offset(self.size) + 4 + 2 * usize::from(self.available % self.size);
-        self.rings.store_u16(entry, slot);
+        self.rings.store_u16(entry, first);
         self.available = self.available.wrapping_add(1);
-        if let Some(posted) = self.posted.get_mut(usize::from(slot)) {
+        if let Some(posted) = self.posted.get_mut(usize::from(first)) {
             *posted = true;
         }
+    }
+
+    /// Writes a slot's descriptor but for its address.
+    fn describe(&mut self, slot: u16, len: usize, next: Option<u16>) {
+        let [l0, l1, l2, l3] = (len as u32).to_le_bytes();
+        let more = next.map_or(0, |_| NEXT);
+        let [f0, f1] = (self.flags | more).to_le_bytes();
+        let [n0, n1] = next.unwrap_or(0).to_le_bytes();
+        let bytes = [l0, l1, l2, l3, f0, f1, n0, n1];
+        self.rings.write(usize::from(slot) * 16 + 8, &bytes);
+        if let Some(link) = self.next.get_mut(usize::from(slot)) {
+            *link = next;
+        }
+    }
+
+    /// Returns the slots of a chain that [`Virtqueue::pop`] has returned the first of.
+    pub fn chain(&self, first: u16) -> impl Iterator<Item = u16> {
+        let next = |&slot: &u16| self.next.get(usize::from(slot)).copied().flatten();
+        core::iter::successors(Some(first), next)
     }
 
     /// Lets the device see all posted slots; returns whether it wants to be notified (§2.7.10).
@@ -211,15 +240,34 @@ impl Virtqueue {
     /// goes on taking, since there may be no interrupt for those).
     #[must_use]
     pub fn enable_interrupts(&mut self) -> bool {
+        self.enable_interrupts_after(0)
+    }
+
+    /// Asks for an interrupt when the device has used half of what it has; returns whether it has already used that much.
+    /// Without an event index the interrupt comes with the next one.
+    #[must_use]
+    pub fn enable_interrupts_later(&mut self) -> bool {
+        let outstanding = self.published.wrapping_sub(self.taken);
+        self.enable_interrupts_after(if self.uses_event_index {
+            outstanding / 2
+        } else {
+            0
+        })
+    }
+
+    /// Asks for an interrupt when the device has used more than `count` buffers; returns whether it has already.
+    fn enable_interrupts_after(&mut self, count: u16) -> bool {
         let avail = Self::avail_offset(self.size);
         if self.uses_event_index {
+            let event = self.taken.wrapping_add(count);
             self.rings
-                .store_u16(avail + 4 + 2 * usize::from(self.size), self.taken);
+                .store_u16(avail + 4 + 2 * usize::from(self.size), event);
         } else {
             self.rings.store_u16(avail, 0);
         }
         DmaRegion::full_fence();
-        self.rings.load_u16(Self::used_offset(self.size) + 2) != self.taken
+        let used = self.rings.load_u16(Self::used_offset(self.size) + 2);
+        used.wrapping_sub(self.taken) > count
     }
 
     /// Asks for no interrupts (a hint).

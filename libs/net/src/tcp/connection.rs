@@ -155,6 +155,15 @@ impl Connection {
         }
     }
 
+    /// Returns how many segments can leave as one packet now; 0 when none can leave.
+    pub(crate) fn room(&self, out: &mut Output) -> usize {
+        if self.tcp.has_several() {
+            out.room_for(self.path, self.tuple.remote.ip())
+        } else {
+            usize::from(out.has_room(self.path))
+        }
+    }
+
     /// Sends a segment of the engine's.
     pub(crate) fn emit(&self, out: &mut Output, options: &TcpOptions, segment: &Outgoing) {
         let service = (options.service(self.tuple.remote.ip()), options.ttl);
@@ -193,7 +202,12 @@ pub(crate) fn emit(
         }
         Ok::<(), core::convert::Infallible>(())
     };
-    let Ok(()) = out.emit(path, len, tos, fill);
+    let Ok(()) = if segment.len > segment.piece {
+        let piece = u16::try_from(segment.piece).unwrap_or(u16::MAX);
+        out.emit_pieces(path, len, tos, piece, fill)
+    } else {
+        out.emit(path, len, tos, fill)
+    };
 }
 
 /// Returns what a socket's options ask of its connection.

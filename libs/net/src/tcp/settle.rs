@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use tyn_abi::{Errno, Events, Nanos};
 use tyn_tcp::{End, State};
 
-use crate::stack::{Socket, Stack};
+use crate::stack::{GREAT, Socket, Stack};
 use crate::tcp::connection::{Connection, Handshake};
 use crate::tcp::time_wait::LastSent;
 use crate::tcp::{PortUse, TcpSocket, TcpState, TcpTables};
@@ -69,20 +69,21 @@ impl Stack {
         let mut sent = 0;
         let mut is_exhausted = false;
         while sent < BURST {
-            if !self.out.has_room(path) {
+            let room = connection.room(&mut self.out);
+            if room == 0 {
                 is_exhausted = true;
                 break;
             }
-            let Some(segment) = connection.tcp.next_segment(now) else {
+            let Some(segment) = connection.tcp.next_train(now, room) else {
                 break;
             };
             connection.emit(&mut self.out, &socket.options, &segment);
-            sent += 1;
+            sent += 1 + segment.len / GREAT;
         }
         if is_exhausted {
             connection.is_queued = true;
             self.blocked.push(path, id);
-        } else if sent == BURST {
+        } else if sent >= BURST {
             self.enqueue(id);
         }
         self.settle(id, After::Output(!is_exhausted && sent < BURST));

@@ -8,6 +8,7 @@ mod hostile;
 mod ipv6;
 mod memory;
 mod multicast;
+mod offload;
 mod path;
 mod scale;
 mod sleep;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex};
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, Ipv4Packet, TcpPacket};
 use tyn_abi::{Errno, Events, Nanos};
 
-use crate::device::{Full, NetDevice, Offloads, PartialChecksum, RxChecksum};
+use crate::device::{Full, NetDevice, Offload, Offloads, PartialChecksum, Received, RxChecksum};
 use crate::{
     Cidr, FreeMemory, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig, Take,
     TcpOptions,
@@ -59,6 +60,8 @@ pub(crate) struct Card {
     pub(crate) offloads: Offloads,
     pub(crate) flushes: usize,
     pub(crate) interrupts: bool,
+    /// Length of the longest frame that it was given.
+    pub(crate) longest: usize,
     mac: [u8; 6],
 }
 
@@ -92,29 +95,37 @@ impl NetDevice for Handle {
         self.with(|c| c.capacity.unwrap_or(1000).saturating_sub(c.sent.len()))
     }
 
-    fn transmit(&mut self, frame: &[u8], checksum: Option<PartialChecksum>) -> Result<(), Full> {
+    fn transmit(&mut self, frame: &[u8], offload: Option<Offload>) -> Result<(), Full> {
         self.with(|c| {
-            if c.capacity.is_some_and(|n| c.sent.len() >= n) {
+            let mut pieces = offload::cut(frame, offload);
+            if c.capacity.is_some_and(|n| c.sent.len() + pieces.len() > n) {
                 return Err(Full);
             }
-            let mut frame = frame.to_vec();
-            if let Some(partial) = checksum {
-                complete(&mut frame, partial);
+            if let Some(offload) = offload {
+                for piece in &mut pieces {
+                    complete(piece, offload.checksum);
+                }
             }
-            c.sent.push_back(frame);
+            c.longest = c.longest.max(frame.len());
+            c.sent.extend(pieces);
             Ok(())
         })
     }
 
-    fn receive(&mut self, take: &mut dyn FnMut(&[u8], RxChecksum)) -> bool {
-        let (frame, verifies) =
+    fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received> {
+        let (next, verifies) =
             self.with(|c| (c.received.pop_front(), c.offloads.verifies_checksums));
-        let known = if verifies {
+        let checksum = if verifies {
             RxChecksum::Valid
         } else {
             RxChecksum::Unknown
         };
-        frame.map(|f| take(&f, known)).is_some()
+        next.map(|next| {
+            let len = next.len();
+            frame.resize(frame.len().max(len), 0);
+            frame[..len].copy_from_slice(&next);
+            Received { len, checksum }
+        })
     }
 
     fn flush(&mut self) {

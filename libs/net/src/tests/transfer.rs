@@ -61,7 +61,7 @@ fn cards_that_complete_and_verify_checksums_are_used() {
         card.with(|c| {
             c.offloads = Offloads {
                 completes_checksums: true,
-                verifies_checksums: false,
+                ..Offloads::default()
             };
         });
     }
