@@ -4,6 +4,7 @@
 mod abi_docs;
 mod apps;
 mod bench;
+mod beside;
 mod check;
 mod demo;
 mod documents;

@@ -123,6 +123,8 @@ pub struct Config {
     pub network: Network,
     /// Address of the network card; QEMU's default, the same for all machines, where there is none.
     pub mac: Option<Mac>,
+    /// More properties of the network card, as QEMU writes them: `mrg_rxbuf=off,csum=off`.
+    pub card: String,
     /// Forwarded ports; only the user network has them.
     pub forwards: Vec<Forward>,
     /// Size of the terminal that shows the console; with it the guest follows [`crate::Vm::resize`].
@@ -144,6 +146,7 @@ impl Config {
             append: String::new(),
             network: Network::default(),
             mac: None,
+            card: String::new(),
             forwards: Vec::new(),
             tty_size: None,
         }
@@ -194,20 +197,24 @@ impl Config {
         args.pair("-chardev", socket("qmp", &qmp_socket(dir)));
         args.pair("-mon", "chardev=qmp,mode=control");
         self.add_network(&mut args);
-        let mac = self.mac.map(|mac| format!(",mac={mac}"));
-        let mac = mac.unwrap_or_default();
+        let mut more = self
+            .mac
+            .map_or_else(String::new, |mac| format!(",mac={mac}"));
+        if !self.card.is_empty() {
+            more += &format!(",{}", self.card);
+        }
         match self.machine {
             // Without its ROM the firmware does not look for a boot server.
             Machine::Q35 | Machine::Pc => args
                 .pair(
                     "-device",
-                    format!("virtio-net-pci,netdev=net,romfile={mac}"),
+                    format!("virtio-net-pci,netdev=net,romfile={more}"),
                 )
                 .pair("-device", "virtio-rng-pci"),
             // QEMU's MMIO devices follow virtio 0.9 unless told; ours are of virtio 1.
             Machine::Microvm => args
                 .pair("-global", "virtio-mmio.force-legacy=false")
-                .pair("-device", format!("virtio-net-device,netdev=net{mac}"))
+                .pair("-device", format!("virtio-net-device,netdev=net{more}"))
                 .pair("-device", "virtio-rng-device"),
         };
         args.0

@@ -13,21 +13,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tyn_bootfmt::{INIT_PATH, Init};
-use tyn_fs::cpio::Entries;
-use tyn_release::cpio::Writer;
 use tyn_release::tree::{Node, Source, Tree};
 use tyn_vm_host::{Config, Console, MemorySize, Vm};
 
 use super::guests::{self, Guest};
 use super::{Options, median};
-use crate::{command, debian, paths, sysroot};
+use crate::{beside, command, debian, paths};
 
 /// Most that a guest may take for all rows.
 const LIMIT: Duration = Duration::from_secs(240);
 /// Path of the microbenchmarks in the guest.
 const PROGRAM: &str = "/micro";
-/// Folder of the Erlang module in the guest.
-const BEAMS: &str = "/bench";
 /// The row that says that all were printed.
 const LAST: &str = "end";
 
@@ -187,60 +183,10 @@ fn micro_image(rows: &[String]) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Makes the example's image start the Erlang rows, too: an archive behind it holds the module and another start
-/// description.
+/// Makes the example's image start the Erlang rows, too.
 fn erlang_image() -> Result<PathBuf> {
-    let sysroot = sysroot::ensure()?;
-    let out = paths::target().join("bench");
-    let example = guests::example_image()?;
     let source = paths::root().join("bench/host/tyn_bench.erl");
-    let compile = format!(
-        "{{ok, _}} = compile:file({:?}, [deterministic, warnings_as_errors, report, {{outdir, {:?}}}]), halt().",
-        source.display().to_string(),
-        out.display().to_string()
-    );
-    let mut erl = sysroot.erl()?;
-    erl.args(["-eval", &compile]);
-    command::output(&mut erl).context("the Erlang rows can't be compiled")?;
-    let mut bytes = fs::read(&example)?;
-    let start = start_description(&bytes)?.to_vec();
-    let init = Init::parse(&start).map_err(|bad| anyhow::anyhow!("the start description {bad}"))?;
-    let more = ["-pa", BEAMS, "-s", "tyn_bench", "main"].map(str::as_bytes);
-    let init = Init {
-        args: [init.args, more.to_vec()].concat(),
-        ..init
-    };
-    let mut writer = Writer::new(Vec::new(), 0);
-    writer.dir(Path::new(BEAMS), 0o755)?;
-    let beam = fs::read(out.join("tyn_bench.beam"))?;
-    let files = [
-        (Path::new(BEAMS).join("tyn_bench.beam"), beam),
-        (PathBuf::from(INIT_PATH), init.to_bytes()?),
-    ];
-    for (path, contents) in files {
-        writer.file(
-            &path,
-            0o644,
-            contents.len() as u64,
-            &mut contents.as_slice(),
-        )?;
-    }
-    bytes.extend(writer.finish()?.0);
-    let image = out.join("erlang.img");
-    fs::write(&image, bytes)?;
-    Ok(image)
-}
-
-/// Returns the start description in an image.
-fn start_description(image: &[u8]) -> Result<&[u8]> {
-    let name = INIT_PATH.trim_start_matches('/').as_bytes();
-    for entry in Entries::new(image) {
-        let entry = entry.map_err(|error| anyhow::anyhow!("the example's image: {error}"))?;
-        if entry.name == name {
-            return Ok(entry.data);
-        }
-    }
-    anyhow::bail!("the example's image has no start description")
+    beside::image(&guests::example_image()?, &source, "erlang")
 }
 
 #[cfg(test)]

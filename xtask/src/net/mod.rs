@@ -1,10 +1,12 @@
 //! `cargo xtask net`: what the guest's network bears, measured over a TAP device with this Linux as the peer: connections
-//! held, a burst of connections, a flood of requests, and IPv6. The suite `net` runs the same at the size that CI has time for.
+//! held, a burst of connections, a flood of requests, great transfers, and IPv6. The suite `net` runs the same at the size
+//! that CI has time for.
 
-mod clients;
+pub(crate) mod bulk;
+pub(crate) mod clients;
 mod flood;
 mod ipv6;
-mod tap;
+pub(crate) mod tap;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,9 @@ pub(crate) struct Options {
     /// Packets of the flood; 0 leaves it out
     #[arg(long, default_value_t = 100_000)]
     flood: u32,
+    /// Blocks of 64 KiB to transfer each way with each kind of card; 0 leaves this out
+    #[arg(long, default_value_t = 2000)]
+    blocks: usize,
     /// Memory of the guest
     #[arg(long, default_value = "1G")]
     memory: MemorySize,
@@ -41,7 +46,7 @@ pub(crate) struct Options {
 /// How long one step may take.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Runs all three.
+/// Runs all.
 ///
 /// # Errors
 /// When one fails.
@@ -55,6 +60,9 @@ pub(crate) fn net(options: &Options) -> Result<()> {
     }
     if options.flood > 0 {
         flood(&lab, options)?;
+    }
+    if options.blocks > 0 {
+        bulk::transfer(&lab, options, bulk::ALL, options.blocks)?;
     }
     ipv6::neighbours(&lab, options)
 }
@@ -71,6 +79,20 @@ struct Guest {
 impl Guest {
     /// Boots the example and waits for its first answer.
     fn boot(lab: &Lab, options: &Options, has_wire: bool) -> Result<Self> {
+        Self::boot_as(lab, options, has_wire, |_| {})
+    }
+
+    /// Boots a machine that was changed, and waits for its first answer.
+    fn boot_with(lab: &Lab, options: &Options, change: impl FnOnce(&mut Config)) -> Result<Self> {
+        Self::boot_as(lab, options, false, change)
+    }
+
+    fn boot_as(
+        lab: &Lab,
+        options: &Options,
+        has_wire: bool,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
         let tap = Tap::new()?;
         let dir = tempfile::Builder::new().prefix("tyn-net-").tempdir()?;
         let (network, wire) = if has_wire {
@@ -82,7 +104,7 @@ impl Guest {
         } else {
             (Network::Tap(tap.name.clone()), None)
         };
-        let config = Config {
+        let mut config = Config {
             machine: Machine::Q35,
             cpus: options.cpus,
             memory: options.memory,
@@ -91,6 +113,7 @@ impl Guest {
             network,
             ..Config::new(&lab.kernel, &lab.image)
         };
+        change(&mut config);
         let vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
         let guest = Self {
             vm,
@@ -256,6 +279,7 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
         connections: 2000,
         burst: 1500,
         flood: 30_000,
+        blocks: 300,
         // Queues for a thousand connections.
         memory: crate::lab::mib(256),
         cpus: 2,
@@ -264,6 +288,10 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
     let mut tally = crate::test::Tally::default();
     tally.count("connections_are_held_and_served", hold(&lab, &options));
     tally.count("burst_beyond_the_backlog_loses_none", burst(&lab, &options));
+    tally.count(
+        "great_transfers_are_exact_whatever_the_card_does",
+        bulk::transfer(&lab, &options, bulk::FEW, options.blocks),
+    );
     tally.count(
         "ipv6_reaches_neighbours_and_listens_to_routers",
         ipv6::neighbours(&lab, &options),

@@ -19,6 +19,20 @@ const PREFIX: &str = "tyn";
 /// Frames that may wait for the guest.
 const QUEUE: &str = "20000";
 
+/// What went one way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traffic {
+    pub(crate) bytes: u64,
+    pub(crate) frames: u64,
+}
+
+impl Traffic {
+    /// Returns the mean length of a frame since then.
+    pub(crate) fn mean_since(self, before: Self) -> u64 {
+        (self.bytes - before.bytes) / (self.frames - before.frames).max(1)
+    }
+}
+
 /// The device; it goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Tap {
@@ -32,6 +46,14 @@ impl Tap {
     /// # Errors
     /// Without root or `/dev/net/tun`.
     pub(crate) fn new() -> Result<Self> {
+        Self::at(HOST)
+    }
+
+    /// The same with another address.
+    ///
+    /// # Errors
+    /// Without root or `/dev/net/tun`.
+    pub(crate) fn at(host: Ipv4Addr) -> Result<Self> {
         ensure!(is_root(), "a TAP device needs root");
         debian::ensure_program("ip", "iproute2")?;
         remove_abandoned()?;
@@ -40,7 +62,7 @@ impl Tap {
         add.args(["tuntap", "add", "dev", &name, "mode", "tap"]);
         output(&mut add).context("no TAP device can be made")?;
         let tap = Self { name };
-        tap.ip(&["address", "add", &format!("{HOST}/24"), "dev", &tap.name])?;
+        tap.ip(&["address", "add", &format!("{host}/24"), "dev", &tap.name])?;
         tap.ip(&["link", "set", "dev", &tap.name, "txqueuelen", QUEUE, "up"])?;
         Ok(tap)
     }
@@ -67,6 +89,27 @@ impl Tap {
     pub(crate) fn index(&self) -> Result<u32> {
         let path = format!("/sys/class/net/{}/ifindex", self.name);
         Ok(fs::read_to_string(path)?.trim().parse()?)
+    }
+
+    /// Returns what came from the guest and what went to it: bytes and frames, where a great segment is one.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn traffic(&self) -> Result<[Traffic; 2]> {
+        let count = |what: &str| -> Result<u64> {
+            let path = format!("/sys/class/net/{}/statistics/{what}", self.name);
+            Ok(fs::read_to_string(path)?.trim().parse()?)
+        };
+        Ok([
+            Traffic {
+                bytes: count("rx_bytes")?,
+                frames: count("rx_packets")?,
+            },
+            Traffic {
+                bytes: count("tx_bytes")?,
+                frames: count("tx_packets")?,
+            },
+        ])
     }
 
     /// Returns the kernel option that gives the guest its address.
