@@ -39,7 +39,9 @@ defmodule MixTyn.CommandTest do
       port: ["1:2", "3:4"]
     ]
 
-    flags = ~w(--strip-beams --sbom=false --memory 1G --env PORT=1 --env HOST=h --port 1:2 --port 3:4)
+    flags =
+      ~w(--strip-beams --sbom=false --memory 1G --env PORT=1 --env HOST=h --port 1:2 --port 3:4)
+
     assert Command.flags(settings) == flags
   end
 
