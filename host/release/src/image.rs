@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use tyn_bootfmt::start::INIT_FORMAT;
 use tyn_bootfmt::{
     BadStart, DAEMON_FILES_PATH, DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, INTERACTIVE_PATH,
     Init,
@@ -54,6 +55,8 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; build one with `tyn build`",
         io::ErrorKind::IsADirectory => "; name the file that `tyn build` made",
+        // What the decoder of compressed images says.
+        _ if error.raw_os_error().is_none() => "; it is damaged: build it again with `tyn build`",
         _ => "",
     }
 }
@@ -80,6 +83,17 @@ pub enum ImageError {
     /// An archive without a start description.
     #[error("{} has no start description ({INIT_PATH}), so there is nothing to start; build it with `tyn build`", .0.display())]
     NoInit(PathBuf),
+    /// An image of another format.
+    #[error(
+        "{} was built by another version of tyn: its format is {found}, this tyn's ({}) is {INIT_FORMAT}; build it again with `tyn build`",
+        path.display(), env!("CARGO_PKG_VERSION")
+    )]
+    Format {
+        /// The image.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
     /// A start description that can't be used.
     #[error("{}: the start description {error}", path.display())]
     BadInit {
@@ -96,6 +110,14 @@ pub enum ImageError {
         /// The program.
         program: PathBuf,
     },
+}
+
+/// Returns the format that a start description names, if that is one of tyn's and not ours.
+fn other_format(init: &[u8]) -> Option<String> {
+    let found = str::from_utf8(init.split(|&byte| byte == 0).next()?).ok()?;
+    let number = found.strip_prefix("tyn-init ")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && found != INIT_FORMAT).then(|| found.to_owned())
 }
 
 /// Checks that an image is whole and says what to start.
@@ -143,6 +165,12 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
         path: path.to_path_buf(),
         error,
     };
+    if let Some(found) = other_format(init) {
+        return Err(ImageError::Format {
+            path: path.to_path_buf(),
+            found,
+        });
+    }
     let init = Init::parse(init).map_err(bad_init)?;
     let interactive = interactive.map(Init::parse).transpose().map_err(bad_init)?;
     let unpacked = |packed: Option<&[u8]>| {

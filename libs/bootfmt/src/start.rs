@@ -5,8 +5,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-/// First record of a start description.
-const INIT_MAGIC: &[u8] = b"tyn-init 2";
+/// First record of a start description: the format of an image.
+pub const INIT_FORMAT: &str = "tyn-init 2";
+const INIT_MAGIC: &[u8] = INIT_FORMAT.as_bytes();
 /// First record of a run-time configuration.
 const RUN_MAGIC: &[u8] = b"tyn-run 1";
 

@@ -526,6 +526,9 @@ fn images_are_checked_before_boot() {
         error.contains("start description was written by another version of tyn"),
         "{error}"
     );
+    let mut old = bytes.clone();
+    old[init.data_offset + b"tyn-init ".len()] = b'1';
+    refuse(&old, "its format is tyn-init 1, this tyn's");
     let error = check(&fixture.dir.path().join("none.img")).unwrap_err();
     assert!(error.to_string().contains("none.img can't be read"));
 }

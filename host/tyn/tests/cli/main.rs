@@ -13,6 +13,8 @@ mod build;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod goldens;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod inspect;

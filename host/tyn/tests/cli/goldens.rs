@@ -1,0 +1,161 @@
+//! What is said about bad input, case by case, in `errors.txt`: the line that is typed, the exit code, and standard error.
+//!
+//! With `TYN_BLESS` in the environment the file is written anew; read what changed then.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use tyn_bootfmt::INIT_PATH;
+use tyn_release::tree::{Node, Source, Tree};
+
+use crate::bench::Bench;
+
+/// What is typed.
+const LINES: &[&str] = &[
+    "build none -o out.img",
+    "build notes.txt -o out.img",
+    "build folder -o out.img",
+    "build cut.tar -o out.img",
+    "build outside.tar -o out.img",
+    "build link.tar -o out.img",
+    "build device.tar -o out.img",
+    "build packed.tar.xz -o out.img",
+    "build ebin -o out.img",
+    "build ebin --start other -o out.img",
+    "build ebin --start hello --sysroot none -o out.img",
+    "build ebin --start hello --otp 26 -o out.img",
+    "build ebin --start hello --otp folder -o out.img",
+    "run none.img",
+    "run folder",
+    "run notes.txt",
+    "run empty.img",
+    "run cut.img",
+    "run old.img",
+    "run app.img --env-file bad.env",
+    "run app.img --file /etc/x=none",
+    "run app.img --kernel notes.txt",
+    "run app.img --kernel other-kernel",
+    "run app.img --kernel kernel --memory 8M",
+    "run app.img --kernel kernel --cpus 65",
+    "run app.img --kernel kernel -p PORT:80",
+    "run app.img --kernel kernel -p 80",
+    "run app.img --kernel kernel --append colour=red",
+    "run app.img --kernel kernel --accel tcg",
+    "run -d app.img --name a/b",
+    "inspect old.img",
+    "inspect notes.txt",
+    "image none.img -o out.raw",
+    "logs none",
+    "stop none",
+    "shell none",
+    "completions none",
+];
+
+/// Where QEMU is another program, and what that does.
+const WITHOUT_QEMU: &[(&str, Option<&str>)] = &[
+    ("QEMU is missing", None),
+    (
+        "QEMU is too old",
+        Some("#!/bin/sh\necho 'qemu-system-x86_64: -machine q35: invalid option' >&2\nexit 1\n"),
+    ),
+];
+
+/// A header of tar, and its contents.
+fn entry(name: &str, kind: u8, target: &str, data: &[u8]) -> Vec<u8> {
+    let mut head = vec![0; 512];
+    let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, name.as_bytes());
+    put(100, b"0000755\0");
+    put(124, format!("{:011o}\0", data.len()).as_bytes());
+    put(148, b"        ");
+    put(156, &[kind]);
+    put(157, target.as_bytes());
+    put(257, b"ustar\x0000");
+    let sum: u32 = head.iter().map(|&byte| u32::from(byte)).sum();
+    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    head.extend(data);
+    head.resize(head.len().next_multiple_of(512), 0);
+    head
+}
+
+fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = entries.concat();
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    let release = entry("app/releases/start_erl.data", b'0', "", b"15.2 1.0.0\n");
+    bench.write("notes.txt", "this is no release\n");
+    for folder in ["folder", "ebin"] {
+        std::fs::create_dir_all(bench.path(folder)).unwrap();
+    }
+    bench.write("ebin/hello.beam", "FOR1");
+    bench.write("cut.tar", &archive(std::slice::from_ref(&release))[..600]);
+    let outside = entry("../passwd", b'0', "", b"x");
+    bench.write("outside.tar", archive(&[release.clone(), outside]));
+    let link = entry("app/link", b'2', "../../etc", b"");
+    bench.write("link.tar", archive(&[release.clone(), link]));
+    let device = entry("app/null", b'3', "", b"");
+    bench.write("device.tar", archive(&[release, device]));
+    bench.write("packed.tar.xz", b"\xfd7zXZ\0rubbish");
+    bench.image("app.img", &["/init"], &[("/init", b"x")]);
+    bench.write("empty.img", "");
+    let image = std::fs::read(bench.path("app.img")).unwrap();
+    bench.write("cut.img", &image[..image.len() - 4096]);
+    let mut old = Tree::default();
+    let file = |bytes: &[u8]| Node::File(0o755, Source::Bytes(bytes.to_vec()));
+    let init = file(b"tyn-init 1\0arg=/init\0");
+    old.insert(Path::new(INIT_PATH), init).unwrap();
+    old.insert(Path::new("/init"), file(b"x")).unwrap();
+    let mut bytes = Vec::new();
+    old.write(&mut bytes, 0, |_| {}).unwrap();
+    bench.write("old.img", bytes);
+    bench.write("bad.env", "A=1\nB C=2\n");
+    bench.kernel("kernel", "error it is refused\n", false);
+    bench.kernel("other-kernel", "#1 SMP Tyn 99.1.2\0", true);
+    bench
+}
+
+#[test]
+fn bad_input_is_told_as_it_is_written_down() {
+    let bench = bench();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut found = String::new();
+    let mut note = |typed: &str, ended: &crate::bench::Ended| {
+        assert_eq!(ended.out, "", "tyn {typed}");
+        let said = ended.err.replace(&port, "PORT");
+        let code = ended.code.unwrap();
+        writeln!(found, "$ tyn {typed}\n{code}: {}\n", said.trim_end()).unwrap();
+        bench.has_no_files();
+        for left in ["out.img", "out.raw"] {
+            assert!(!bench.path(left).exists(), "tyn {typed} left {left}");
+        }
+    };
+    for line in LINES {
+        note(line, &bench.tyn(&line.replace("PORT", &port)));
+    }
+    let line = "run app.img --kernel kernel --accel tcg";
+    for (what, qemu) in WITHOUT_QEMU {
+        let programs = bench.path(if qemu.is_some() { "old-bin" } else { "no-bin" });
+        std::fs::create_dir(&programs).unwrap();
+        if let Some(script) = qemu {
+            bench.program("old-bin/qemu-system-x86_64", script);
+        }
+        let mut command = bench.command(line);
+        let output = command.env("PATH", &programs).output().unwrap();
+        note(&format!("{line}  # {what}"), &bench.ended(&output));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/errors.txt");
+    if std::env::var_os("TYN_BLESS").is_some() {
+        std::fs::write(&file, &found).unwrap();
+    }
+    let want = std::fs::read_to_string(&file).unwrap();
+    for (found, want) in found.split("$ ").zip(want.split("$ ")) {
+        assert_eq!(found, want);
+    }
+    assert_eq!(found.len(), want.len(), "cases are missing");
+}
