@@ -2,7 +2,7 @@
 # Runs one of OTP's test suites; the first process of a guest, and of a chroot on Linux:
 #   run.sh AREA SUITE SCALE [CASE | @GROUP]...
 # Stays as the parent, as an init would, and says how the run ended.
-export HOME=/root LANG=C.UTF-8 LC_ALL=C.UTF-8 TERM=dumb
+export HOME=/root LOGNAME=root LANG=C.UTF-8 LC_ALL=C.UTF-8 TERM=dumb
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ERL_CRASH_DUMP=/tmp/erl_crash.dump
 # Waiting for work in a loop would take the processors from whoever has work: there are fewer of them than schedulers.

@@ -18,6 +18,8 @@ const PACKAGES: &[&str] = &[
     "findutils",
     "grep",
     "hostname",
+    "knot",
+    "ldnsutils",
     "libjs-jquery",
     "libjs-jquery-tablesorter",
     "netbase",
