@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -80,6 +81,9 @@ int main(void) {
     mount("proc", "/proc", "proc", 0, NULL);
     mount("sysfs", "/sys", "sysfs", 0, NULL);
     mount("dev", "/dev", "devtmpfs", 0, NULL);
+    /* As many descriptors as Tyn allows. */
+    struct rlimit files = {1 << 17, 1 << 17};
+    if (setrlimit(RLIMIT_NOFILE, &files)) fail("limit");
     load_modules();
     network();
     ssize_t n = slurp("/.tyn/init");

@@ -4,6 +4,7 @@
 mod boot;
 mod guests;
 mod host;
+mod net;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -45,6 +46,8 @@ enum What {
     },
     /// What system calls, faults, switches and Erlang's own work cost
     Host(host::Rows),
+    /// Requests, connections and great transfers through a network card
+    Net(net::Load),
 }
 
 /// Runs what was asked for.
@@ -56,6 +59,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         None => boot::boot(command.options, command.least_memory),
         Some(What::Boot { least_memory }) => boot::boot(command.options, *least_memory),
         Some(What::Host(rows)) => host::host(command.options, rows),
+        Some(What::Net(load)) => net::net(command.options, *load),
     }
 }
 

@@ -1,0 +1,377 @@
+//! `cargo xtask bench net`: what the example's server bears over a TAP device, Tyn beside the trimmed Linux guest.
+//!
+//! Load comes from `wrk` and from this program, on the same machine as the guest. CPU time is QEMU's, all threads
+//! together. Ratios are such that more than 1 means that Tyn is better.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tyn_vm_host::{Config, Console, MemorySize, Network, Vm};
+
+use super::guests::{self, Guest};
+use super::{Options, median};
+use crate::lab::GUEST_PORT;
+use crate::net::tap::Tap;
+use crate::net::{bulk, clients};
+use crate::{command, debian};
+
+/// The addresses that `bench/linux-init.c` gives its guest.
+const HOST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 2);
+const GUEST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 15);
+/// Units of `/proc/PID/stat` in a second (`USER_HZ`, the same on all x86 machines).
+const TICKS: f64 = 100.0;
+/// How long one step may take.
+const LIMIT: Duration = Duration::from_secs(240);
+/// How long a guest may take to its first answer.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Load {
+    /// Seconds for each number of connections
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Blocks of 64 KiB to transfer each way
+    #[arg(long, default_value_t = 2000)]
+    blocks: usize,
+    /// Connections that are open in the last row; 0 leaves it out
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+}
+
+/// Which way a number is better.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Better {
+    More,
+    Less,
+}
+
+/// A number that was measured.
+#[derive(Clone, Debug)]
+struct Row {
+    name: String,
+    unit: &'static str,
+    better: Better,
+    value: f64,
+}
+
+/// All values of one row, of Tyn and of Linux.
+struct Measured {
+    row: Row,
+    values: [Vec<f64>; 2],
+}
+
+/// Measures both guests in turn and prints the table.
+///
+/// # Errors
+/// When a guest can't be built, or does not serve.
+pub(super) fn net(options: Options, load: Load) -> Result<()> {
+    debian::ensure_program("wrk", "wrk")?;
+    let image = bulk::image(&guests::example_image()?)?;
+    let guests = [guests::tyn(&image)?, guests::trimmed_linux(&image)?];
+    println!(
+        "{} boots of each guest in turn, {} CPUs, {} MiB, {} s a row; medians; load of this machine {}",
+        options.runs,
+        options.cpus,
+        options.memory,
+        load.seconds,
+        machine_load()?
+    );
+    let mut table: Vec<Measured> = Vec::new();
+    for _ in 0..options.runs {
+        for (i, guest) in guests.iter().enumerate() {
+            let rows =
+                measure(guest, options, load).with_context(|| format!("{} failed", guest.name))?;
+            for row in rows {
+                eprintln!("{}: {} {:.2} {}", guest.name, row.name, row.value, row.unit);
+                add(&mut table, i, row);
+            }
+        }
+    }
+    println!("| row | unit | tyn | {} | ratio |", guests::LINUX);
+    println!("|---|---|---|---|---|");
+    table.iter().for_each(print);
+    println!("load of this machine {}", machine_load()?);
+    Ok(())
+}
+
+fn machine_load() -> Result<String> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let words: Vec<_> = load.split(' ').take(3).collect();
+    Ok(words.join(" "))
+}
+
+fn add(table: &mut Vec<Measured>, guest: usize, row: Row) {
+    let value = row.value;
+    let at = table.iter().position(|m| m.row.name == row.name);
+    let at = at.unwrap_or_else(|| {
+        table.push(Measured {
+            row,
+            values: [Vec::new(), Vec::new()],
+        });
+        table.len() - 1
+    });
+    table[at].values[guest].push(value);
+}
+
+fn print(measured: &Measured) {
+    let [tyn, linux] = [median(&measured.values[0]), median(&measured.values[1])];
+    let ratio = ratio(measured.row.better, tyn, linux);
+    let (name, unit) = (&measured.row.name, measured.row.unit);
+    println!("| {name} | {unit} | {tyn:.2} | {linux:.2} | {ratio:.2} |");
+}
+
+fn ratio(better: Better, tyn: f64, linux: f64) -> f64 {
+    match better {
+        Better::More => tyn / linux,
+        Better::Less => linux / tyn,
+    }
+}
+
+/// A guest at the end of a TAP device.
+struct Running {
+    vm: Vm,
+    // Behind the machine: it must go first.
+    _tap: Tap,
+}
+
+impl Running {
+    fn boot(guest: &Guest, options: Options) -> Result<Self> {
+        let tap = Tap::at(HOST)?;
+        let config = Config {
+            machine: guest.machine,
+            cpus: options.cpus,
+            memory: MemorySize(options.memory << 20),
+            append: format!("{} ip={GUEST}/24,{HOST}", guest.append),
+            network: Network::Tap(tap.name.clone()),
+            ..Config::new(&guest.kernel, &guest.initrd)
+        };
+        let vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
+        let running = Self { vm, _tap: tap };
+        let start = Instant::now();
+        while clients::connect(1, (GUEST, GUEST_PORT).into(), Duration::from_secs(2))
+            .and_then(|one| clients::ask(&one))
+            .is_err()
+        {
+            let console = || running.vm.console();
+            ensure!(start.elapsed() < BOOT, "it does not answer: {}", console());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(running)
+    }
+
+    /// Returns the CPU time that QEMU has used, in seconds.
+    fn cpu(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.vm.control().pid()))?;
+        let ticks = cpu_ticks(&stat).context("/proc/PID/stat makes no sense")?;
+        Ok(ticks as f64 / TICKS)
+    }
+
+    /// Runs `wrk` and returns what it says, and QEMU's CPU time for each request in microseconds.
+    fn wrk(&self, connections: usize, seconds: u32, closes: bool) -> Result<(Wrk, f64)> {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["-t1", "--latency", "--timeout", "60s"])
+            .arg(format!("-c{connections}"))
+            .arg(format!("-d{seconds}s"));
+        if closes {
+            wrk.args(["-H", "Connection: close"]);
+        }
+        wrk.arg(format!("http://{GUEST}:{GUEST_PORT}/"));
+        // What is left of the load before is behind the guest when it answers this.
+        clients::ask(&clients::connect(1, (GUEST, GUEST_PORT).into(), LIMIT)?)?;
+        let before = self.cpu()?;
+        let text = command::output(&mut wrk)?;
+        let cpu = self.cpu()? - before;
+        let said = Wrk::parse(&text).with_context(|| format!("wrk says {text}"))?;
+        ensure!(said.requests > 0, "no request was answered: {text}");
+        let each = cpu * 1e6 / said.requests as f64;
+        Ok((said, each))
+    }
+}
+
+/// Returns user and system time of a process (`proc(5)`).
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    // The name may have spaces.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// What `wrk` says.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Wrk {
+    requests: u64,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Wrk {
+    fn parse(text: &str) -> Option<Self> {
+        let word = |prefix: &str| {
+            let mut lines = text.lines().filter_map(|l| l.trim().strip_prefix(prefix));
+            lines.next()?.split_whitespace().next()
+        };
+        let requests = text.lines().find(|l| l.contains(" requests in "))?;
+        Some(Self {
+            requests: requests.split_whitespace().next()?.parse().ok()?,
+            per_second: word("Requests/sec:")?.parse().ok()?,
+            p50_ms: milliseconds(word("50%")?)?,
+            p99_ms: milliseconds(word("99%")?)?,
+        })
+    }
+}
+
+fn milliseconds(text: &str) -> Option<f64> {
+    let at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(at);
+    let factor = match unit {
+        "us" => 0.001,
+        "ms" => 1.0,
+        "s" => 1e3,
+        "m" => 6e4,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+/// Boots a guest and measures all rows.
+fn measure(guest: &Guest, options: Options, load: Load) -> Result<Vec<Row>> {
+    let running = Running::boot(guest, options)?;
+    let result = rows(&running, load);
+    result.with_context(|| format!("console: {}", running.vm.console()))
+}
+
+fn rows(running: &Running, load: Load) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut row = |name: String, unit, better, value| {
+        rows.push(Row {
+            name,
+            unit,
+            better,
+            value,
+        });
+    };
+    // What is compiled or translated when it is first used is not measured.
+    running.wrk(10, 1, false)?;
+    let mut at_ten = f64::NAN;
+    for c in [1, 10, 100, 1000] {
+        let (said, each) = running.wrk(c, load.seconds, false)?;
+        row(
+            format!("keep-alive c={c}"),
+            "requests/s",
+            Better::More,
+            said.per_second,
+        );
+        row(format!("p50 c={c}"), "ms", Better::Less, said.p50_ms);
+        row(format!("p99 c={c}"), "ms", Better::Less, said.p99_ms);
+        row(format!("CPU c={c}"), "us/request", Better::Less, each);
+        if c == 10 {
+            at_ten = each;
+        }
+    }
+    let (said, each) = running.wrk(10, load.seconds, true)?;
+    row(
+        "new connections c=10".into(),
+        "connections/s",
+        Better::More,
+        said.per_second,
+    );
+    row(
+        "CPU new connection".into(),
+        "us/connection",
+        Better::Less,
+        each,
+    );
+    let address = (GUEST, bulk::PORT).into();
+    let mib = (load.blocks * bulk::BLOCK) as f64 / f64::from(1 << 20);
+    let transfers: [(&str, fn(_, _) -> _); 2] = [
+        ("from the guest", bulk::from_guest),
+        ("to the guest", bulk::to_guest),
+    ];
+    for (way, transfer) in transfers {
+        let _: Duration = transfer(address, load.blocks / 4)?;
+        let before = running.cpu()?;
+        let took: Duration = transfer(address, load.blocks)?;
+        let cpu = running.cpu()? - before;
+        row(
+            format!("bulk {way}"),
+            "MiB/s",
+            Better::More,
+            mib / took.as_secs_f64(),
+        );
+        row(
+            format!("CPU bulk {way}"),
+            "ms/MiB",
+            Better::Less,
+            cpu * 1e3 / mib,
+        );
+    }
+    if load.connections > 0 {
+        let held = hold(load.connections)?;
+        let (_, each) = running.wrk(10, load.seconds, false)?;
+        let name = format!("CPU c=10 beside {} connections", load.connections);
+        row(name, "us/request", Better::Less, each);
+        row(
+            "the same over alone".into(),
+            "times",
+            Better::Less,
+            each / at_ten,
+        );
+        drop(held);
+    }
+    Ok(rows)
+}
+
+/// Opens connections that have been asked once and are quiet then.
+fn hold(count: usize) -> Result<Vec<std::net::TcpStream>> {
+    let mut held = Vec::new();
+    while held.len() < count {
+        let more = (count - held.len()).min(500);
+        let made = clients::connect(more, (GUEST, GUEST_PORT).into(), LIMIT)?;
+        clients::ask(&made)?;
+        held.extend(made);
+    }
+    Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrk_is_understood() {
+        let text = "Running 5s test @ http://x/\n  1 threads and 10 connections\n  Thread Stats   Avg      Stdev     Max   +/- Stdev\n    \
+            Latency   635.91us    0.89ms  12.92ms   93.69%\n    Req/Sec    56.20k     8.07k   62.00k    86.54%\n  Latency Distribution\n     \
+            50%  250.00us\n     75%  491.00us\n     90%  700.00us\n     99%    5.80ms\n  22464 requests in 30.00s, 17.76GB read\n\
+            Requests/sec: 748868.53\nTransfer/sec:    606.33MB\n";
+        let expected = Wrk {
+            requests: 22464,
+            per_second: 748_868.53,
+            p50_ms: 0.25,
+            p99_ms: 5.8,
+        };
+        assert_eq!(Wrk::parse(text), Some(expected));
+        assert_eq!(Wrk::parse("unable to connect"), None);
+        assert_eq!(milliseconds("1.50s"), Some(1500.0));
+        assert_eq!(milliseconds("7"), None);
+    }
+
+    #[test]
+    fn times_of_a_process_are_found_behind_its_name() {
+        let stat = "12 (qemu (x) y) S 1 2 3 4 5 6 7 8 9 10 40 2 0 0 20";
+        assert_eq!(cpu_ticks(stat), Some(42));
+        assert_eq!(cpu_ticks("12 (q) S"), None);
+    }
+
+    #[test]
+    fn ratios_above_one_are_better() {
+        assert!((ratio(Better::More, 2.0, 1.0) - 2.0).abs() < 1e-9);
+        assert!((ratio(Better::Less, 2.0, 1.0) - 0.5).abs() < 1e-9);
+    }
+}
