@@ -1,10 +1,12 @@
 //! What demo, soak and VM tests share: the tool, the kernel, the example's image, free ports, and booting.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::BufWriter;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -215,12 +217,20 @@ pub(crate) fn last_words(vm: &Vm) -> String {
 /// # Errors
 /// When there aren't so many.
 pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()
-        .context("no free port")?;
-    let ports = listeners.iter().map(|l| Ok(l.local_addr()?.port()));
-    ports.collect()
+    // None twice: until a guest listens on one, the system thinks it free.
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut listeners = Vec::new();
+    let mut ports = Vec::new();
+    while ports.len() < count {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+        let port = listener.local_addr()?.port();
+        listeners.push(listener);
+        if taken.insert(port) {
+            ports.push(port);
+        }
+    }
+    Ok(ports)
 }
 
 /// Returns the memory size of so many MiB.

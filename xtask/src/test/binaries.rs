@@ -24,51 +24,101 @@ use crate::{debian, example, paths};
 /// Most that a program may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
+type Test = fn(&Lab) -> Result<()>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("otp_25_serves_and_stops", |lab| {
+        erlang(lab, "25", sysroot::BOOKWORM)
+    }),
+    ("otp_29_serves_and_stops", |lab| {
+        erlang(lab, "29", sysroot::SID)
+    }),
+    ("mix_release_of_elixir_1.18_serves_and_stops", |lab| {
+        mix_release(lab, ELIXIR_1_18)
+    }),
+    ("mix_release_of_elixir_1.20_serves_and_stops", |lab| {
+        mix_release(lab, ELIXIR_1_20)
+    }),
+    ("iex_1.18_edits_and_completes", |lab| iex(lab, ELIXIR_1_18)),
+    ("iex_1.20_edits_and_completes", |lab| iex(lab, ELIXIR_1_20)),
+    ("iex_1.18_is_reached_from_afar", |lab| {
+        iex_from_afar(lab, ELIXIR_1_18)
+    }),
+    ("escript_is_started_by_its_first_line", escript),
+    ("static_program_runs_as_on_linux", |lab| {
+        program(lab, "gcc", "static", &["-static"])
+    }),
+    ("static_pie_program_runs_as_on_linux", |lab| {
+        program(lab, "gcc", "static_pie", &["-static-pie"])
+    }),
+    ("dynamic_pie_program_runs_as_on_linux", |lab| {
+        program(lab, "gcc", "dynamic_pie", &["-pie"])
+    }),
+    ("dynamic_non_pie_program_runs_as_on_linux", |lab| {
+        program(lab, "gcc", "dynamic_non_pie", &["-no-pie"])
+    }),
+    ("musl_program_runs_as_on_linux", |lab| {
+        program(lab, "musl-gcc", "musl", &[])
+    }),
+    ("musl_static_program_runs_as_on_linux", |lab| {
+        program(lab, "musl-gcc", "musl_static", &["-static"])
+    }),
+];
+
+/// An Elixir of Debian.
+#[derive(Clone, Copy, Debug)]
+struct Elixir {
+    version: &'static str,
+    otp: &'static str,
+    kind: Kind,
+}
+
+const ELIXIR_1_18: Elixir = Elixir {
+    version: "1.18",
+    otp: "27",
+    kind: sysroot::TRIXIE_ELIXIR,
+};
+const ELIXIR_1_20: Elixir = Elixir {
+    version: "1.20",
+    otp: "29",
+    kind: sysroot::SID,
+};
+
+impl Elixir {
+    fn name(self) -> String {
+        format!("elixir_http-{}", self.version)
+    }
+
+    /// Returns where the image of the example is.
+    fn image(self) -> Result<PathBuf> {
+        Ok(folder()?.join(format!("{}.img", self.name())))
+    }
+
+    /// Builds the example.
+    fn build(self, lab: &Lab) -> Result<()> {
+        let sysroot = sysroot::ensure_kind(self.kind)?;
+        let release = example::ensure_elixir(&self.name(), &sysroot)?;
+        build_image(lab, &sysroot, &release, &self.name()).map(drop)
+    }
+}
+
 /// Runs all tests with other binaries.
 pub(super) fn run() -> Result<Tally> {
     let lab = Lab::new()?;
+    // Several use them.
+    sysroot::ensure_kind(sysroot::BOOKWORM)?;
+    for elixir in [ELIXIR_1_18, ELIXIR_1_20] {
+        elixir.build(&lab)?;
+    }
+    debian::ensure_program("gcc", "gcc")?;
+    debian::ensure_program("musl-gcc", "musl-tools")?;
     let mut tally = Tally::default();
-    for (name, flags) in [
-        ("static", &["-static"][..]),
-        ("static_pie", &["-static-pie"]),
-        ("dynamic_pie", &["-pie"]),
-        ("dynamic_non_pie", &["-no-pie"]),
-    ] {
-        let test = format!("{name}_program_runs_as_on_linux");
-        tally.count(&test, program(&lab, "gcc", name, flags));
-    }
-    for (name, flags) in [("musl", &[][..]), ("musl_static", &["-static"])] {
-        let test = format!("{name}_program_runs_as_on_linux");
-        let result = debian::ensure_program("musl-gcc", "musl-tools")
-            .and_then(|()| program(&lab, "musl-gcc", name, flags));
-        tally.count(&test, result);
-    }
-    tally.count("escript_is_started_by_its_first_line", escript(&lab));
-    for (otp, kind) in [("25", sysroot::BOOKWORM), ("29", sysroot::SID)] {
-        let name = format!("otp_{otp}_serves_and_stops");
-        tally.count(&name, erlang(&lab, otp, kind));
-    }
-    for (elixir, otp, kind) in [
-        ("1.18", "27", sysroot::TRIXIE_ELIXIR),
-        ("1.20", "29", sysroot::SID),
-    ] {
-        let name = format!("mix_release_of_elixir_{elixir}_serves_and_stops");
-        tally.count(&name, mix_release(&lab, elixir, otp, kind));
-    }
-    tally.count(
-        "iex_1.18_edits_and_completes",
-        iex(&lab, "1.18", sysroot::TRIXIE_ELIXIR),
-    );
-    tally.count(
-        "iex_1.18_is_reached_from_afar",
-        iex_from_afar(&lab, "1.18", sysroot::TRIXIE_ELIXIR),
-    );
+    tally.count_two_at_a_time(TESTS, |(name, test), tally| tally.count(name, test(&lab)));
     Ok(tally)
 }
 
 /// Compiles `tests/binaries/facts.c` and runs it here and there.
 fn program(lab: &Lab, compiler: &str, name: &str, flags: &[&str]) -> Result<()> {
-    debian::ensure_program("gcc", "gcc")?;
     let dir = folder()?;
     let file = dir.join(name);
     let mut compile = Command::new(compiler);
@@ -136,7 +186,7 @@ fn erlang(lab: &Lab, otp: &str, kind: Kind) -> Result<()> {
     let sysroot = sysroot::ensure_kind(kind)?;
     let name = format!("erlang_http-otp{otp}");
     let release = example::ensure_as(&name, &sysroot)?;
-    let guest = serve(lab, &sysroot, &release, &name)?;
+    let guest = serve(lab, build_image(lab, &sysroot, &release, &name)?)?;
     let body = &guest.answer.body;
     ensure!(
         body.starts_with(&format!("Hello from Erlang/OTP {otp} (jit ")),
@@ -145,14 +195,12 @@ fn erlang(lab: &Lab, otp: &str, kind: Kind) -> Result<()> {
     guest.shut_down()
 }
 
-fn mix_release(lab: &Lab, elixir: &str, otp: &str, kind: Kind) -> Result<()> {
-    let sysroot = sysroot::ensure_kind(kind)?;
-    let name = format!("elixir_http-{elixir}");
-    let release = example::ensure_elixir(&name, &sysroot)?;
-    let guest = serve(lab, &sysroot, &release, &name)?;
+fn mix_release(lab: &Lab, elixir: Elixir) -> Result<()> {
+    let guest = serve(lab, elixir.image()?)?;
+    let Elixir { version, otp, .. } = elixir;
     let body = &guest.answer.body;
     ensure!(
-        body.starts_with(&format!("Hello from Elixir {elixir}."))
+        body.starts_with(&format!("Hello from Elixir {version}."))
             && body.trim().ends_with(&format!("on Erlang/OTP {otp}, utf8")),
         "it says: {body}"
     );
@@ -164,12 +212,8 @@ fn mix_release(lab: &Lab, elixir: &str, otp: &str, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
-    let sysroot = sysroot::ensure_kind(kind)?;
-    let name = format!("elixir_http-{elixir}");
-    let release = example::ensure_elixir(&name, &sysroot)?;
-    let image = build_image(lab, &sysroot, &release, &name)?;
-    let script = tty::script(lab, &image, "-e GREETING=Moin");
+fn iex(lab: &Lab, elixir: Elixir) -> Result<()> {
+    let script = tty::script(lab, &elixir.image()?, "-e GREETING=Moin");
     let screen = Screen::start(&script, 100, 40)?;
     screen.wait_for("iex(elixir_http@elixir-http)1> ")?;
     screen.text("String.upca")?;
@@ -190,16 +234,12 @@ fn iex(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
 }
 
 /// `tyn shell`: as `bin/NAME remote` of the release, which names its node by itself.
-fn iex_from_afar(lab: &Lab, elixir: &str, kind: Kind) -> Result<()> {
-    let sysroot = sysroot::ensure_kind(kind)?;
-    let name = format!("elixir_http-{elixir}");
-    let release = example::ensure_elixir(&name, &sysroot)?;
-    let image = build_image(lab, &sysroot, &release, &name)?;
+fn iex_from_afar(lab: &Lab, elixir: Elixir) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let mut run = lab.tyn();
     run.env("XDG_STATE_HOME", dir.path());
     run.args(["run", "-d", "--name", "afar"]);
-    output(run.arg(&image))?;
+    output(run.arg(elixir.image()?))?;
     let result = at_remote_iex(lab, dir.path());
     let mut stop = lab.tyn();
     stop.env("XDG_STATE_HOME", dir.path());
@@ -232,9 +272,9 @@ fn at_remote_iex(lab: &Lab, state: &Path) -> Result<()> {
     screen.wait_lines("left it", 1)
 }
 
-fn serve(lab: &Lab, sysroot: &Sysroot, release: &Path, name: &str) -> Result<Guest> {
+fn serve(lab: &Lab, image: PathBuf) -> Result<Guest> {
     let mut config = lab.config(Machine::Q35, 2, 1)?;
-    config.initrd = build_image(lab, sysroot, release, name)?;
+    config.initrd = image;
     Guest::boot(&config)
 }
 

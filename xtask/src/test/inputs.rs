@@ -35,17 +35,24 @@ pub(super) fn run() -> Result<Tally> {
     let made = Made::new(&lab)?;
     let bench = Bench { lab, made };
     let mut tally = Tally::default();
-    for (name, test) in TESTS {
+    // On this machine, where nodes meet.
+    for (name, test) in SCRIPTS {
         tally.count(name, test(&bench));
     }
+    tally.count_two_at_a_time(GUESTS, |(name, test), tally| {
+        tally.count(name, test(&bench));
+    });
     Ok(tally)
 }
 
 type Test = fn(&Bench) -> Result<()>;
 
-const TESTS: &[(&str, Test)] = &[
+const SCRIPTS: &[(&str, Test)] = &[
     ("start_of_mix_release_is_its_script", scripts::mix),
     ("start_of_rebar3_release_is_its_script", scripts::rebar3),
+];
+
+const GUESTS: &[(&str, Test)] = &[
     (
         "tarball_of_rebar3_release_without_erts_boots",
         rebar3_tarball,

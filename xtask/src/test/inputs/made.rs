@@ -1,9 +1,9 @@
 //! Inputs, made by the tools that people make them with.
 
-use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -32,8 +32,23 @@ const REBAR_VM_ARGS: &str =
 pub(super) struct Made {
     dir: PathBuf,
     sysroot: Sysroot,
-    mix: OnceCell<PathBuf>,
-    rebar3: OnceCell<PathBuf>,
+    shipment: Memo,
+    mix: Memo,
+    rebar3: Memo,
+}
+
+/// A folder that is made by who asks first; others wait for it.
+#[derive(Debug, Default)]
+struct Memo(Mutex<Option<PathBuf>>);
+
+impl Memo {
+    fn get(&self, make: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(made.clone());
+        }
+        Ok(made.insert(make()?).clone())
+    }
 }
 
 impl Made {
@@ -41,8 +56,9 @@ impl Made {
         Ok(Self {
             dir: folder()?,
             sysroot: lab.sysroot.clone(),
-            mix: OnceCell::new(),
-            rebar3: OnceCell::new(),
+            shipment: Memo::default(),
+            mix: Memo::default(),
+            rebar3: Memo::default(),
         })
     }
 
@@ -80,6 +96,10 @@ impl Made {
 
     /// Makes what `gleam export erlang-shipment` would make of a package without dependencies.
     pub(super) fn shipment(&self) -> Result<PathBuf> {
+        self.shipment.get(|| self.make_shipment())
+    }
+
+    fn make_shipment(&self) -> Result<PathBuf> {
         let dir = self.empty("erlang-shipment")?;
         let ebin = dir.join("hello/ebin");
         fs::create_dir_all(&ebin)?;
@@ -95,9 +115,10 @@ impl Made {
 
     /// Makes a mix project with two releases, both built.
     pub(super) fn mix_project(&self) -> Result<PathBuf> {
-        if let Some(made) = self.mix.get() {
-            return Ok(made.clone());
-        }
+        self.mix.get(|| self.make_mix_project())
+    }
+
+    fn make_mix_project(&self) -> Result<PathBuf> {
         let dir = self.empty("mix")?;
         copy(&paths::root().join("examples/elixir_http"), &dir)?;
         let mix = fs::read_to_string(dir.join("mix.exs"))?;
@@ -118,15 +139,15 @@ impl Made {
                 .env("MIX_HOME", self.dir.join("mix-home"));
             in_folder(&mut mix, &dir)?;
         }
-        let _ = self.mix.set(dir.clone());
         Ok(dir)
     }
 
     /// Makes a rebar3 project with a release, and with the tarball of one that brings no run-time system.
     pub(super) fn rebar3_project(&self) -> Result<PathBuf> {
-        if let Some(made) = self.rebar3.get() {
-            return Ok(made.clone());
-        }
+        self.rebar3.get(|| self.make_rebar3_project())
+    }
+
+    fn make_rebar3_project(&self) -> Result<PathBuf> {
         let dir = self.empty("rebar3")?;
         let example = paths::root().join("examples/erlang_http");
         copy(&example.join("src"), &dir.join("src"))?;
@@ -145,7 +166,6 @@ impl Made {
             rebar3.env("REBAR_CACHE_DIR", self.dir.join("rebar3-cache"));
             in_folder(&mut rebar3, &dir)?;
         }
-        let _ = self.rebar3.set(dir.clone());
         Ok(dir)
     }
 }
