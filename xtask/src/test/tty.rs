@@ -92,6 +92,8 @@ fn shell(lab: &Lab) -> Result<()> {
     screen.keys(&["C-g"])?;
     screen.wait_for("User switch command")?;
     screen.line("s")?;
+    // Its echo first: the prompt that it was typed at looks like the next one.
+    screen.wait_for("--> s")?;
     screen.wait_lines("-->", 1)?;
     screen.line("c")?;
     screen.wait_lines("1>", 1)?;
