@@ -28,10 +28,9 @@ const ZONE: &str = "Europe/Berlin";
 const TMP_BYTES: u64 = 256 << 20;
 
 /// What the run-time system and the other programs are linked with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CLibrary {
     /// As Debian has them.
-    #[default]
     Glibc,
     /// As Alpine has them, see [`musl`].
     Musl,
