@@ -15,6 +15,7 @@ mod sleep;
 mod tcp_calls;
 mod tcp_ends;
 mod tcp_handshake;
+mod tcp_request;
 mod transfer;
 mod udp;
 
