@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use walkdir::WalkDir;
 
-use super::suites::{AREAS, Area};
+use super::suites::{Area, Selected};
 use crate::command::output;
 use crate::sysroot::Sysroot;
 use crate::{debian, paths};
@@ -18,17 +18,23 @@ use crate::{debian, paths};
 const DEFS: &str = "-D_GNU_SOURCE -DHAVE_POLL_H -DHAVE_UNISTD_H -DHAVE_STRERROR";
 
 /// Changed when what is done here changes.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
-/// Compiles what is missing or out of date.
+/// Compiles what is missing or out of date of what the suites need.
 ///
 /// # Errors
 /// What doesn't compile.
-pub(super) fn ensure(sysroot: &Sysroot, source: &Path, root: &Path) -> Result<()> {
+pub(super) fn ensure(
+    sysroot: &Sysroot,
+    source: &Path,
+    root: &Path,
+    suites: &[Selected],
+) -> Result<()> {
     let compiler = Compiler::new(sysroot, source, root)?;
     compiler.runner()?;
-    for area in AREAS {
-        compiler.area(area)?;
+    for selected in suites {
+        compiler.shared(selected.area)?;
+        compiler.suite(selected)?;
     }
     Ok(())
 }
@@ -102,33 +108,61 @@ impl<'a> Compiler<'a> {
         Ok(path)
     }
 
-    /// Copies and compiles the suites of one part of OTP, with the modules that they share.
-    fn area(&self, area: &Area) -> Result<()> {
-        let to = self.root.join(area.folder().trim_start_matches('/'));
+    /// Compiles the modules that the suites of one part of OTP share; what was compiled with older ones goes.
+    fn shared(&self, area: &Area) -> Result<()> {
+        let to = self.folder(area);
         let stamp = to.with_extension("stamp");
-        let wanted = format!("{VERSION} {:?}", area.suites);
-        if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        if fs::read_to_string(&stamp).is_ok_and(|found| found == VERSION) {
             return Ok(());
         }
-        eprintln!("compiling the suites of {}", area.name);
         if to.exists() {
             fs::remove_dir_all(&to)?;
         }
         fs::create_dir_all(&to)?;
-        let from = self.source.join(area.source);
-        let mut modules = Vec::new();
-        for entry in fs::read_dir(&from)? {
+        eprintln!("compiling what the suites of {} share", area.name);
+        self.modules(area, |name| !name.contains("_SUITE"))?;
+        fs::write(&stamp, VERSION)?;
+        Ok(())
+    }
+
+    /// Compiles a suite: its modules, and what is in its data folders.
+    fn suite(&self, selected: &Selected) -> Result<()> {
+        let to = self.folder(selected.area);
+        let stamp = to.join(format!("{}.stamp", selected.suite));
+        if stamp.exists() {
+            return Ok(());
+        }
+        eprintln!("compiling {}", selected.name());
+        let prefix = format!("{}_SUITE", selected.suite);
+        for entry in fs::read_dir(self.source.join(selected.area.source))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_ours = |suite: &&str| name.starts_with(&format!("{suite}_SUITE"));
-            if name.contains("_SUITE") && !area.suites.iter().any(is_ours) {
-                continue;
-            }
-            if path.is_dir() && name.ends_with("_SUITE_data") {
+            if path.is_dir() && name.starts_with(&prefix) && name.ends_with("_SUITE_data") {
                 copy(&path, &to.join(&*name))?;
-            } else if name.ends_with(".erl") || name.ends_with(".hrl") {
+                self.data(&to.join(&*name))?;
+            }
+        }
+        self.modules(selected.area, |name| name.starts_with(&prefix))?;
+        fs::write(&stamp, "")?;
+        Ok(())
+    }
+
+    /// Returns where the suites of one part of OTP are in the tree.
+    fn folder(&self, area: &Area) -> PathBuf {
+        self.root.join(area.folder().trim_start_matches('/'))
+    }
+
+    /// Copies and compiles the modules whose file names are wanted.
+    fn modules(&self, area: &Area, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let to = self.folder(area);
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(self.source.join(area.source))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_module = name.ends_with(".erl");
+            if is_wanted(&name) && (is_module || name.ends_with(".hrl")) {
                 fs::copy(&path, to.join(&*name))?;
-                if name.ends_with(".erl") {
+                if is_module {
                     modules.push(to.join(&*name));
                 }
             }
@@ -143,23 +177,21 @@ impl<'a> Compiler<'a> {
                 .args(["-I", "."])
                 .args(modules),
         )
-        .with_context(|| format!("the suites of {} don't compile", area.name))?;
-        self.data(&to)?;
-        fs::write(&stamp, wanted)?;
+        .with_context(|| format!("suites of {} don't compile", area.name))?;
         Ok(())
     }
 
-    /// Makes the C programs, drivers and NIFs of suites' data folders.
-    fn data(&self, suites: &Path) -> Result<()> {
+    /// Makes the C programs, drivers and NIFs of a suite's data folder.
+    fn data(&self, folder: &Path) -> Result<()> {
         debian::ensure_program("gcc", "gcc")?;
         debian::ensure_program("make", "make")?;
         let path = std::env::var("PATH").unwrap_or_default();
-        for entry in WalkDir::new(suites) {
+        for entry in WalkDir::new(folder) {
             let path_of = entry?.into_path();
             if !path_of.ends_with("Makefile.src") {
                 continue;
             }
-            let dir = path_of.parent().unwrap_or(suites);
+            let dir = path_of.parent().unwrap_or(folder);
             let rules = fs::read_to_string(&path_of)?;
             fs::write(dir.join("Makefile"), self.substitute(&rules)?)?;
             output(
@@ -231,8 +263,11 @@ fn shared_library_rules(include: &str) -> String {
     )
 }
 
-/// Copies a folder with what is in it; everything becomes writable.
+/// Copies a folder with what is in it, in place of what is there; everything becomes writable.
 fn copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
     for entry in WalkDir::new(from) {
         let entry = entry?;
         let target = to.join(entry.path().strip_prefix(from)?);

@@ -11,6 +11,7 @@ pub(crate) use root::ensure as ensure_tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -86,7 +87,7 @@ pub(crate) fn otp_suite(options: &Options) -> Result<()> {
 
 /// Runs a suite on this Linux and writes its list, unless only some of its cases were asked for.
 fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
-    let root = root::ensure()?;
+    let root = root::ensure(slice::from_ref(selected))?;
     let mut expected = Expected::read(selected)?;
     let start = Instant::now();
     let text = linux::run(selected, &expected, options, &root)?;
@@ -112,8 +113,9 @@ fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
 /// # Errors
 /// When it isn't as on Linux.
 fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
+    let root = ensure_tree(slice::from_ref(selected))?;
     let start = Instant::now();
-    let ran = run_in_guest(selected, options, &ensure_tree()?)?;
+    let ran = run_in_guest(selected, options, &root)?;
     println!(
         "{} on Tyn: {} in {:.0?}; {}",
         selected.name(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::compile;
+use super::suites::Selected;
 use crate::{debian, paths, sysroot};
 
 /// Programs and parts of OTP that bring the libraries they need.
@@ -61,18 +62,23 @@ const FILES: &[(&str, &str)] = &[
 /// Folders that no package brings.
 const FOLDERS: &[&str] = &["dev", "proc", "sys", "tmp", "root", "etc"];
 
-/// Returns the tree; makes what is missing or out of date, so nobody may be reading it.
+/// Returns the tree with these suites; makes what is missing or out of date, so nobody may be reading it.
 ///
 /// # Errors
 /// When packages can't be fetched, or a suite doesn't compile.
-pub(crate) fn ensure() -> Result<PathBuf> {
+pub(crate) fn ensure(suites: &[Selected]) -> Result<PathBuf> {
     let base = paths::target().join("otp-suite");
     // Released when it is closed.
     let lock = File::create(base.with_extension("lock"))?;
     lock.lock()?;
     let root = base.join("root");
     ensure_packages(&base, &root)?;
-    compile::ensure(&sysroot::ensure()?, &sysroot::ensure_source()?, &root)?;
+    compile::ensure(
+        &sysroot::ensure()?,
+        &sysroot::ensure_source()?,
+        &root,
+        suites,
+    )?;
     Ok(root)
 }
 

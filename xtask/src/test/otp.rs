@@ -22,9 +22,10 @@ const SUITES: &[&str] = &[
 pub(super) fn run() -> Result<Tally> {
     let names: Vec<String> = SUITES.iter().map(|&s| s.to_owned()).collect();
     let mut tally = Tally::default();
+    let suites = suites::select(&names)?;
     // Once for all: it changes files while another suite's image would be made of them.
-    let root = otp::ensure_tree()?;
-    tally.count_two_at_a_time(&suites::select(&names)?, |selected, tally| {
+    let root = otp::ensure_tree(&suites)?;
+    tally.count_two_at_a_time(&suites, |selected, tally| {
         if let Err(error) = suite(selected, &root, tally) {
             tally.count(&selected.name(), Err(error));
         }
