@@ -36,7 +36,9 @@ mod wire;
 pub use device::NetDevice;
 pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::calls::Take;
+pub use tcp::info::{TcpInfo, TcpLife};
 pub use tcp::{TcpOptions, TcpStatus};
+pub use tyn_tcp::{Counters, Info};
 pub use types::{
     Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake,
 };

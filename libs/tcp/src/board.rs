@@ -26,6 +26,11 @@ impl Sent {
     pub(crate) fn len(&self) -> usize {
         self.end.beyond(self.start)
     }
+
+    /// Returns whether it is under way for another time.
+    fn is_again(&self) -> bool {
+        self.is_repeated && !self.is_lost && !self.is_sacked
+    }
 }
 
 /// What a segment that arrived at last tells of the path.
@@ -50,6 +55,8 @@ pub(crate) struct Board {
     /// Segments that are marked so.
     sacked_segments: usize,
     lost_segments: usize,
+    /// Segments under way that were sent more than once.
+    repeated_segments: usize,
     /// Segments that are marked as lost are not before this place.
     first_lost: usize,
     /// The end of what the peer has, as far as it told.
@@ -81,8 +88,20 @@ impl Board {
         self.sent.back()
     }
 
+    pub(crate) fn segments(&self) -> usize {
+        self.sent.len()
+    }
+
     pub(crate) fn sacked_segments(&self) -> usize {
         self.sacked_segments
+    }
+
+    pub(crate) fn lost_segments(&self) -> usize {
+        self.lost_segments
+    }
+
+    pub(crate) fn repeated_segments(&self) -> usize {
+        self.repeated_segments
     }
 
     /// Returns how many segments are under way: neither received, as far as we know, nor lost.
@@ -138,6 +157,7 @@ impl Board {
             }
             let gone = first;
             self.sent.pop_front();
+            self.repeated_segments -= usize::from(gone.is_again());
             self.first_lost = self.first_lost.saturating_sub(1);
             if gone.is_sacked {
                 self.sacked -= gone.len();
@@ -190,6 +210,7 @@ impl Board {
             if sent.is_sacked {
                 continue;
             }
+            self.repeated_segments -= usize::from(sent.is_again());
             sent.is_sacked = true;
             self.sacked += sent.len();
             self.sacked_segments += 1;
@@ -220,6 +241,7 @@ impl Board {
                 None => break,
                 Some(false) => {}
                 Some(true) => {
+                    self.repeated_segments -= usize::from(sent.is_again());
                     sent.is_lost = true;
                     self.lost += sent.len();
                     self.lost_segments += 1;
@@ -259,6 +281,7 @@ impl Board {
         sent.end = at;
         self.sacked_segments += usize::from(rest.is_sacked);
         self.lost_segments += usize::from(rest.is_lost);
+        self.repeated_segments += usize::from(rest.is_again());
         self.sent.insert(index + 1, rest);
     }
 
@@ -275,12 +298,14 @@ impl Board {
         let Some(sent) = self.sent.get_mut(at) else {
             return;
         };
+        self.repeated_segments -= usize::from(sent.is_again());
         if core::mem::take(&mut sent.is_lost) {
             self.lost -= sent.len();
             self.lost_segments -= 1;
         }
         sent.at = now;
         sent.is_repeated = true;
+        self.repeated_segments += usize::from(sent.is_again());
     }
 
     /// Forgets what the peer has told of what it has: it may have changed its mind (RFC 2018 §8).
@@ -288,6 +313,7 @@ impl Board {
         for sent in &mut self.sent {
             sent.is_sacked = false;
         }
+        self.repeated_segments = self.sent.iter().filter(|s| s.is_again()).count();
         (self.sacked, self.sacked_segments) = (0, 0);
     }
 
@@ -312,6 +338,10 @@ impl Board {
         assert_eq!(
             self.lost_segments,
             self.iter().filter(|s| s.is_lost).count()
+        );
+        assert_eq!(
+            self.repeated_segments,
+            self.iter().filter(|s| s.is_again()).count()
         );
         assert!(self.sent.len() <= MOST_SEGMENTS + 1);
         let mut at = una;

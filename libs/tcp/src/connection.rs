@@ -4,6 +4,7 @@ use tyn_abi::{Errno, Nanos};
 
 use crate::board::Board;
 use crate::cubic::Cubic;
+use crate::info::Counters;
 use crate::options::Options;
 use crate::receive::Receive;
 use crate::recovery::Recovery;
@@ -190,6 +191,10 @@ pub struct Connection {
     pub(crate) offered_mss: u16,
     /// What the memory of a queue may become; the owner keeps it up to date.
     pub(crate) spare: usize,
+
+    pub(crate) counters: Counters,
+    pub(crate) data_sent_at: Nanos,
+    pub(crate) data_received_at: Nanos,
 }
 
 impl Connection {
@@ -250,6 +255,9 @@ impl Connection {
             stray_reset: None,
             offered_mss: config.mss,
             spare: usize::MAX,
+            counters: Counters::default(),
+            data_sent_at: now,
+            data_received_at: now,
         }
     }
 
@@ -270,6 +278,9 @@ impl Connection {
         // When our answer went out is not known: its round trip is not measured.
         connection.board.repeat(handshake.ours, 1, now);
         connection.acknowledged = handshake.theirs + 1;
+        // The peer's SYN has come; our own does not count here when it is acknowledged.
+        connection.counters.segments_in = 1;
+        connection.counters.bytes_acked = u64::MAX;
         connection.arm_retransmission(now);
         connection
     }

@@ -17,7 +17,7 @@ pub(crate) struct Cubic {
     /// The congestion window.
     pub(crate) window: u32,
     /// Where slow start ends.
-    pub(crate) threshold: u32,
+    threshold: u32,
     /// The window before the last reduction (W_max), and before that with fast convergence.
     peak: u32,
     /// What Reno would have (W_est).
@@ -62,6 +62,11 @@ impl Cubic {
             rest: 0,
             reno_rest: 0,
         }
+    }
+
+    /// Returns where slow start ends, once a loss has told.
+    pub(crate) fn threshold(&self) -> Option<u32> {
+        (self.threshold != MOST).then_some(self.threshold)
     }
 
     pub(crate) fn is_slow_start(&self) -> bool {

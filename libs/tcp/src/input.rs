@@ -17,6 +17,7 @@ const ACK_DELAY: Nanos = Nanos::from_millis(40);
 impl Connection {
     /// Takes in a segment for this connection, whose checksum is right.
     pub fn on_segment(&mut self, segment: &Segment<'_>, now: Nanos) {
+        self.count_received(segment, now);
         match self.state {
             State::Closed => {}
             State::SynSent => self.on_answer(segment, now),
@@ -253,9 +254,12 @@ impl Connection {
         (self.waiting_since, self.timed_from) = (now, now);
         self.soft_error = None;
         self.small_end = self.small_end.max(ack);
+        let counters = &mut self.counters;
+        counters.bytes_acked = counters.bytes_acked.wrapping_add(acked as u64);
         let (recovery, least) = (&mut self.recovery, self.rtt.least);
         let mut sample = None;
         self.board.acknowledge(ack, |delivered| {
+            counters.delivered = counters.delivered.wrapping_add(1);
             sample = recovery.delivered(delivered, least, now).or(sample);
         });
         let sample = sample.or_else(|| self.timestamp_sample(segment, now));
@@ -354,7 +358,14 @@ impl Connection {
         let len = payload.len().min(usize::from(self.offered_mss)) as u16;
         self.peer_segment = self.peer_segment.max(len);
         let most = self.receive_memory();
-        match self.receive.take(start, payload, most) {
+        let taken = self.receive.take(start, payload, most);
+        if let Taken::InOrder(bytes, _) = taken {
+            self.counters.bytes_received += bytes as u64;
+        }
+        if taken == Taken::Early {
+            self.counters.early = self.counters.early.wrapping_add(1);
+        }
+        match taken {
             Taken::InOrder(_, false) => {
                 // RFC 5681 §4.2: at least every second segment.
                 let pending = self.receive.next.beyond(self.acknowledged);
@@ -374,6 +385,7 @@ impl Connection {
     fn on_fin(&mut self) {
         self.receive.next = self.receive.next + 1;
         self.receive.edge = self.receive.edge.max(self.receive.next);
+        self.counters.bytes_received += 1;
         self.ack_now = true;
         self.state = match self.state {
             State::FinWait1 => State::Closing,

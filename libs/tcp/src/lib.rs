@@ -17,6 +17,7 @@
 //! | round-trip time | `rtt` | RFC 6298 |
 //! | congestion window | `cubic` | RFC 9438, 5681, 6928 |
 //! | timers | `timers` | RFC 6298, 8985 §7, 9293 §3.8.6 |
+//! | what a program may ask | `info` | |
 //! | path MTU | `path` | RFC 1191, 8201 |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ extern crate alloc;
 mod board;
 mod connection;
 mod cubic;
+mod info;
 mod input;
 pub mod options;
 mod output;
@@ -44,6 +46,7 @@ mod user;
 mod window;
 
 pub use connection::{Config, Connection, End, Handshake, Policy, State};
+pub use info::{Congestion, Counters, Info};
 pub use output::Outgoing;
 pub use segment::{Flags, Segment};
 pub use seq::Seq;

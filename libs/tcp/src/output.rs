@@ -112,6 +112,12 @@ impl Connection {
     /// Returns the next segment to be sent now, or up to `most` of them as one, which all count as sent; somebody else
     /// cuts them apart.
     pub fn next_train(&mut self, now: Nanos, most: usize) -> Option<Outgoing> {
+        let segment = self.choose(now, most)?;
+        self.count_sent(segment.len, segment.piece, now);
+        Some(segment)
+    }
+
+    fn choose(&mut self, now: Nanos, most: usize) -> Option<Outgoing> {
         if let Some(number) = self.stray_reset.take() {
             let none = Options::default();
             return Some(Outgoing::bare(number, Seq(0), Flags::RST, 0, none));
@@ -158,6 +164,7 @@ impl Connection {
         } else {
             let lost = self.board.next_lost()?;
             self.board.repeat(lost.start, 1, now);
+            self.count_repeated(0);
         }
         let mut flags = Flags::SYN;
         let mut ack = Seq(0);
@@ -199,6 +206,7 @@ impl Connection {
     fn again(&mut self, start: Seq, len: usize, now: Nanos) -> Outgoing {
         let has_fin = self.is_fin_sent() && start + len == self.fin_number() + 1;
         let data = len - usize::from(has_fin);
+        self.count_repeated(data);
         let mut flags = Flags::ACK;
         if has_fin {
             flags = flags.with(Flags::FIN);

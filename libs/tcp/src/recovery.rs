@@ -107,12 +107,16 @@ impl Connection {
                 continue;
             }
             let (recovery, least) = (&mut self.recovery, self.rtt.least);
+            let arrived = &mut self.counters.delivered;
             is_reordered |= self.board.sack(block, |delivered| {
+                *arrived = arrived.wrapping_add(1);
                 let sample = recovery.delivered(delivered, least, now);
                 samples = sample.or(samples);
             });
         }
         self.recovery.is_reordered |= is_reordered;
+        let reordered = &mut self.counters.reordered;
+        *reordered = reordered.wrapping_add(is_reordered.into());
         if let Some(sample) = samples {
             self.rtt.measure(sample);
         }
@@ -121,6 +125,7 @@ impl Connection {
 
     /// The peer got something twice: it was not lost, only late (RFC 8985 §6.2, step 4).
     fn on_repeated(&mut self) {
+        self.counters.twice = self.counters.twice.wrapping_add(1);
         let recovery = &mut self.recovery;
         recovery.is_reordered = true;
         if !self.unacknowledged.is_before(recovery.repeated_until) {

@@ -4,6 +4,8 @@ use tyn_abi::Nanos;
 
 /// Time-out before the first measurement (RFC 6298 §2.1).
 const INITIAL: Nanos = Nanos(Nanos::PER_SEC);
+/// What Linux takes for the variation until then.
+const INITIAL_VARIATION: Nanos = Nanos(Nanos::PER_SEC / 4);
 /// The least variation that is counted on, as Linux has it (`TCP_RTO_MIN`); RFC 6298 §2.4 wants 1 s in all.
 const LEAST_VARIATION: Nanos = Nanos::from_millis(200);
 /// The greatest time-out (`TCP_RTO_MAX`).
@@ -41,6 +43,19 @@ impl Rtt {
     /// Returns the smoothed round-trip time, if one was measured.
     pub(crate) fn smoothed(&self) -> Option<Nanos> {
         (self.smoothed != Nanos::ZERO).then_some(self.smoothed)
+    }
+
+    /// Returns the smoothed round-trip time and its variation; before the first measurement zero, and what stands for it.
+    pub(crate) fn estimate(&self) -> (Nanos, Nanos) {
+        match self.smoothed() {
+            None => (Nanos::ZERO, INITIAL_VARIATION),
+            Some(smoothed) => (smoothed, self.variation),
+        }
+    }
+
+    /// Returns how often the time-out was doubled.
+    pub(crate) fn timeouts(&self) -> u8 {
+        self.backoff
     }
 
     fn base(&self) -> Nanos {

@@ -17,6 +17,7 @@ mod ip_options;
 mod multicast_options;
 pub(crate) mod netlink;
 mod options;
+mod tcp_info;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

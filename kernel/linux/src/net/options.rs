@@ -6,12 +6,13 @@ use core::sync::atomic::Ordering;
 
 use tyn_abi::socket::{SOL_SOCKET, so};
 use tyn_abi::{Errno, Nanos};
+use tyn_hal::time;
 use tyn_net::{TcpOptions, UdpOptions};
 
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, InetSocket, Protocol, take_error};
 use super::ip_options::{get_ip, get_ipv6, set_ip, set_ipv6};
-use super::{inspect, operate};
+use super::{inspect, operate, tcp_info};
 use crate::cx::Cx;
 use crate::socket::Socket;
 use crate::socket_options::{Options, int};
@@ -109,10 +110,10 @@ pub(super) fn get(
 
 fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
     const DEFAULT_MSS: u32 = 536;
-    let (options, status, segment) = inspect(|stack| {
+    let (options, segment) = inspect(|stack| {
         let id = socket.id;
         let segment = stack.tcp_segment_size(id)?;
-        Ok::<_, Errno>((stack.tcp_options(id)?, stack.tcp_status(id)?, segment))
+        Ok::<_, Errno>((stack.tcp_options(id)?, segment))
     })?;
     Ok(Some(word(match name {
         TCP_NODELAY => options.no_delay.into(),
@@ -125,12 +126,12 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
         TCP_KEEPCNT => options.keep_count,
         TCP_USER_TIMEOUT => u32::try_from(options.user_timeout.0 / 1_000_000).unwrap_or(u32::MAX),
         TCP_INFO => {
-            // The first byte of `struct tcp_info` is the state; the counters that follow are not kept.
-            let mut info = alloc::vec![0; 104];
-            if let Some(state) = info.first_mut() {
-                *state = status as u8;
-            }
-            return Ok(Some(info));
+            let now = time::now();
+            let info = inspect(|stack| {
+                stack.set_now(now);
+                stack.tcp_info(socket.id)
+            })?;
+            return Ok(Some(tcp_info::encode(&info)));
         }
         _ => return Ok(None),
     })))

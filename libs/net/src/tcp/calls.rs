@@ -340,7 +340,7 @@ impl Stack {
                 Take::Peek => c.tcp.peek(dst)?,
                 Take::Discard(len) => c.tcp.discard(len),
             },
-            TcpState::Ended { unread, taken } => {
+            TcpState::Ended { unread, taken, .. } => {
                 let rest = unread.get(*taken..).unwrap_or_default();
                 let wanted = match take {
                     Take::Discard(len) => len,
@@ -527,7 +527,7 @@ impl Stack {
     pub fn tcp_queues(&mut self, id: SocketId) -> Result<(usize, usize), Errno> {
         Ok(match &self.tcp(id)?.state {
             TcpState::Open(c) => (c.tcp.readable(), c.tcp.unsent()),
-            TcpState::Ended { unread, taken } => (unread.len() - taken, 0),
+            TcpState::Ended { unread, taken, .. } => (unread.len() - taken, 0),
             TcpState::Idle => (0, 0),
             TcpState::Listening(_) => return Err(Errno::EINVAL),
         })

@@ -7,6 +7,7 @@ pub(crate) mod calls;
 mod close;
 pub(crate) mod connection;
 pub(crate) mod cookie;
+pub(crate) mod info;
 pub(crate) mod input;
 pub(crate) mod listen;
 pub(crate) mod paths;
@@ -179,6 +180,8 @@ pub(crate) enum TcpState {
         unread: Vec<u8>,
         /// How many of them have been read.
         taken: usize,
+        /// What there was to tell of it.
+        info: Box<tyn_tcp::Info>,
     },
 }
 

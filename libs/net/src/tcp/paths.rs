@@ -44,6 +44,13 @@ impl Stack {
         u16::try_from(size).unwrap_or(u16::MAX)
     }
 
+    /// Returns the MTU of the way to a host, as far as it is known.
+    pub(crate) fn path_mtu(&self, host: IpAddr, path: Path) -> usize {
+        let link = self.out.mtu(path);
+        let known = self.tcp.paths.mtu(host, self.out.now);
+        known.map_or(link, |mtu| mtu.min(link))
+    }
+
     /// Returns what a connection is made with.
     pub(crate) fn config_for(
         &self,

@@ -1,5 +1,6 @@
 //! After a connection was touched: errors, ends, deadlines and readiness.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use tyn_abi::{Errno, Events, Nanos};
@@ -211,7 +212,11 @@ impl Stack {
             TcpState::Idle
         } else {
             self.tcp.buffered += unread.capacity();
-            TcpState::Ended { unread, taken: 0 }
+            TcpState::Ended {
+                unread,
+                taken: 0,
+                info: Box::new(connection.tcp.info(self.out.now)),
+            }
         };
         if socket.is_orphan {
             self.remove_tcp(id);

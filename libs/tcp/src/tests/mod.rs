@@ -4,6 +4,7 @@ extern crate std;
 
 mod bounds;
 mod dialogue;
+mod info;
 mod loss;
 mod pair;
 mod review;
