@@ -124,7 +124,13 @@ impl Stack {
         let Some(ip) = Ip::parse(packet) else {
             return;
         };
-        let is_unicast = self.out.routes.is_own(ip.destination);
+        // What goes by the loopback interface arrives, whatever it is for.
+        let is_unicast = match path {
+            Path::Nic => self.out.routes.is_own(ip.destination),
+            Path::Loopback => {
+                !ip.destination.is_multicast() && !self.out.routes.is_broadcast(ip.destination)
+            }
+        };
         match ip.protocol {
             IpProtocol::Tcp if is_unicast => {
                 let Ok(tcp) = TcpPacket::new_checked(ip.payload) else {

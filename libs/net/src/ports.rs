@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::Errno;
 
-use crate::types::SocketId;
+use crate::types::{Path, SocketId};
 
 /// Ports given out when none is asked for (`net.ipv4.ip_local_port_range`).
 pub(crate) const EPHEMERAL: core::ops::RangeInclusive<u16> = 32768..=60999;
@@ -26,8 +26,23 @@ pub(crate) const fn ephemeral(n: u32) -> u16 {
 struct Holder {
     socket: SocketId,
     address: Bound,
-    shares: bool,
+    sharing: Sharing,
     listens: bool,
+}
+
+/// With whom a socket shares its port (`socket(7)`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sharing {
+    /// `SO_REUSEADDR`: with others that say so, unless they listen.
+    pub(crate) address: bool,
+    /// `SO_REUSEPORT`: with others that say so.
+    pub(crate) port: bool,
+}
+
+impl Sharing {
+    fn allows(self, other: &Holder) -> bool {
+        self.address && other.sharing.address && !other.listens || self.port && other.sharing.port
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +70,8 @@ pub(crate) struct Bound {
     pub(crate) ip: IpAddr,
     /// `::` does not stand for the addresses of IPv4 as well (`IPV6_V6ONLY`).
     pub(crate) is_v6_only: bool,
+    /// The only interface that it has to do with (`SO_BINDTODEVICE`).
+    pub(crate) device: Option<Path>,
 }
 
 impl Bound {
@@ -78,12 +95,19 @@ impl Bound {
     }
 
     fn overlaps(self, other: Self) -> bool {
-        self.fit(other.ip).is_some() || other.fit(self.ip).is_some()
+        let are_apart =
+            self.device.is_some() && other.device.is_some() && self.device != other.device;
+        !are_apart && (self.fit(other.ip).is_some() || other.fit(self.ip).is_some())
+    }
+
+    /// Returns whether it takes what comes by an interface.
+    pub(crate) fn takes(self, device: Path) -> bool {
+        self.device.is_none_or(|own| own == device)
     }
 }
 
 impl Ports {
-    /// Takes `at` for `socket`; `shares` is `SO_REUSEADDR`.
+    /// Takes `at` for `socket`.
     ///
     /// # Errors
     /// `EADDRINUSE`.
@@ -92,17 +116,18 @@ impl Ports {
         socket: SocketId,
         at: Bound,
         port: u16,
-        shares: bool,
+        sharing: Sharing,
     ) -> Result<(), Errno> {
         let port = self.0.entry(port).or_default();
-        let in_the_way = |h: &Holder| h.address.overlaps(at) && !(shares && h.shares && !h.listens);
+        let in_the_way = |h: &Holder| h.address.overlaps(at) && !sharing.allows(h);
+        let shares = sharing.address || sharing.port;
         if port.holders.iter().any(in_the_way) || (at.meets(port.connections) && !shares) {
             return Err(Errno::EADDRINUSE);
         }
         port.holders.push(Holder {
             socket,
             address: at,
-            shares,
+            sharing,
             listens: false,
         });
         Ok(())
@@ -116,7 +141,12 @@ impl Ports {
         let Some(port) = self.0.get_mut(&port) else {
             return Err(Errno::EINVAL);
         };
-        let other = |h: &Holder| h.socket != socket && h.listens && h.address.overlaps(at);
+        let own = port.holders.iter().find(|h| h.socket == socket);
+        let shares = own.is_some_and(|h| h.sharing.port);
+        let other = |h: &Holder| {
+            let is_shared = shares && h.sharing.port;
+            h.socket != socket && h.listens && h.address.overlaps(at) && !is_shared
+        };
         if port.holders.iter().any(other) {
             return Err(Errno::EADDRINUSE);
         }
@@ -135,11 +165,18 @@ impl Ports {
         }
     }
 
-    /// Changes whether a bound socket shares its port (`SO_REUSEADDR` set after `bind`).
-    pub(crate) fn set_shares(&mut self, socket: SocketId, port: u16, shares: bool) {
+    /// Changes how a bound socket shares its port, and its interface (options set after `bind`).
+    pub(crate) fn change(
+        &mut self,
+        socket: SocketId,
+        port: u16,
+        sharing: Sharing,
+        device: Option<Path>,
+    ) {
         if let Some(port) = self.0.get_mut(&port) {
             for holder in port.holders.iter_mut().filter(|h| h.socket == socket) {
-                holder.shares = shares;
+                holder.sharing = sharing;
+                holder.address.device = device;
             }
         }
     }
@@ -197,6 +234,19 @@ impl Ports {
 mod tests {
     use super::*;
 
+    const ALONE: Sharing = Sharing {
+        address: false,
+        port: false,
+    };
+    const ADDRESS: Sharing = Sharing {
+        address: true,
+        port: false,
+    };
+    const PORT: Sharing = Sharing {
+        address: false,
+        port: true,
+    };
+
     fn id(index: u32) -> SocketId {
         SocketId {
             index,
@@ -208,6 +258,7 @@ mod tests {
         Bound {
             ip: ip.parse().unwrap(),
             is_v6_only: false,
+            device: None,
         }
     }
 
@@ -226,12 +277,12 @@ mod tests {
     #[test]
     fn overlapping_addresses_conflict() {
         let mut p = Ports::default();
-        assert_eq!(p.bind(id(1), local(), 80, false), Ok(()));
-        assert_eq!(p.bind(id(2), local(), 80, false), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(2), any(), 80, true), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(2), any(), 81, false), Ok(()));
+        assert_eq!(p.bind(id(1), local(), 80, ALONE), Ok(()));
+        assert_eq!(p.bind(id(2), local(), 80, ALONE), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(2), any(), 80, ADDRESS), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(2), any(), 81, ALONE), Ok(()));
         let other = bound("10.0.0.1");
-        assert_eq!(p.bind(id(3), other, 80, false), Ok(()));
+        assert_eq!(p.bind(id(3), other, 80, ALONE), Ok(()));
         p.unbind(id(1), 80);
         p.unbind(id(3), 80);
         assert!(p.is_free(80));
@@ -240,29 +291,29 @@ mod tests {
     #[test]
     fn sharing_needs_both_and_no_listener() {
         let mut p = Ports::default();
-        assert_eq!(p.bind(id(1), any(), 80, true), Ok(()));
-        assert_eq!(p.bind(id(2), any(), 80, true), Ok(()));
+        assert_eq!(p.bind(id(1), any(), 80, ADDRESS), Ok(()));
+        assert_eq!(p.bind(id(2), any(), 80, ADDRESS), Ok(()));
         assert_eq!(p.listen(id(1), any(), 80), Ok(()));
         assert_eq!(p.listen(id(2), any(), 80), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(3), any(), 80, true), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(3), any(), 80, ADDRESS), Err(Errno::EADDRINUSE));
         p.stop_listening(id(1), 80);
-        assert_eq!(p.bind(id(3), any(), 80, true), Ok(()));
-        p.set_shares(id(3), 80, false);
-        assert_eq!(p.bind(id(4), any(), 80, true), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(3), any(), 80, ADDRESS), Ok(()));
+        p.change(id(3), 80, ALONE, None);
+        assert_eq!(p.bind(id(4), any(), 80, ADDRESS), Err(Errno::EADDRINUSE));
     }
 
     #[test]
     fn connections_keep_a_port_from_those_who_do_not_share() {
         let mut p = Ports::default();
         p.hold(at(80));
-        assert_eq!(p.bind(id(1), any(), 80, false), Err(Errno::EADDRINUSE));
-        assert_eq!(p.bind(id(1), bound("::1"), 80, false), Ok(()));
+        assert_eq!(p.bind(id(1), any(), 80, ALONE), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(1), bound("::1"), 80, ALONE), Ok(()));
         p.unbind(id(1), 80);
         assert_eq!(
-            p.bind(id(1), bound("::"), 80, false),
+            p.bind(id(1), bound("::"), 80, ALONE),
             Err(Errno::EADDRINUSE)
         );
-        assert_eq!(p.bind(id(1), any(), 80, true), Ok(()));
+        assert_eq!(p.bind(id(1), any(), 80, ADDRESS), Ok(()));
         p.unbind(id(1), 80);
         assert!(!p.is_free(80) && p.is_unbound(80));
         p.release(at(80));
@@ -311,5 +362,33 @@ mod tests {
         let v6 = "fe80::1".parse().unwrap();
         let fits = [bound("fe80::1"), bound("::"), only, any()].map(|b| b.fit(v6));
         assert_eq!(fits, [Some(2), Some(1), Some(1), None]);
+    }
+
+    #[test]
+    fn those_who_share_the_port_may_all_listen() {
+        let mut p = Ports::default();
+        for n in 1..4 {
+            assert_eq!(p.bind(id(n), any(), 80, PORT), Ok(()));
+            assert_eq!(p.listen(id(n), any(), 80), Ok(()));
+        }
+        assert_eq!(p.bind(id(4), any(), 80, ADDRESS), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(4), any(), 80, ALONE), Err(Errno::EADDRINUSE));
+        p.change(id(1), 80, ALONE, None);
+        assert_eq!(p.bind(id(4), any(), 80, PORT), Err(Errno::EADDRINUSE));
+        assert_eq!(p.listen(id(2), any(), 80), Err(Errno::EADDRINUSE));
+    }
+
+    #[test]
+    fn those_on_different_interfaces_do_not_meet() {
+        let on = |device| Bound { device, ..any() };
+        let (card, lo) = (Some(Path::Nic), Some(Path::Loopback));
+        let mut p = Ports::default();
+        assert_eq!(p.bind(id(1), on(card), 80, ALONE), Ok(()));
+        assert_eq!(p.bind(id(2), on(lo), 80, ALONE), Ok(()));
+        assert_eq!(p.bind(id(3), on(lo), 80, ALONE), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(3), any(), 80, ALONE), Err(Errno::EADDRINUSE));
+        assert_eq!(p.listen(id(1), on(card), 80), Ok(()));
+        assert_eq!(p.listen(id(2), on(lo), 80), Ok(()));
+        assert!(on(lo).takes(Path::Loopback) && !on(lo).takes(Path::Nic));
     }
 }

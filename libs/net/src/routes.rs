@@ -166,6 +166,10 @@ impl Routes {
         if self.is_own(destination) {
             return Ok((Path::Loopback, destination));
         }
+        self.route_by_card(destination)
+    }
+
+    fn route_by_card(&self, destination: IpAddr) -> Result<(Path, IpAddr), Errno> {
         let source = match destination {
             IpAddr::V4(_) => self.own_v4().map(IpAddr::V4),
             IpAddr::V6(ip) => self.v6.source_for(ip).map(IpAddr::V6),
@@ -173,6 +177,40 @@ impl Routes {
         match (source, self.next_hop(destination)) {
             (Some(source), Some(_)) => Ok((Path::Nic, source)),
             _ => Err(Errno::ENETUNREACH),
+        }
+    }
+
+    /// As [`Routes::route`], by one interface alone (`SO_BINDTODEVICE`). As on Linux everything that goes by the loopback
+    /// interface arrives.
+    ///
+    /// # Errors
+    /// `ENETUNREACH`.
+    pub(crate) fn route_by(
+        &self,
+        device: Option<Path>,
+        destination: IpAddr,
+    ) -> Result<(Path, IpAddr), Errno> {
+        let is_own = self.is_own(destination);
+        match (device, destination) {
+            (None, _) => self.route(destination),
+            (Some(Path::Loopback), _) if destination.is_loopback() => self.route(destination),
+            (Some(Path::Loopback), IpAddr::V4(_)) => {
+                let source = self.own_v4().unwrap_or(Ipv4Addr::LOCALHOST);
+                Ok((Path::Loopback, source.into()))
+            }
+            (Some(Path::Loopback), IpAddr::V6(_)) => Err(Errno::ENETUNREACH),
+            (Some(Path::Nic), _) if is_own && !destination.is_loopback() => self.route(destination),
+            (Some(Path::Nic), _) => self.route_by_card(destination),
+        }
+    }
+
+    /// Returns the interface by which a packet to us counts as received: what we send to ourselves came by the one whose
+    /// address it is for.
+    pub(crate) fn device_of(&self, path: Path, destination: IpAddr) -> Path {
+        if path == Path::Loopback && (destination.is_loopback() || !self.is_own(destination)) {
+            Path::Loopback
+        } else {
+            Path::Nic
         }
     }
 

@@ -50,6 +50,14 @@ impl Secret {
         ((now.0 / 4000) as u32).wrapping_add(hash.finish() as u32)
     }
 
+    /// Returns which of those who share a port gets what comes from a peer.
+    pub(crate) fn share(&self, tuple: &Tuple) -> u32 {
+        let mut hash = SipHasher::new_with_keys(self.ports[1], self.sequence[0]);
+        write_address(&mut hash, tuple.local);
+        write_address(&mut hash, tuple.remote);
+        hash.finish() as u32
+    }
+
     /// Returns what is added to the clock in a connection's timestamps, so that it tells nobody how long we run.
     pub(crate) fn clock_offset(&self, tuple: &Tuple) -> u32 {
         let mut hash = SipHasher::new_with_keys(self.ports[0], self.sequence[1]);

@@ -11,6 +11,7 @@
 //! | timer | the stack's deadline passed | `operate(nothing)` |
 
 mod address;
+pub(crate) mod device;
 mod inet;
 mod interface_ioctl;
 mod ip_options;

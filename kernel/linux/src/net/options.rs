@@ -12,7 +12,7 @@ use tyn_net::{TcpOptions, UdpOptions};
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, InetSocket, Protocol, take_error};
 use super::ip_options::{get_ip, get_ipv6, set_ip, set_ipv6};
-use super::{inspect, operate, tcp_info};
+use super::{device, inspect, operate, tcp_info};
 use crate::cx::Cx;
 use crate::socket::Socket;
 use crate::socket_options::{Options, int};
@@ -32,6 +32,7 @@ pub(super) fn inherit(from: &Options) -> Options {
     let to = Options::new(buffer(from.send_buffer()), buffer(from.receive_buffer()));
     let names = [
         so::REUSEADDR,
+        so::REUSEPORT,
         so::DONTROUTE,
         so::KEEPALIVE,
         so::OOBINLINE,
@@ -87,6 +88,7 @@ pub(super) fn get(
                 17
             })),
             so::ERROR => Ok(word(take_error(socket.id))),
+            so::BINDTODEVICE => device::get(socket),
             so::ACCEPTCONN => Ok(word(socket.is_listening.load(Ordering::Relaxed).into())),
             _ => socket
                 .options
@@ -146,6 +148,7 @@ pub(super) fn set(
     value: &[u8],
 ) -> Result<(), Errno> {
     match level {
+        SOL_SOCKET if name == so::BINDTODEVICE => device::set(socket, value),
         SOL_SOCKET => {
             socket
                 .options
@@ -171,6 +174,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
     operate(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o: &mut TcpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
+            o.reuses_port = options.is_on(so::REUSEPORT);
             o.keeps_alive = options.is_on(so::KEEPALIVE);
             o.linger = options
                 .linger()
@@ -187,6 +191,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
         }),
         Protocol::Udp => stack.udp_change_options(socket.id, |o: &mut UdpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
+            o.reuses_port = options.is_on(so::REUSEPORT);
             o.broadcasts = options.is_on(so::BROADCAST);
             o.receive_buffer = options.receive_buffer();
         }),

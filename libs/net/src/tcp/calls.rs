@@ -11,7 +11,7 @@ use crate::ports::{Bound, ephemeral, ephemeral_count};
 use crate::routes::is_source_on;
 use crate::stack::{Socket, Stack};
 use crate::tcp::connection::{Connection, Handshake, policy};
-use crate::tcp::{Listener, PortUse, TcpOptions, TcpSocket, TcpState, TcpStatus};
+use crate::tcp::{Listener, Listening, PortUse, TcpOptions, TcpSocket, TcpState, TcpStatus};
 use crate::types::{Path, SocketId, Tuple};
 use crate::udp::to_self_if_unspecified;
 use crate::wire::with_ip;
@@ -63,7 +63,7 @@ impl Stack {
     pub fn tcp_bind(&mut self, id: SocketId, at: SocketAddr) -> Result<(), Errno> {
         let is_ours = at.ip().is_unspecified() || self.out.routes.is_own(at.ip());
         let socket = self.tcp(id)?;
-        let shares = socket.options.reuses_address;
+        let sharing = socket.sharing();
         if socket.port_use != PortUse::None || !matches!(socket.state, TcpState::Idle) {
             return Err(Errno::EINVAL);
         }
@@ -77,9 +77,9 @@ impl Stack {
         }
         let bound = Bound {
             ip: at.ip(),
-            is_v6_only: self.tcp(id)?.options.is_v6_only,
+            ..self.tcp(id)?.bound()
         };
-        self.ports_tcp.bind(id, bound, at.port(), shares)?;
+        self.ports_tcp.bind(id, bound, at.port(), sharing)?;
         let socket = self.tcp(id)?;
         socket.local = at;
         // As on Linux: who has an address of IPv6 has none of IPv4.
@@ -111,13 +111,21 @@ impl Stack {
             let any = self.tcp(id)?.any;
             self.tcp_bind(id, SocketAddr::new(any, 0))?;
         }
-        let (port, bound) = {
+        let (port, bound, is_in_group) = {
             let socket = self.tcp(id)?;
-            (socket.local.port(), socket.bound())
+            (
+                socket.local.port(),
+                socket.bound(),
+                socket.options.reuses_port,
+            )
         };
         self.ports_tcp.listen(id, bound, port)?;
         let here = self.tcp.listeners.entry(port).or_default();
-        here.push((bound, id));
+        here.push(Listening {
+            at: bound,
+            socket: id,
+            is_in_group,
+        });
         self.tcp(id)?.state = TcpState::Listening(Listener {
             backlog,
             queue: VecDeque::new(),
@@ -168,7 +176,8 @@ impl Stack {
         if to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip()) {
             return Err(Errno::ENETUNREACH);
         }
-        let (path, source) = self.out.routes.route(to.ip())?;
+        let device = self.tcp(id)?.options.device;
+        let (path, source) = self.out.routes.route_by(device, to.ip())?;
         let tuple = self.choose_tuple(id, path, source, to)?;
         let options = self.tcp(id)?.options.clone();
         let config = self.config_for(&tuple, path, &options);
@@ -426,7 +435,7 @@ impl Stack {
         let port = socket.local.port();
         self.ports_tcp.stop_listening(id, port);
         if let Some(here) = self.tcp.listeners.get_mut(&port) {
-            here.retain(|&(_, other)| other != id);
+            here.retain(|l| l.socket != id);
             if here.is_empty() {
                 self.tcp.listeners.remove(&port);
             }
@@ -559,8 +568,13 @@ impl Stack {
         {
             connection.release_held();
         }
-        let (shares, port) = (socket.options.reuses_address, socket.local.port());
-        self.ports_tcp.set_shares(id, port, shares);
+        let (sharing, at) = (socket.sharing(), socket.bound());
+        let port = socket.local.port();
+        self.ports_tcp.change(id, port, sharing, at.device);
+        let here = self.tcp.listeners.get_mut(&port).into_iter().flatten();
+        for listening in here.filter(|l| l.socket == id) {
+            listening.at = at;
+        }
         self.enqueue(id);
         self.report(id, Events::empty());
         Ok(())

@@ -74,7 +74,10 @@ impl Stack {
             None => {}
         }
         let is_request = segment.syn() && !segment.ack() && !segment.rst() && !segment.fin();
-        let listener = self.tcp.listener(tuple.local);
+        let device = self.out.routes.device_of(path, tuple.local.ip());
+        let listener = self
+            .tcp
+            .listener(tuple.local, device, || self.secret.share(&tuple));
         let Some(listener) = listener else {
             return self.refuse(path, packet);
         };

@@ -22,17 +22,21 @@ use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::{Errno, Events, Nanos};
 
-use crate::ports::Bound;
+use crate::ports::{Bound, Sharing};
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
 use crate::tcp::time_wait::TimeWaits;
-use crate::types::{SocketId, Tuple};
+use crate::types::{Path, SocketId, Tuple};
 
 /// Options of a TCP socket (`tcp(7)`, `socket(7)`, `ip(7)`). Accepted connections inherit them from the listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TcpOptions {
     /// `SO_REUSEADDR`.
     pub reuses_address: bool,
+    /// `SO_REUSEPORT`: connections are spread over all who listen so.
+    pub reuses_port: bool,
+    /// `SO_BINDTODEVICE`: packets go and come by this interface alone.
+    pub device: Option<Path>,
     /// `SO_KEEPALIVE`.
     pub keeps_alive: bool,
     /// `TCP_KEEPIDLE`: silence before the first probe.
@@ -80,6 +84,8 @@ impl TcpOptions {
     pub const fn new(buffer: usize) -> Self {
         Self {
             reuses_address: false,
+            reuses_port: false,
+            device: None,
             is_corked: false,
             keeps_alive: false,
             keep_idle: Nanos(7200 * Nanos::PER_SEC),
@@ -237,6 +243,14 @@ impl TcpSocket {
         Bound {
             ip: self.local.ip(),
             is_v6_only: self.options.is_v6_only,
+            device: self.options.device,
+        }
+    }
+
+    pub(crate) fn sharing(&self) -> Sharing {
+        Sharing {
+            address: self.options.reuses_address,
+            port: self.options.reuses_port,
         }
     }
 
@@ -284,13 +298,22 @@ impl TcpSocket {
     }
 }
 
+/// Where a socket listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listening {
+    pub(crate) at: Bound,
+    pub(crate) socket: SocketId,
+    /// It began to listen as one of a group (`SO_REUSEPORT`).
+    pub(crate) is_in_group: bool,
+}
+
 /// Everything that finds a TCP socket for a segment.
 #[derive(Default)]
 pub(crate) struct TcpTables {
     pub(crate) connections: BTreeMap<Tuple, SocketId>,
     pub(crate) half_open: BTreeMap<Tuple, HalfOpen>,
     pub(crate) time_waits: TimeWaits,
-    pub(crate) listeners: BTreeMap<u16, Vec<(Bound, SocketId)>>,
+    pub(crate) listeners: BTreeMap<u16, Vec<Listening>>,
     /// Connections that go on without their program.
     pub(crate) orphans: usize,
     /// Bytes of all queues.
@@ -306,13 +329,31 @@ pub(crate) struct TcpTables {
 }
 
 impl TcpTables {
-    /// Finds the listener for a segment: the one whose address fits best.
-    pub(crate) fn listener(&self, local: SocketAddr) -> Option<SocketId> {
+    /// Finds the listener for a segment that came by an interface: the one whose address fits best, the latest of several.
+    /// Of a group that fits equally well `dice` chooses (`inet_lhash2_lookup` of Linux).
+    pub(crate) fn listener(
+        &self,
+        local: SocketAddr,
+        device: Path,
+        dice: impl FnOnce() -> u32,
+    ) -> Option<SocketId> {
         let here = self.listeners.get(&local.port())?;
-        let fitting = here
-            .iter()
-            .filter_map(|(at, id)| Some((at.fit(local.ip())?, id)));
-        fitting.max_by_key(|(fit, _)| *fit).map(|(_, id)| *id)
+        let score = |l: &Listening| {
+            let fit = l.at.fit(local.ip()).filter(|_| l.at.takes(device))?;
+            Some((
+                fit == 2,
+                u8::from(fit > 0) + u8::from(l.at.device.is_some()),
+            ))
+        };
+        let fitting = here.iter().filter_map(|l| Some((score(l)?, l)));
+        let (best, latest) = fitting.max_by_key(|(score, _)| *score)?;
+        let is_in_group = |l: &&Listening| l.is_in_group && score(l) == Some(best);
+        let count = here.iter().filter(is_in_group).count();
+        if !latest.is_in_group || count < 2 {
+            return Some(latest.socket);
+        }
+        let chosen = here.iter().filter(is_in_group).nth(share_of(dice(), count));
+        chosen.map(|l| l.socket)
     }
 
     /// Returns whether a tuple is used by a connection in any state.
@@ -321,4 +362,9 @@ impl TcpTables {
             || self.half_open.contains_key(tuple)
             || self.time_waits.contains(tuple)
     }
+}
+
+/// Returns which of `count` a hash means (`reciprocal_scale` of Linux).
+pub(crate) fn share_of(hash: u32, count: usize) -> usize {
+    ((u64::from(hash) * count as u64) >> 32) as usize
 }

@@ -11,6 +11,7 @@ mod multicast;
 mod offload;
 mod path;
 mod scale;
+mod share;
 mod sleep;
 mod tcp_calls;
 mod tcp_ends;

@@ -187,8 +187,13 @@ fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
         let any = crate::ports::Bound {
             ip: ANY.into(),
             is_v6_only: false,
+            device: None,
         };
-        let _ = w.a.ports_tcp.bind(t, any, port, true);
+        let sharing = crate::ports::Sharing {
+            address: true,
+            port: false,
+        };
+        let _ = w.a.ports_tcp.bind(t, any, port, sharing);
     }
     let u = w.a.tcp_socket(options()).unwrap();
     assert_eq!(

@@ -164,7 +164,11 @@ fn full_accept_queue_drops_and_never_resets() {
     let listener = w.listen(80, 2);
     let clients: Vec<_> = (0..20).map(|_| w.dial(80)).collect();
     w.settle();
-    assert!(w.b.tcp.listener(at(B, 80)).is_some());
+    assert!(
+        w.b.tcp
+            .listener(at(B, 80), crate::Path::Nic, || 0)
+            .is_some()
+    );
     let late = w.dial(80);
     w.settle();
     assert_eq!(

@@ -98,13 +98,14 @@ impl Stack {
     ) -> Result<(Path, IpAddr), Errno> {
         let socket = self.udp(id)?;
         let own = how.source.unwrap_or(socket.local.ip());
+        let device = socket.options.device;
         let multicast = *socket.options.multicast(to);
         if !to.is_multicast() {
-            return self.out.routes.route(to);
+            return self.out.routes.route_by(device, to);
         }
         let is_ours = !own.is_unspecified() && own.is_ipv4() && to.is_ipv4();
-        let path = multicast
-            .path
+        let path = device
+            .or(multicast.path)
             .or_else(|| is_ours.then(|| self.interface_of(own)).flatten());
         let source = multicast.address.map(IpAddr::V4);
         match (path, to) {

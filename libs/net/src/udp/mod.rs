@@ -14,6 +14,7 @@ use crate::stack::{Socket, Stack};
 use crate::types::{Path, SocketId, Tuple};
 use crate::wire::{Ip, header_len, with_ip, write_header};
 
+mod demux;
 mod membership;
 mod socket;
 
@@ -89,7 +90,7 @@ impl Stack {
             || self.out.routes.is_own(address)
             || self.out.routes.is_broadcast(address);
         let socket = self.udp(id)?;
-        let shares = socket.options.reuses_address;
+        let sharing = socket.sharing();
         if socket.is_bound {
             return Err(Errno::EINVAL);
         }
@@ -105,9 +106,9 @@ impl Stack {
         }
         let bound = Bound {
             ip: address,
-            is_v6_only: self.udp(id)?.options.is_v6_only,
+            ..self.udp(id)?.bound()
         };
-        self.ports_udp.bind(id, bound, at.port(), shares)?;
+        self.ports_udp.bind(id, bound, at.port(), sharing)?;
         self.udp.by_port.entry(at.port()).or_default().push(id);
         let socket = self.udp(id)?;
         socket.local = at;
@@ -134,7 +135,8 @@ impl Stack {
             return self.udp_disconnect(id);
         };
         let to = to_self_if_unspecified(to);
-        let (path, source) = self.out.routes.route(to.ip())?;
+        let device = self.udp(id)?.options.device;
+        let (path, source) = self.out.routes.route_by(device, to.ip())?;
         let is_broadcast = self.out.routes.is_broadcast(to.ip());
         if is_broadcast && !self.udp(id)?.options.broadcasts {
             return Err(Errno::EACCES);
@@ -401,8 +403,9 @@ impl Stack {
     ) -> Result<(), Errno> {
         let socket = self.udp(id)?;
         change(&mut socket.options);
-        let (shares, port) = (socket.options.reuses_address, socket.local.port());
-        self.ports_udp.set_shares(id, port, shares);
+        let (sharing, device) = (socket.sharing(), socket.options.device);
+        let port = socket.local.port();
+        self.ports_udp.change(id, port, sharing, device);
         Ok(())
     }
 
@@ -429,37 +432,25 @@ impl Stack {
         };
         let destination = ip.destination;
         let source = SocketAddr::new(ip.source, udp.src_port());
-        let is_unicast = self.out.routes.is_own(destination);
+        let is_for_many = destination.is_multicast() || self.out.routes.is_broadcast(destination);
         if destination.is_multicast() && !self.is_member(path, destination) {
             return;
         }
-        let Some(here) = self.udp.by_port.get(&udp.dst_port()) else {
-            if is_unicast {
-                self.refuse(path, packet);
-            }
-            return;
+        let local = SocketAddr::new(destination, udp.dst_port());
+        let tuple = Tuple {
+            local,
+            remote: source,
         };
-        let mut takers: Vec<(u8, SocketId)> = Vec::new();
-        for &id in here {
-            let Some(Socket::Udp(socket)) = self.sockets.get(id) else {
-                continue;
-            };
-            let Some(score) = socket.accepts(path, destination, source) else {
-                continue;
-            };
-            // A packet for one host goes to the socket that fits best, others to all.
-            if is_unicast && takers.first().is_some_and(|&(best, _)| best >= score) {
-                continue;
+        let takers = if is_for_many {
+            self.udp_takers(path, &tuple).map(|(_, id)| id).collect()
+        } else {
+            let best = self.udp_best(path, &tuple);
+            if best.is_none() {
+                return self.refuse(path, packet);
             }
-            if is_unicast {
-                takers.clear();
-            }
-            takers.push((score, id));
-        }
-        if takers.is_empty() && is_unicast {
-            return self.refuse(path, packet);
-        }
-        for (_, id) in takers {
+            Vec::from_iter(best)
+        };
+        for id in takers {
             let Some(data) = self.copy_of(udp.payload()) else {
                 return;
             };

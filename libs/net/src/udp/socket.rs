@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tyn_abi::{Errno, Events};
 
-use crate::ports::Bound;
+use crate::ports::{Bound, Sharing};
 use crate::routes::is_source_on;
 use crate::types::{Path, is_unicast_ip};
 
@@ -18,6 +18,10 @@ pub(super) const OVERHEAD: usize = 256;
 pub struct UdpOptions {
     /// `SO_REUSEADDR`.
     pub reuses_address: bool,
+    /// `SO_REUSEPORT`: datagrams are spread over all that are bound so.
+    pub reuses_port: bool,
+    /// `SO_BINDTODEVICE`: packets go and come by this interface alone.
+    pub device: Option<Path>,
     /// `SO_BROADCAST`.
     pub broadcasts: bool,
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
@@ -42,6 +46,8 @@ impl Default for UdpOptions {
     fn default() -> Self {
         Self {
             reuses_address: false,
+            reuses_port: false,
+            device: None,
             broadcasts: false,
             is_v6_only: false,
             tos: 0,
@@ -180,24 +186,42 @@ impl UdpSocket {
         events
     }
 
-    /// Returns how well the socket fits a packet.
+    /// Returns what it is bound to.
+    pub(super) fn bound(&self) -> Bound {
+        Bound {
+            ip: self.local.ip(),
+            is_v6_only: self.options.is_v6_only,
+            device: self.options.device,
+        }
+    }
+
+    pub(super) fn sharing(&self) -> Sharing {
+        Sharing {
+            address: self.options.reuses_address,
+            port: self.options.reuses_port,
+        }
+    }
+
+    /// Returns how well the socket fits a packet that came by an interface (`compute_score` of Linux's `udp.c`).
     pub(super) fn accepts(
         &self,
-        path: Path,
+        (path, device): (Path, Path),
         destination: IpAddr,
         source: SocketAddr,
     ) -> Option<u8> {
-        let bound = Bound {
-            ip: self.local.ip(),
-            is_v6_only: self.options.is_v6_only,
-        };
-        let fit = bound.fit(destination)?;
+        let bound = self.bound();
+        let fit = bound.fit(destination).filter(|_| bound.takes(device))?;
         if destination.is_multicast() && !self.hears(path, destination) {
             return None;
         }
         match self.remote {
             Some(remote) if remote != source => None,
-            remote => Some(fit + 3 * u8::from(remote.is_some())),
+            remote => Some(
+                u8::from(fit > 0)
+                    + 4 * u8::from(fit == 2)
+                    + 4 * u8::from(bound.device.is_some())
+                    + 8 * u8::from(remote.is_some()),
+            ),
         }
     }
 
