@@ -1,6 +1,6 @@
 //! Frames and packets on their way in: what is not ours or not sound stops here.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, Icmpv6Message,
@@ -9,13 +9,13 @@ use smoltcp::wire::{
 use tyn_abi::Errno;
 
 use crate::device::RxChecksum;
+use crate::errors::{NetError, Trouble};
 use crate::stack::Stack;
 use crate::tcp::input::tuple_of;
 use crate::types::{Path, is_unicast};
+use crate::udp::{UDP_HEADER, UdpReceived};
 use crate::wire::{IPV6_HEADER, Ip};
 
-/// The code of ICMP's "destination unreachable" for a packet that is too big and must not be split.
-const FRAGMENTATION_NEEDED: u8 = 4;
 /// The least MTU of a path that is believed (`min_pmtu` of Linux; RFC 8200 §5).
 const LEAST_MTU: usize = 552;
 const LEAST_MTU6: usize = 1280;
@@ -183,7 +183,7 @@ impl Stack {
     /// Returns bits that nobody else can foresee.
     fn dice(&self) -> u64 {
         let now = self.out.now.0;
-        let at = core::net::SocketAddr::new(core::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+        let at = SocketAddr::new(core::net::Ipv4Addr::UNSPECIFIED.into(), 0);
         u64::from(self.secret.port_offset(at, now as u32))
     }
 
@@ -197,20 +197,17 @@ impl Stack {
         match icmp.msg_type() {
             // smoltcp answers.
             Icmpv4Message::EchoRequest => self.refuse(path, packet),
-            Icmpv4Message::DstUnreachable if icmp.msg_code() == FRAGMENTATION_NEEDED => {
-                let &[_, _, _, _, _, _, high, low, ..] = ip.payload else {
+            kind => {
+                let &[_, code, _, _, _, _, high, low, ..] = ip.payload else {
                     return;
                 };
                 let mtu = usize::from(u16::from_be_bytes([high, low]));
                 // Routers of old do not say what would fit (RFC 1191 §5).
-                self.on_too_big(path, icmp.data(), mtu.max(LEAST_MTU));
-            }
-            Icmpv4Message::DstUnreachable => {
-                if let Some((error, is_hard)) = unreachable(icmp.msg_code()) {
-                    self.on_undeliverable(path, icmp.data(), error, is_hard);
+                let mtu = mtu.max(LEAST_MTU);
+                if let Some(error) = NetError::from_icmp(kind.into(), code, mtu) {
+                    self.on_trouble(path, icmp.data(), &told_by(error, path, ip), mtu);
                 }
             }
-            _ => {}
         }
     }
 
@@ -236,56 +233,28 @@ impl Stack {
                 }
                 self.refuse(path, packet);
             }
-            Icmpv6Message::DstUnreachable => {
-                // Type, code, checksum and four unused bytes come before the packet.
-                let original = ip.payload.get(8..).unwrap_or_default();
-                if let Some((error, is_hard)) = unreachable6(icmp.msg_code()) {
-                    self.on_undeliverable(path, original, error, is_hard);
-                }
+            kind if kind.is_ndisc() && path == Path::Nic && self.out.on_ndisc(ip, &icmp) => {
+                self.changed6();
             }
-            Icmpv6Message::PktTooBig => {
+            kind => {
+                // Type, code, checksum and an MTU or nothing come before the packet.
                 let (Some(&mtu), Some(original)) = (
                     ip.payload.get(4..).and_then(<[u8]>::first_chunk),
                     ip.payload.get(8..),
                 ) else {
                     return;
                 };
-                let mtu = u32::from_be_bytes(mtu) as usize;
-                self.on_too_big(path, original, mtu.max(LEAST_MTU6));
+                let mtu = (u32::from_be_bytes(mtu) as usize).max(LEAST_MTU6);
+                if let Some(error) = NetError::from_icmp6(kind.into(), icmp.msg_code(), mtu) {
+                    self.on_trouble(path, original, &told_by(error, path, ip), mtu);
+                }
             }
-            kind if kind.is_ndisc() && path == Path::Nic && self.out.on_ndisc(ip, &icmp) => {
-                self.changed6();
-            }
-            _ => {}
-        }
-    }
-
-    /// Tells the sender of `packet` (or of its start) that it was too big for a link with this MTU. Who says so came by
-    /// `path`: nobody on the wire knows of what never left us.
-    fn on_too_big(&mut self, path: Path, packet: &[u8], mtu: usize) {
-        if let Some((source, destination, IpProtocol::Tcp, transport)) = ends_of(packet)
-            && let Some(&[s0, s1, d0, d1, q0, q1, q2, q3]) = transport.first_chunk()
-        {
-            let source_port = u16::from_be_bytes([s0, s1]);
-            let tuple = tuple_of(
-                source,
-                source_port,
-                destination,
-                u16::from_be_bytes([d0, d1]),
-            );
-            self.on_tcp_too_big(path, tuple, u32::from_be_bytes([q0, q1, q2, q3]), mtu);
         }
     }
 
     /// Tells the sender of `packet` (or of its header and eight more bytes) that it did not arrive; who says so came by
-    /// `path`.
-    pub(crate) fn on_undeliverable(
-        &mut self,
-        path: Path,
-        packet: &[u8],
-        error: Errno,
-        is_hard: bool,
-    ) {
+    /// `path`: nobody on the wire knows of what never left us. `mtu` is what would have fitted.
+    pub(crate) fn on_trouble(&mut self, path: Path, packet: &[u8], trouble: &Trouble, mtu: usize) {
         let Some((source, destination, protocol, transport)) = ends_of(packet) else {
             return;
         };
@@ -299,12 +268,15 @@ impl Stack {
             destination,
             u16::from_be_bytes([d0, d1]),
         );
+        let sequence = u32::from_be_bytes([q0, q1, q2, q3]);
         match protocol {
-            IpProtocol::Tcp => {
-                self.on_tcp_error(path, tuple, u32::from_be_bytes([q0, q1, q2, q3]), error);
+            IpProtocol::Tcp if trouble.error.errno == Errno::EMSGSIZE => {
+                self.on_tcp_too_big(path, tuple, sequence, mtu);
             }
-            IpProtocol::Udp if is_hard && path == self.path_to(destination) => {
-                self.on_udp_error(tuple, error);
+            IpProtocol::Tcp => self.on_tcp_error(path, tuple, transport, trouble),
+            IpProtocol::Udp if path == self.path_to(destination) => {
+                let payload = transport.get(UDP_HEADER..).unwrap_or_default();
+                self.on_udp_error(path, tuple, payload, trouble);
             }
             _ => {}
         }
@@ -340,27 +312,19 @@ fn ends_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, IpProtocol, &[u8])> {
     }
 }
 
-/// Returns the error that a code of ICMP's "destination unreachable" stands for, and whether it is final
-/// (`icmp_err_convert` of Linux; RFC 1122 §4.2.3.9). "Fragmentation needed" has none.
-fn unreachable(code: u8) -> Option<(Errno, bool)> {
-    Some(match code {
-        0 | 11 => (Errno::ENETUNREACH, false),
-        1 | 12 => (Errno::EHOSTUNREACH, false),
-        2 => (Errno::ENOPROTOOPT, true),
-        3 => (Errno::ECONNREFUSED, true),
-        6 | 9 => (Errno::ENETUNREACH, true),
-        7 | 8 | 10 | 13..=15 => (Errno::EHOSTUNREACH, true),
-        _ => return None,
-    })
-}
-
-/// The same for ICMPv6 (`icmpv6_err_convert`).
-fn unreachable6(code: u8) -> Option<(Errno, bool)> {
-    Some(match code {
-        0 => (Errno::ENETUNREACH, false),
-        1 | 5 | 6 => (Errno::EACCES, true),
-        2 | 3 => (Errno::EHOSTUNREACH, false),
-        4 => (Errno::ECONNREFUSED, true),
-        _ => return None,
-    })
+/// Puts together what happened and who says so.
+fn told_by(error: NetError, path: Path, ip: &Ip<'_>) -> Trouble {
+    let report = UdpReceived {
+        source: SocketAddr::new(ip.source, 0),
+        destination: ip.destination,
+        path,
+        tos: ip.tos,
+        ttl: ip.ttl,
+        copied: 0,
+        len: 0,
+    };
+    Trouble {
+        error,
+        report: Some(report),
+    }
 }

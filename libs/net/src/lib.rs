@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod device;
 mod dhcp;
+mod errors;
 mod input;
 mod multicast;
 mod ndisc;
@@ -34,6 +35,7 @@ pub mod virtio;
 mod wire;
 
 pub use device::NetDevice;
+pub use errors::{NetError, Origin, QueuedError, Trouble};
 pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::calls::Take;
 pub use tcp::info::{TcpInfo, TcpLife};

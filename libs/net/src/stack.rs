@@ -13,12 +13,14 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use smoltcp::iface::{Interface, SocketSet};
-use tyn_abi::{Errno, Nanos};
+use tyn_abi::Nanos;
 
 use crate::device::{NetDevice, Received};
 use crate::dhcp::Dhcp;
+use crate::errors::{NetError, Trouble};
 use crate::output::Output;
 use crate::ports::Ports;
 use crate::secret::Secret;
@@ -27,7 +29,8 @@ use crate::slab::Slab;
 use crate::tcp::{TcpSocket, TcpTables};
 use crate::timer::{TimerKey, Timers};
 use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wake};
-use crate::udp::{UdpSocket, UdpTable};
+use crate::udp::{UdpReceived, UdpSocket, UdpTable};
+use crate::wire::Ip;
 
 /// Packets that one turn takes in or sends before the owner gets a chance to do something else.
 const BUDGET: usize = 512;
@@ -365,8 +368,29 @@ impl Stack {
         }
         self.out.report_groups();
         for packet in self.out.expire() {
-            self.on_undeliverable(Path::Nic, &packet, Errno::EHOSTUNREACH, false);
+            self.on_silence(&packet);
         }
+    }
+
+    /// Tells the sender of a packet that the neighbour it was for does not answer.
+    fn on_silence(&mut self, packet: &[u8]) {
+        let Some(ip) = Ip::parse(packet) else {
+            return;
+        };
+        let report = UdpReceived {
+            source: SocketAddr::new(ip.source, 0),
+            destination: ip.source,
+            path: Path::Loopback,
+            tos: 0,
+            ttl: 64,
+            copied: 0,
+            len: 0,
+        };
+        let trouble = Trouble {
+            error: NetError::silent_neighbor(ip.source.is_ipv4()),
+            report: Some(report),
+        };
+        self.on_trouble(Path::Nic, packet, &trouble, 0);
     }
 
     /// Returns whether a socket that had no room can go on. When none can, the card interrupts as soon as one can.

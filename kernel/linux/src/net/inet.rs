@@ -16,10 +16,10 @@ use tyn_hal::time;
 use tyn_net::{SocketId, Take, TcpOptions};
 
 use super::address::{Family, Given, decode_v4, encode, is_unspecified};
-use super::interface_ioctl;
 use super::ip_options::{self, IpSwitches};
 use super::options;
 use super::{close, inspect, memory, operate, register};
+use super::{error_queue, interface_ioctl};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
@@ -441,8 +441,7 @@ impl Socket for InetSocket {
             return Err(Errno::EINVAL);
         }
         if flags.contains(MsgFlags::ERRQUEUE) {
-            // The error queue is always empty.
-            return Err(Errno::EAGAIN);
+            return error_queue::take(self, dst);
         }
         match self.protocol {
             Protocol::Tcp => self.receive_stream(dst, flags),

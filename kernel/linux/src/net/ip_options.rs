@@ -8,6 +8,7 @@ use tyn_abi::Errno;
 use tyn_net::{Path, UdpReceived, UdpSend};
 
 use super::address::{CARD, Family, LOOPBACK, as_v6};
+use super::error_queue;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
 use super::options::{unknown, word};
@@ -152,6 +153,9 @@ pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
     if let Some(switch) = socket.switches.of_ip(name) {
         return Some(word(is_on(switch).into()));
     }
+    if let Some(is_v6) = error_queue::option(IPPROTO_IP, name) {
+        return Some(word(error_queue::is_asked_for(socket, is_v6).into()));
+    }
     Some(word(match name {
         IP_TOS => fields.tos.into(),
         IP_TTL => fields.ttl.into(),
@@ -164,6 +168,9 @@ pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
     let fields = header_fields(socket)?;
     if let Some(switch) = socket.switches.of_ipv6(name) {
         return Some(word(is_on(switch).into()));
+    }
+    if let Some(is_v6) = error_queue::option(IPPROTO_IPV6, name) {
+        return Some(word(error_queue::is_asked_for(socket, is_v6).into()));
     }
     Some(word(match name {
         IPV6_TCLASS => fields.traffic_class.into(),
@@ -229,6 +236,9 @@ pub(super) fn set_ip(
         switch.store(number != 0, Ordering::Relaxed);
         return Ok(());
     }
+    if let Some(is_v6) = error_queue::option(IPPROTO_IP, name) {
+        return error_queue::ask(socket, is_v6, number != 0);
+    }
     match name {
         IP_TOS => set_tos(socket, number as u8),
         IP_TTL => set_ttl(socket, byte_or(number, 1, DEFAULT_TTL)?),
@@ -250,6 +260,9 @@ pub(super) fn set_ipv6(
     if let Some(switch) = socket.switches.of_ipv6(name) {
         switch.store(number != 0, Ordering::Relaxed);
         return Ok(());
+    }
+    if let Some(is_v6) = error_queue::option(IPPROTO_IPV6, name) {
+        return error_queue::ask(socket, is_v6, number != 0);
     }
     match name {
         IPV6_TCLASS => set_class(socket, byte_or(number, 0, 0)?),

@@ -12,6 +12,7 @@
 
 mod address;
 pub(crate) mod device;
+mod error_queue;
 mod inet;
 mod interface_ioctl;
 mod ip_options;

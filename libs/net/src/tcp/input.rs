@@ -3,9 +3,10 @@
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::TcpPacket;
-use tyn_abi::Errno;
+use tyn_abi::Events;
 use tyn_tcp::{Segment, Seq};
 
+use crate::errors::Trouble;
 use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
@@ -104,9 +105,19 @@ impl Stack {
     }
 
     /// Takes note that a segment of ours could not be delivered. As on Linux this ends the attempt to connect; a
-    /// connection only remembers it, and tells it if the peer stays silent. `sequence` is the segment's; who says so came
-    /// by `path`.
-    pub(crate) fn on_tcp_error(&mut self, path: Path, tuple: Tuple, sequence: u32, error: Errno) {
+    /// connection only remembers it, and tells it if the peer stays silent, unless the program wants to hear of it at once
+    /// (`IP_RECVERR`). `segment` is at least its first eight bytes; who says so came by `path`.
+    pub(crate) fn on_tcp_error(
+        &mut self,
+        path: Path,
+        tuple: Tuple,
+        segment: &[u8],
+        trouble: &Trouble,
+    ) {
+        let Some(&[_, _, _, _, q0, q1, q2, q3]) = segment.first_chunk() else {
+            return;
+        };
+        let sequence = u32::from_be_bytes([q0, q1, q2, q3]);
         let Some(&id) = self.tcp.connections.get(&tuple) else {
             return;
         };
@@ -119,9 +130,18 @@ impl Stack {
         if connection.path != path || !connection.tcp.is_in_flight(Seq(sequence)) {
             return;
         }
+        let error = trouble.error.errno;
+        let is_asked_for = socket.options.is_error_asked_for(trouble.error.origin);
         if connection.is_connecting() {
             socket.error = Some(error);
+            if is_asked_for {
+                let most = socket.options.receive_buffer;
+                socket.errors.push(trouble, tuple.remote, segment, most);
+            }
             self.end_attempt(id);
+        } else if is_asked_for {
+            socket.error = Some(error);
+            self.report(id, Events::ERR);
         } else {
             connection.tcp.on_soft_error(Seq(sequence), error);
         }

@@ -22,6 +22,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::{Errno, Events, Nanos};
 
+use crate::errors::{ErrorQueue, Origin};
 use crate::ports::{Bound, Sharing};
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
@@ -53,6 +54,8 @@ pub struct TcpOptions {
     pub user_timeout: Nanos,
     /// `SO_LINGER`; zero closes by a reset.
     pub linger: Option<Nanos>,
+    /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told at once, and queued.
+    pub asks_for_errors: [bool; 2],
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
     pub is_v6_only: bool,
     /// `IP_TOS`.
@@ -86,6 +89,7 @@ impl TcpOptions {
             reuses_address: false,
             reuses_port: false,
             device: None,
+            asks_for_errors: [false; 2],
             is_corked: false,
             keeps_alive: false,
             keep_idle: Nanos(7200 * Nanos::PER_SEC),
@@ -105,6 +109,11 @@ impl TcpOptions {
             low_water: 1,
             longest_segment: None,
         }
+    }
+
+    pub(crate) fn is_error_asked_for(&self, origin: Origin) -> bool {
+        let [v4, v6] = self.asks_for_errors;
+        if origin == Origin::Icmp6 { v6 } else { v4 }
     }
 
     /// Returns what the header of packets to `address` says of the service.
@@ -211,6 +220,7 @@ pub(crate) struct TcpSocket {
     pub(crate) port_use: PortUse,
     pub(crate) state: TcpState,
     pub(crate) error: Option<Errno>,
+    pub(crate) errors: ErrorQueue,
     pub(crate) reported: Events,
     /// The program has closed it.
     pub(crate) is_orphan: bool,
@@ -229,6 +239,7 @@ impl TcpSocket {
             port_use: PortUse::None,
             state: TcpState::Idle,
             error: None,
+            errors: ErrorQueue::default(),
             reported: Events::empty(),
             is_orphan: false,
             is_read_shut: false,
@@ -291,7 +302,7 @@ impl TcpSocket {
                 e
             }
         };
-        if self.error.is_some() {
+        if self.error.is_some() || !self.errors.is_empty() {
             events |= Events::ERR;
         }
         events

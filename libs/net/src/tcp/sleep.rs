@@ -64,7 +64,7 @@ impl Stack {
                 }
                 TcpState::Idle => 0,
             },
-            Some(Socket::Udp(socket)) => socket.queued_bytes,
+            Some(Socket::Udp(socket)) => socket.queued_bytes + socket.errors.bytes,
             None => return 0,
         };
         CONNECTION + queued

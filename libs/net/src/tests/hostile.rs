@@ -50,7 +50,7 @@ fn packet(protocol: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn icmp(kind: u8, code: u8, data: &[u8]) -> Vec<u8> {
+pub(crate) fn icmp(kind: u8, code: u8, data: &[u8]) -> Vec<u8> {
     let mut bytes = alloc::vec![kind, code, 0, 0, 0, 0, 0, 0];
     bytes.extend_from_slice(data);
     let sum: u32 = bytes
@@ -72,7 +72,7 @@ fn still_serves(w: &mut World) {
     assert!(w.b.tcp_accept(listener).is_ok());
 }
 
-fn deliver(w: &mut World, frame: Vec<u8>) {
+pub(crate) fn deliver(w: &mut World, frame: Vec<u8>) {
     w.cards[1].with(|c| c.received.push_back(frame));
     w.settle();
 }

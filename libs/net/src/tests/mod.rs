@@ -4,6 +4,7 @@ extern crate std;
 
 mod cork;
 mod dhcp;
+mod errors;
 mod hostile;
 mod ipv6;
 mod memory;

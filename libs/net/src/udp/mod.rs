@@ -8,6 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
 use tyn_abi::{Errno, Events, Sink, Source};
 
+use crate::errors::ErrorQueue;
 use crate::ports::Bound;
 use crate::routes::is_source_on;
 use crate::stack::{Socket, Stack};
@@ -15,6 +16,7 @@ use crate::types::{Path, SocketId, Tuple};
 use crate::wire::{Ip, header_len, with_ip, write_header};
 
 mod demux;
+mod errors;
 mod membership;
 mod socket;
 
@@ -22,7 +24,7 @@ pub(crate) use socket::UdpSocket;
 use socket::{Datagram, Header, OVERHEAD};
 pub use socket::{Multicast, UdpOptions, UdpReceived, UdpSend};
 
-const UDP_HEADER: usize = 8;
+pub(crate) const UDP_HEADER: usize = 8;
 /// Greatest datagram with its header: what IPv4 has room for beside its header, and IPv6 beside that.
 const MAX_DATAGRAM: usize = 65535;
 
@@ -61,6 +63,7 @@ impl Stack {
             queue: VecDeque::new(),
             queued_bytes: 0,
             error: None,
+            errors: ErrorQueue::default(),
             reported: Events::OUT | Events::WRNORM,
             is_blocked: false,
             is_read_shut: false,
@@ -243,7 +246,9 @@ impl Stack {
             return Err(Errno::EACCES);
         }
         let total = header_len(to.ip()) + UDP_HEADER + len;
-        if path == Path::Nic && total > self.out.mtu(path) {
+        let mtu = self.out.mtu(path);
+        if path == Path::Nic && total > mtu {
+            self.udp_too_long(id, to, mtu);
             return Err(Errno::EMSGSIZE);
         }
         if !self.out.has_room(path) {
@@ -477,19 +482,6 @@ impl Stack {
         data.try_reserve_exact(payload.len()).ok()?;
         data.extend_from_slice(payload);
         Some(data)
-    }
-
-    /// Takes note that a datagram could not be delivered: connected sockets hear of it.
-    pub(crate) fn on_udp_error(&mut self, tuple: Tuple, error: Errno) {
-        let here = self.udp.by_port.get(&tuple.local.port());
-        for id in here.cloned().unwrap_or_default() {
-            if let Ok(socket) = self.udp(id)
-                && socket.remote == Some(tuple.remote)
-            {
-                socket.error = Some(error);
-                self.report(id, Events::ERR);
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tyn_abi::{Errno, Events};
 
+use crate::errors::ErrorQueue;
 use crate::ports::{Bound, Sharing};
 use crate::routes::is_source_on;
 use crate::types::{Path, is_unicast_ip};
@@ -24,6 +25,8 @@ pub struct UdpOptions {
     pub device: Option<Path>,
     /// `SO_BROADCAST`.
     pub broadcasts: bool,
+    /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told also without a peer, and queued.
+    pub asks_for_errors: [bool; 2],
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
     pub is_v6_only: bool,
     /// `IP_TOS`.
@@ -48,6 +51,7 @@ impl Default for UdpOptions {
             reuses_address: false,
             reuses_port: false,
             device: None,
+            asks_for_errors: [false; 2],
             broadcasts: false,
             is_v6_only: false,
             tos: 0,
@@ -156,6 +160,7 @@ pub(crate) struct UdpSocket {
     pub(super) queue: VecDeque<Datagram>,
     pub(crate) queued_bytes: usize,
     pub(super) error: Option<Errno>,
+    pub(crate) errors: ErrorQueue,
     pub(crate) reported: Events,
     /// Its last datagram found no room.
     pub(crate) is_blocked: bool,
@@ -180,7 +185,7 @@ impl UdpSocket {
         if !self.is_blocked {
             events |= Events::OUT | Events::WRNORM;
         }
-        if self.error.is_some() {
+        if self.error.is_some() || !self.errors.is_empty() {
             events |= Events::ERR;
         }
         events

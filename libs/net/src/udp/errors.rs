@@ -1,0 +1,106 @@
+//! Datagrams that did not arrive: who hears of it, and how (`ip(7)`, `IP_RECVERR`).
+
+use core::net::SocketAddr;
+
+use tyn_abi::{Errno, Events, Sink};
+
+use crate::errors::{NetError, Origin, QueuedError, Trouble};
+use crate::stack::{Socket, Stack};
+use crate::types::{Path, SocketId, Tuple};
+
+impl Stack {
+    /// Takes note that a datagram could not be delivered. Connected sockets hear of what will not pass, others of
+    /// everything, if they have asked for it.
+    pub(crate) fn on_udp_error(
+        &mut self,
+        path: Path,
+        tuple: Tuple,
+        payload: &[u8],
+        trouble: &Trouble,
+    ) {
+        let Some(id) = self.udp_best(path, &tuple) else {
+            return;
+        };
+        let Ok(socket) = self.udp(id) else {
+            return;
+        };
+        let error = &trouble.error;
+        let [v4, v6] = socket.options.asks_for_errors;
+        let is_asked_for = if error.origin == Origin::Icmp6 {
+            v6
+        } else {
+            v4
+        };
+        if is_asked_for {
+            let most = socket
+                .options
+                .receive_buffer
+                .saturating_sub(socket.queued_bytes);
+            socket.errors.push(trouble, tuple.remote, payload, most);
+        } else if !error.is_hard || socket.remote.is_none() {
+            return;
+        }
+        socket.error = Some(error.errno);
+        self.report(id, Events::ERR);
+    }
+
+    /// Takes note that a datagram was too long for our own link.
+    pub(super) fn udp_too_long(&mut self, id: SocketId, to: SocketAddr, mtu: usize) {
+        let Ok(socket) = self.udp(id) else {
+            return;
+        };
+        let [v4, v6] = socket.options.asks_for_errors;
+        if if to.is_ipv4() { v4 } else { v6 } {
+            let trouble = Trouble {
+                error: NetError::too_long(mtu),
+                report: None,
+            };
+            let most = socket
+                .options
+                .receive_buffer
+                .saturating_sub(socket.queued_bytes);
+            socket.errors.push(&trouble, to, &[], most);
+            self.report(id, Events::ERR);
+        }
+    }
+
+    /// Takes the oldest error of a socket's queue (`MSG_ERRQUEUE`); copies what fits of the payload that came back, and
+    /// returns how much that is.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is none, `EFAULT`.
+    pub fn take_queued_error(
+        &mut self,
+        id: SocketId,
+        dst: &mut dyn Sink,
+    ) -> Result<(QueuedError, usize), Errno> {
+        let taken = match self.sockets.get_mut(id) {
+            Some(Socket::Udp(s)) => s.errors.take(&mut s.error),
+            Some(Socket::Tcp(s)) => s.errors.take(&mut s.error),
+            None => return Err(Errno::EBADF),
+        };
+        let taken = taken.ok_or(Errno::EAGAIN)?;
+        self.report(id, Events::empty());
+        let copied = taken.data.len().min(dst.remaining());
+        dst.write_all(taken.data.get(..copied).unwrap_or_default())?;
+        Ok((taken, copied))
+    }
+
+    /// Asks for errors of IPv4 or IPv6 (`IP_RECVERR`, `IPV6_RECVERR`), or no longer, which empties the queue.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn ask_for_errors(&mut self, id: SocketId, is_v6: bool, asks: bool) -> Result<(), Errno> {
+        let ([v4, v6], errors) = match self.sockets.get_mut(id) {
+            Some(Socket::Udp(s)) => (&mut s.options.asks_for_errors, &mut s.errors),
+            Some(Socket::Tcp(s)) => (&mut s.options.asks_for_errors, &mut s.errors),
+            None => return Err(Errno::EBADF),
+        };
+        *if is_v6 { v6 } else { v4 } = asks;
+        if !asks {
+            errors.clear();
+        }
+        self.report(id, Events::empty());
+        Ok(())
+    }
+}
