@@ -31,6 +31,7 @@ pub struct VirtioNet {
     offloads: Offloads,
     /// A received frame may take several slots.
     merges: bool,
+    mtu: u16,
 }
 
 impl core::fmt::Debug for VirtioNet {
@@ -49,8 +50,13 @@ impl VirtioNet {
         on_interrupt: irq::Handler,
     ) -> Result<Self, DeviceError> {
         let transport: Arc<dyn Transport> = transport.into();
+        let mut says = 0;
         let accepted = negotiate(&*transport, |offered| {
-            virtio::accepted(offered) | features::EVENT_IDX
+            if offered & virtio::feature::MTU != 0 {
+                let byte = |n| transport.config_u8(virtio::CONFIG_MTU + n);
+                says = u16::from_le_bytes([byte(0), byte(1)]);
+            }
+            virtio::accepted(offered, says, SLOT_BYTES) | features::EVENT_IDX
         })?;
         let event_index = accepted & features::EVENT_IDX != 0;
         transport.on_interrupt(on_interrupt)?;
@@ -87,6 +93,7 @@ impl VirtioNet {
             mac,
             offloads: virtio::offloads(accepted),
             merges: accepted & virtio::feature::MRG_RXBUF != 0,
+            mtu: virtio::mtu(accepted, says),
         })
     }
 
@@ -131,20 +138,25 @@ impl NetDevice for VirtioNet {
         self.mac
     }
 
+    fn mtu(&self) -> usize {
+        self.mtu.into()
+    }
+
     fn offloads(&self) -> Offloads {
         self.offloads
     }
 
     fn room(&mut self) -> usize {
+        let each = virtio::slots(self.mtu, SLOT_BYTES);
         self.reclaim();
-        if self.free.is_empty() && self.transmit.enable_interrupts_later() {
+        while self.free.len() < each && self.transmit.enable_interrupts_later() {
             // Room came back while the interrupt was being asked for.
             self.reclaim();
         }
-        if !self.free.is_empty() {
+        if self.free.len() >= each {
             self.transmit.disable_interrupts();
         }
-        self.free.len()
+        self.free.len() / each
     }
 
     fn transmit(&mut self, frame: &[u8], offload: Option<Offload>) -> Result<(), Full> {

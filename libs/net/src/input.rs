@@ -18,7 +18,7 @@ use crate::wire::{IPV6_HEADER, Ip};
 
 /// The least MTU of a path that is believed (`min_pmtu` of Linux; RFC 8200 §5).
 const LEAST_MTU: usize = 552;
-const LEAST_MTU6: usize = 1280;
+pub(crate) const LEAST_MTU6: usize = 1280;
 /// Ports of DHCP servers and clients.
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;

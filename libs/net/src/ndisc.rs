@@ -15,10 +15,11 @@ use smoltcp::wire::{
 };
 use tyn_abi::Nanos;
 
+use crate::input::LEAST_MTU6;
 use crate::neighbor::Mac;
 use crate::output::{ETHERNET_HEADER, Output};
 use crate::routes::{Timed, note, solicited_node};
-use crate::types::{Cidr6, Ip6Config};
+use crate::types::{Cidr6, Ip6Config, Path};
 use crate::wire::{IPV6_HEADER, Ip, write_header};
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -75,7 +76,9 @@ fn unicast_mac(address: Option<RawHardwareAddress>) -> Option<Mac> {
 impl Output {
     /// Gives the card its link-local address and what `config` says, and asks for routers.
     pub(crate) fn start_v6(&mut self, config: Ip6Config) {
-        if config == Ip6Config::Off || self.device().is_none() {
+        // A link that takes less carries no IPv6 (RFC 8200 §5).
+        let is_too_narrow = self.mtu(Path::Nic) < LEAST_MTU6;
+        if config == Ip6Config::Off || self.device().is_none() || is_too_narrow {
             return;
         }
         let prefix = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);

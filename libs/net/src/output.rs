@@ -28,6 +28,8 @@ use crate::wire::{Ip, set_tos};
 pub(crate) const ETHERNET_HEADER: usize = 14;
 /// Greatest packet on the loopback path: what an IPv4 header can say.
 const LOOPBACK_MTU: usize = 65535;
+/// What every link takes (RFC 791).
+const LEAST_MTU: usize = 68;
 /// Packets on the loopback path that nobody has looked at yet, and their bytes.
 const LOOPED_PACKETS: usize = 512;
 const LOOPED_BYTES: usize = 1 << 20;
@@ -87,7 +89,7 @@ impl Output {
             Path::Nic => self
                 .device
                 .as_ref()
-                .map_or(1500, |d| d.mtu().clamp(576, LOOPBACK_MTU)),
+                .map_or(1500, |d| d.mtu().clamp(LEAST_MTU, LOOPBACK_MTU)),
         }
     }
 

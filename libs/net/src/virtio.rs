@@ -18,6 +18,8 @@ pub mod feature {
     pub const CSUM: u64 = 1 << 0;
     /// It may hand over frames whose checksum is partial.
     pub const GUEST_CSUM: u64 = 1 << 1;
+    /// It says how great a packet may be.
+    pub const MTU: u64 = 1 << 3;
     /// It has an address.
     pub const MAC: u64 = 1 << 5;
     /// It may hand over TCP segments of up to 64 KiB, over IPv4.
@@ -32,11 +34,24 @@ pub mod feature {
     pub const MRG_RXBUF: u64 = 1 << 15;
 }
 
-/// Returns which of the features that a card offers are used. Segmentation needs checksums (§5.1.3.1). Great segments are
-/// only taken in where buffers merge: one of 64 KiB for each would be megabytes.
+/// Where the card's configuration has the MTU (`struct virtio_net_config`, §5.1.4): two bytes, little-endian.
+pub const CONFIG_MTU: usize = 10;
+/// The MTU of a card that says nothing.
+const DEFAULT_MTU: u16 = 1500;
+/// The least MTU that a card may say (§5.1.4.1).
+const LEAST_MTU: u16 = 68;
+/// Length of an Ethernet header.
+const ETHERNET: usize = 14;
+
+/// Returns which of the features that a card offers are used; `mtu` is what its configuration says if it offers
+/// [`feature::MTU`], and `slot` the bytes of each buffer. Segmentation needs checksums (§5.1.3.1). Great segments are only
+/// taken in where buffers merge: one of 64 KiB for each would be megabytes. The same holds for packets of a great MTU, of
+/// which a driver that accepts it must be able to receive one (§5.1.4.2); an MTU that no card may say is not accepted.
 #[must_use]
-pub const fn accepted(offered: u64) -> u64 {
-    use feature::{CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6, MAC, MRG_RXBUF};
+pub const fn accepted(offered: u64, mtu: u16, slot: usize) -> u64 {
+    use feature::{
+        CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6, MAC, MRG_RXBUF, MTU,
+    };
     let mut wanted = CSUM | GUEST_CSUM | MAC | MRG_RXBUF;
     if offered & CSUM != 0 {
         wanted |= HOST_TSO4 | HOST_TSO6;
@@ -44,7 +59,26 @@ pub const fn accepted(offered: u64) -> u64 {
     if offered & GUEST_CSUM != 0 && offered & MRG_RXBUF != 0 {
         wanted |= GUEST_TSO4 | GUEST_TSO6;
     }
+    if mtu >= LEAST_MTU && (offered & MRG_RXBUF != 0 || slots(mtu, slot) == 1) {
+        wanted |= MTU;
+    }
     offered & wanted
+}
+
+/// Returns the MTU of a card with these features, whose configuration says `mtu`.
+#[must_use]
+pub const fn mtu(accepted: u64, mtu: u16) -> u16 {
+    if accepted & feature::MTU == 0 {
+        DEFAULT_MTU
+    } else {
+        mtu
+    }
+}
+
+/// Returns how many buffers of `slot` bytes a frame of the greatest length takes.
+#[must_use]
+pub const fn slots(mtu: u16, slot: usize) -> usize {
+    (HEADER + ETHERNET + mtu as usize).div_ceil(slot)
 }
 
 /// Returns what a card with these features does for the protocols.
@@ -243,22 +277,50 @@ mod tests {
     #[test]
     fn features_come_with_those_that_they_need() {
         use feature::*;
-        assert_eq!(accepted(u64::MAX), 0b1001_1001_1010_0011);
+        assert_eq!(accepted(u64::MAX, 1400, 2048), 0b1001_1001_1010_1011);
         let sends = CSUM | HOST_TSO4 | HOST_TSO6;
         let takes = GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | MRG_RXBUF;
-        assert_eq!(accepted(sends), sends);
-        assert_eq!(accepted(sends & !CSUM), 0);
-        assert_eq!(accepted(takes), takes);
-        assert_eq!(accepted(takes & !GUEST_CSUM), MRG_RXBUF);
-        assert_eq!(accepted(takes & !MRG_RXBUF), GUEST_CSUM);
-        assert_eq!(accepted(takes & !GUEST_TSO6), takes & !GUEST_TSO6);
+        assert_eq!(accepted(sends, 0, 2048), sends);
+        assert_eq!(accepted(sends & !CSUM, 0, 2048), 0);
+        assert_eq!(accepted(takes, 0, 2048), takes);
+        assert_eq!(accepted(takes & !GUEST_CSUM, 0, 2048), MRG_RXBUF);
+        assert_eq!(accepted(takes & !MRG_RXBUF, 0, 2048), GUEST_CSUM);
+        assert_eq!(accepted(takes & !GUEST_TSO6, 0, 2048), takes & !GUEST_TSO6);
         // What QEMU offers on its user network.
         assert_eq!(
-            accepted(1 << 32 | MAC | MRG_RXBUF | 1 << 29),
+            accepted(1 << 32 | MAC | MRG_RXBUF | 1 << 29, 0, 2048),
             MAC | MRG_RXBUF
         );
         assert_eq!(offloads(0), Offloads::default());
         assert!(offloads(HOST_TSO6).cuts_v6 && !offloads(HOST_TSO6).cuts_v4);
+    }
+
+    #[test]
+    fn mtu_is_taken_from_cards_that_may_say_it() {
+        use feature::*;
+        for (offered, says, is_taken) in [
+            (MTU, 0, false),
+            (MTU, 67, false),
+            (MTU, 68, true),
+            (MTU, 1400, true),
+            (MTU, 1500, true),
+            // What a buffer has room for beside the headers, and one more.
+            (MTU, 2022, true),
+            (MTU, 2023, false),
+            (MTU | MRG_RXBUF, 9000, true),
+            (MTU | MRG_RXBUF, u16::MAX, true),
+            (MTU | MRG_RXBUF, 67, false),
+            (MRG_RXBUF, 1400, false),
+        ] {
+            let features = accepted(offered, says, 2048);
+            assert_eq!(features & MTU != 0, is_taken, "{offered:x} {says}");
+            let expected = if is_taken { says } else { 1500 };
+            assert_eq!(mtu(features, says), expected);
+        }
+        assert_eq!(
+            [1500, 2022, 2023, 9000].map(|mtu| slots(mtu, 2048)),
+            [1, 1, 2, 5]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod errors;
 mod hostile;
 mod ipv6;
 mod memory;
+mod mtu;
 mod multicast;
 mod offload;
 mod path;
@@ -61,6 +62,8 @@ pub(crate) struct Card {
     /// Frames it takes before it is full.
     pub(crate) capacity: Option<usize>,
     pub(crate) offloads: Offloads,
+    /// The greatest packet, unless it is 1500.
+    pub(crate) mtu: Option<usize>,
     pub(crate) flushes: usize,
     pub(crate) interrupts: bool,
     /// Length of the longest frame that it was given.
@@ -88,6 +91,10 @@ impl Handle {
 impl NetDevice for Handle {
     fn mac(&self) -> [u8; 6] {
         self.with(|c| c.mac)
+    }
+
+    fn mtu(&self) -> usize {
+        self.with(|c| c.mtu).unwrap_or(1500)
     }
 
     fn offloads(&self) -> Offloads {
