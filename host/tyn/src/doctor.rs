@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde::Serialize;
 use tyn_vm_host::config::kvm_problem;
-use tyn_vm_host::vm::{QEMU, find_program};
+use tyn_vm_host::qemu::{self, OLDEST, QEMU, Version, find_program};
 
-/// The oldest QEMU that has all we ask of it (`microvm` with ACPI).
-const OLDEST_QEMU: [u32; 2] = [5, 2];
 /// What a guest takes unless told otherwise, and QEMU beside it, in MiB.
 const GUEST_MIB: u64 = 512 + 100;
 
@@ -61,13 +58,6 @@ impl Facts {
     /// Looks at this machine.
     pub(crate) fn of_this_machine(has_kernel: bool) -> Self {
         let has = |name| find_program(name).is_some();
-        let qemu = find_program(QEMU).map(|path| {
-            let output = Command::new(path).arg("--version").output();
-            output.map_or_else(
-                |error| error.to_string(),
-                |o| String::from_utf8_lossy(&o.stdout).into_owned(),
-            )
-        });
         let tools = ["apt-get", "dpkg-deb", "tar"];
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let available = meminfo
@@ -83,7 +73,7 @@ impl Facts {
         let temporary = std::env::temp_dir();
         let unwritable = tempfile::tempfile_in(&temporary).err();
         Self {
-            qemu,
+            qemu: qemu::version_text(),
             kvm_problem: kvm_problem().map(str::to_owned),
             has_kvm_device: Path::new("/dev/kvm").exists(),
             has_setpriv: has("setpriv"),
@@ -122,21 +112,18 @@ impl Facts {
         let Some(text) = &self.qemu else {
             return finding(State::Bad, format!("{QEMU} is missing"), install());
         };
-        match version(text) {
+        match Version::parse(text) {
             None => finding(
                 State::Bad,
                 format!("{QEMU} does not tell its version: {}", text.trim()),
                 install(),
             ),
-            Some([major, minor]) if [major, minor] < OLDEST_QEMU => {
-                let [a, b] = OLDEST_QEMU;
-                finding(
-                    State::Bad,
-                    format!("{major}.{minor} is too old; {a}.{b} or newer is needed"),
-                    install(),
-                )
-            }
-            Some([major, minor]) => finding(State::Ok, format!("{major}.{minor}"), None),
+            Some(version) if version < OLDEST => finding(
+                State::Bad,
+                format!("{version} is too old; {OLDEST} or newer is needed"),
+                install(),
+            ),
+            Some(version) => finding(State::Ok, version.to_string(), None),
         }
     }
 
@@ -283,17 +270,6 @@ impl Facts {
 enum Package {
     Qemu,
     UtilLinux,
-}
-
-/// Finds the version in `QEMU emulator version 7.2.22 (…)`.
-fn version(text: &str) -> Option<[u32; 2]> {
-    let number = text
-        .split("version ")
-        .nth(1)?
-        .split([' ', '(', '\n'])
-        .next()?;
-    let mut parts = number.split('.');
-    Some([parts.next()?.parse().ok()?, parts.next()?.parse().ok()?])
 }
 
 #[cfg(test)]

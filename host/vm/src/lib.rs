@@ -6,6 +6,7 @@ pub mod config;
 pub mod console;
 pub mod http;
 pub mod memory;
+pub mod qemu;
 pub mod qmp;
 pub mod report;
 pub mod symbols;

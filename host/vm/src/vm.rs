@@ -22,11 +22,10 @@ use crate::config::{self, Accel, Config, kvm_problem};
 use crate::console::{Console, ConsolePipe, Resizer, collect};
 use crate::http::{self, Response};
 use crate::memory;
+use crate::qemu::{self, OLDEST, QEMU, Version, find_program};
 use crate::qmp::Qmp;
 use crate::report::{self, Outcome, Report};
 
-/// QEMU's program.
-pub const QEMU: &str = "qemu-system-x86_64";
 /// The most CPUs that are offered: what the kernel is built for.
 pub const MAX_CPUS: u32 = 64;
 /// How long QEMU may take to open its sockets.
@@ -41,6 +40,16 @@ pub enum VmError {
     /// QEMU isn't installed.
     #[error("{QEMU} is missing; install it (Debian package qemu-system-x86)")]
     NoQemu,
+    /// It lacks something that we ask of it.
+    #[error(
+        "{QEMU} {version} is too old, {OLDEST} or newer is needed; install a newer one (Debian package qemu-system-x86). It said: {said}"
+    )]
+    OldQemu {
+        /// Its version.
+        version: Version,
+        /// What it refused.
+        said: String,
+    },
     /// KVM was asked for and can't be used.
     #[error("--accel kvm can't be used: {0}; use --accel tcg")]
     NoKvm(&'static str),
@@ -382,24 +391,9 @@ impl Drop for Vm {
     }
 }
 
-/// Returns whether QEMU is installed.
-#[must_use]
-pub fn is_qemu_installed() -> bool {
-    find_program(QEMU).is_some()
-}
-
-/// Finds a program in the PATH.
-#[must_use]
-pub fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
-}
-
 /// Refuses what can be known to fail before QEMU is started.
 fn check(config: &Config) -> Result<(), VmError> {
-    if !is_qemu_installed() {
+    if !qemu::is_installed() {
         return Err(VmError::NoQemu);
     }
     if config.accel == Accel::Kvm
@@ -484,11 +478,9 @@ fn connect(
             .try_wait()
             .map_err(failed("QEMU can't be waited for"))?;
         if ended.is_some() || start.elapsed() > START_LIMIT {
-            let text = fs::read_to_string(stderr).unwrap_or_default();
-            let text = text.trim().trim_start_matches("qemu-system-x86_64: ");
-            return Err(VmError::Qemu(match text {
+            return Err(not_started(match last_words(stderr).as_str() {
                 "" => "it said nothing".into(),
-                text => text.replace('\n', "; "),
+                text => text.into(),
             }));
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -499,10 +491,25 @@ fn connect(
             .map(|qmp| (qmp, report, streams.next()))
             .map_err(|error| {
                 // It connected, and ended before it spoke: its own words say more.
-                let text = fs::read_to_string(stderr).unwrap_or_default();
-                VmError::Qemu(format!("{error}; {}", text.trim().replace('\n', "; ")))
+                not_started(format!("{error}; {}", last_words(stderr)))
             }),
         _ => Err(VmError::Qemu("it did not connect".into())),
+    }
+}
+
+/// Returns what QEMU said, as one line.
+fn last_words(stderr: &Path) -> String {
+    let text = fs::read_to_string(stderr).unwrap_or_default();
+    let text = text.trim().trim_start_matches(QEMU);
+    text.trim_start_matches(": ").replace('\n', "; ")
+}
+
+/// Says why there is no machine. QEMU's version is asked for only now, since that takes time: one that starts is new enough.
+fn not_started(said: String) -> VmError {
+    let version = qemu::version_text().and_then(|text| Version::parse(&text));
+    match version.filter(|version| *version < OLDEST) {
+        Some(version) => VmError::OldQemu { version, said },
+        None => VmError::Qemu(said),
     }
 }
 

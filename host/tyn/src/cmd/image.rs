@@ -10,7 +10,7 @@ use tyn_disk::convert::{self, Target};
 use tyn_disk::{DiskError, Grub, Request, gce, iso};
 use tyn_release::handover::behind_image;
 use tyn_release::image::is_compressed;
-use tyn_vm_host::vm::find_program;
+use tyn_vm_host::qemu::find_program;
 
 use crate::{kernel, settings, terminal};
 

@@ -57,7 +57,14 @@ const WITHOUT_QEMU: &[(&str, Option<&str>)] = &[
     ("QEMU is missing", None),
     (
         "QEMU is too old",
-        Some("#!/bin/sh\necho 'qemu-system-x86_64: -machine q35: invalid option' >&2\nexit 1\n"),
+        Some(
+            "#!/bin/sh\n[ \"$1\" = --version ] && echo 'QEMU emulator version 4.2.1 (Debian 1:4.2-3)' && exit\n\
+             echo 'qemu-system-x86_64: -machine microvm,acpi=on,rtc=on: Property .acpi not found' >&2\nexit 1\n",
+        ),
+    ),
+    (
+        "QEMU refuses",
+        Some("#!/bin/sh\n[ \"$1\" = --version ] || echo 'qemu-system-x86_64: no' >&2\nexit 1\n"),
     ),
 ];
 
@@ -140,10 +147,10 @@ fn bad_input_is_told_as_it_is_written_down() {
     }
     let line = "run app.img --kernel kernel --accel tcg";
     for (what, qemu) in WITHOUT_QEMU {
-        let programs = bench.path(if qemu.is_some() { "old-bin" } else { "no-bin" });
+        let programs = bench.path(what);
         std::fs::create_dir(&programs).unwrap();
         if let Some(script) = qemu {
-            bench.program("old-bin/qemu-system-x86_64", script);
+            bench.program(&format!("{what}/qemu-system-x86_64"), script);
         }
         let mut command = bench.command(line);
         let output = command.env("PATH", &programs).output().unwrap();
