@@ -12,8 +12,6 @@ use crate::synth::{cpu_list, cpu_mask};
 pub const OS_TYPE: &str = "Linux";
 /// The Linux release whose ABI is followed, as `uname -r` shows it.
 pub const OS_RELEASE: &str = "6.12.0-tyn";
-/// The build, as `uname -v` shows it.
-pub const OS_VERSION: &str = concat!("#1 SMP Tyn ", env!("CARGO_PKG_VERSION"));
 /// Clock ticks per second in `/proc` (`sysconf(_SC_CLK_TCK)`).
 const USER_HZ: u64 = 100;
 /// Most processes and threads (`/proc/sys/kernel/pid_max`).
@@ -493,10 +491,10 @@ pub fn loadavg(averages: [u64; 3], running: u32, threads: u32, last: u32) -> Str
     format!("{a} {b} {c} {running}/{threads} {last}\n")
 }
 
-/// `/proc/version`.
+/// `/proc/version`; `build` is what `uname -v` shows.
 #[must_use]
-pub fn version() -> String {
-    format!("{OS_TYPE} version {OS_RELEASE} {OS_VERSION}\n")
+pub fn version(build: &str) -> String {
+    format!("{OS_TYPE} version {OS_RELEASE} {build}\n")
 }
 
 /// A UUID of version 4 from random bytes, with a newline (`/proc/sys/kernel/random/uuid`).

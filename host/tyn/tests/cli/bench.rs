@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+use tyn_bootfmt::contract::OS_VERSION;
 use tyn_bootfmt::{INIT_PATH, Init};
 use tyn_release::tree::{Node, Source, Tree};
 
@@ -73,9 +74,16 @@ impl Bench {
         self.write(name, bytes);
     }
 
-    /// Writes a kernel that reports `text` and halts, or ends the machine.
+    /// Writes a kernel of our build that reports `text` and halts, or ends the machine.
     pub(crate) fn kernel(&self, name: &str, text: &str, is_halting: bool) {
-        self.write(name, crate::mini_kernel::kernel(text, is_halting));
+        self.kernel_of(OS_VERSION, name, text, is_halting);
+    }
+
+    /// Writes such a kernel of another version, or of none.
+    pub(crate) fn kernel_of(&self, version: &str, name: &str, text: &str, is_halting: bool) {
+        let mut bytes = crate::mini_kernel::kernel(text, is_halting);
+        bytes.extend(version.as_bytes());
+        self.write(name, bytes);
     }
 
     /// Returns a command that runs the tool; arguments are separated by blanks.

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use tyn_bootfmt::INIT_PATH;
+use tyn_bootfmt::contract::{BUILD, OS_VERSION};
 use tyn_release::tree::{Node, Source, Tree};
 
 use crate::bench::Bench;
@@ -36,6 +37,9 @@ const LINES: &[&str] = &[
     "run app.img --file /etc/x=none",
     "run app.img --kernel notes.txt",
     "run app.img --kernel other-kernel",
+    "run app.img --kernel other-version",
+    "run app.img --kernel other-build",
+    "image app.img --kernel other-build -o out.raw",
     "run app.img --kernel kernel --memory 8M",
     "run app.img --kernel kernel --cpus 65",
     "run app.img --kernel kernel -p PORT:80",
@@ -122,7 +126,10 @@ fn bench() -> Bench {
     bench.write("old.img", bytes);
     bench.write("bad.env", "A=1\nB C=2\n");
     bench.kernel("kernel", "error it is refused\n", false);
-    bench.kernel("other-kernel", "#1 SMP Tyn 99.1.2\0", true);
+    bench.kernel_of("#1 SMP Tyn 99.1.2\0", "other-version", "", true);
+    let build = OS_VERSION.replace(BUILD, "0123456789abcdef");
+    bench.kernel_of(&build, "other-build", "", true);
+    bench.kernel_of("", "other-kernel", "", true);
     bench
 }
 
@@ -134,7 +141,7 @@ fn bad_input_is_told_as_it_is_written_down() {
     let mut found = String::new();
     let mut note = |typed: &str, ended: &crate::bench::Ended| {
         assert_eq!(ended.out, "", "tyn {typed}");
-        let said = ended.err.replace(&port, "PORT");
+        let said = ended.err.replace(&port, "PORT").replace(BUILD, "BUILD");
         let code = ended.code.unwrap();
         writeln!(found, "$ tyn {typed}\n{code}: {}\n", said.trim_end()).unwrap();
         bench.has_no_files();

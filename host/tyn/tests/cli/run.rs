@@ -1,5 +1,7 @@
 //! `tyn run`: settings from everywhere, and what is said about those that can't be followed.
 
+use tyn_bootfmt::contract::{BUILD, OS_VERSION};
+
 use crate::bench::Bench;
 use crate::mini_kernel;
 
@@ -131,15 +133,33 @@ fn project_file_is_used_and_its_mistakes_are_named() {
 }
 
 #[test]
-fn kernel_of_another_version_is_refused() {
+fn kernel_of_another_version_or_build_is_refused() {
     let bench = bench();
-    bench.kernel("kernel", "#1 SMP Tyn 99.1.2\0", true);
     let ours = env!("CARGO_PKG_VERSION");
-    bench.refused(
-        "run app.img --accel tcg --kernel kernel",
-        &format!("the kernel DIR/kernel is of version 99.1.2, this tyn of {ours}; leave --kernel out, or use a kernel of this version"),
-    );
-    bench.kernel("kernel", &format!("exit 3\n#1 SMP Tyn {ours}x"), false);
+    for (version, named) in [
+        (
+            "#1 SMP Tyn 99.1.2 rest".to_owned(),
+            "version 99.1.2 (no build named)".to_owned(),
+        ),
+        // Of before there were builds, with another string behind it.
+        (
+            format!("#1 SMP Tyn {ours}Linux"),
+            format!("version {ours} (no build named)"),
+        ),
+        (
+            format!("#1 SMP Tyn {ours} 0123456789abcdef0"),
+            format!("version {ours} (build 0123456789abcdef)"),
+        ),
+    ] {
+        bench.kernel_of(&version, "kernel", "", true);
+        bench.refused(
+            "run app.img --accel tcg --kernel kernel",
+            &format!("the kernel DIR/kernel is of {named}, this tyn of version {ours} (build {BUILD}); leave --kernel out, or build both from the same sources by `cargo xtask build`"),
+        );
+    }
+    // A part of it somewhere else, and another string behind it.
+    let version = format!("#1 SMP Tyn {ours}\0{OS_VERSION}x");
+    bench.kernel_of(&version, "kernel", "exit 3\n", false);
     let ended = bench.tyn("run app.img --accel tcg --kernel kernel");
     assert_eq!((ended.code, ended.err.as_str()), (Some(3), ""));
 }
@@ -174,7 +194,8 @@ fn guest_goes_on_when_its_output_has_no_room() {
     use std::process::Stdio;
     let bench = bench();
     let report = "metric boot_to_user_ns 1\nexit 7\n";
-    let kernel = mini_kernel::kernel_that_writes("hello\n", report, false);
+    let mut kernel = mini_kernel::kernel_that_writes("hello\n", report, false);
+    kernel.extend(OS_VERSION.as_bytes());
     bench.write("kernel", kernel);
     let line = "run app.img --kernel kernel --accel tcg";
     assert_eq!(bench.tyn(line).out, "hello\n");

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use tyn_abi::fs::{major, makedev, minor};
 use tyn_abi::{Errno, Nanos, PAGE_SIZE, Pid, UserVa};
+use tyn_bootfmt::contract::os_version;
 use tyn_fs::proc_text::{
-    self as text, CpuFacts, CpuTimes, MemoryFacts, Mount, OS_RELEASE, OS_TYPE, OS_VERSION,
-    TaskFacts,
+    self as text, CpuFacts, CpuTimes, MemoryFacts, Mount, OS_RELEASE, OS_TYPE, TaskFacts,
 };
 use tyn_fs::procfs::{Owner, ProcNode, Sysctl, SystemFile, TaskFile};
 use tyn_hal::cpu::{self, CpuId};
@@ -65,7 +65,7 @@ fn system(file: SystemFile) -> String {
         })),
         SystemFile::Stat => system_stat(),
         SystemFile::Uptime => text::uptime(time::now(), idle_time()),
-        SystemFile::Version => text::version(),
+        SystemFile::Version => text::version(os_version()),
     }
 }
 
@@ -164,7 +164,7 @@ fn sysctl(file: Sysctl) -> String {
         Sysctl::OsRelease => line(OS_RELEASE),
         Sysctl::OsType => line(OS_TYPE),
         Sysctl::PidMax | Sysctl::ThreadsMax => number(u64::from(text::PID_MAX)),
-        Sysctl::Version => line(OS_VERSION),
+        Sysctl::Version => line(os_version()),
         Sysctl::BootId => boot_id(),
         Sysctl::Uuid => random_uuid(),
         Sysctl::EntropyAvail => number(256),

@@ -4,7 +4,8 @@ use alloc::string::String;
 
 use tyn_abi::system::{Sysinfo, utsname};
 use tyn_abi::{Errno, UserVa};
-use tyn_fs::proc_text::{OS_RELEASE, OS_TYPE, OS_VERSION};
+use tyn_bootfmt::contract::os_version;
+use tyn_fs::proc_text::{OS_RELEASE, OS_TYPE};
 use tyn_hal::time;
 
 use crate::cx::{Cx, SysResult};
@@ -18,7 +19,7 @@ const HOST_NAME_MAX: usize = 64;
 /// `uname(2)`.
 pub(crate) fn sys_uname(_cx: &mut Cx<'_>, buf: UserVa) -> SysResult {
     let host = kernel().hostname.lock().clone();
-    let names = utsname(OS_TYPE, &host, OS_RELEASE, OS_VERSION, "x86_64", "(none)");
+    let names = utsname(OS_TYPE, &host, OS_RELEASE, os_version(), "x86_64", "(none)");
     user_io::write_bytes(buf, &names)?;
     Ok(0)
 }

@@ -140,7 +140,8 @@ fn memory_cpu_and_time_files_are_formatted_as_linux_does() {
         loadavg([0xae14, 0x1_8000, 0], 1, 96, 24384),
         "0.67 1.50 0.00 1/96 24384\n"
     );
-    assert!(version().starts_with("Linux version 6."));
+    let version = version("#1 SMP x");
+    assert!(version.starts_with("Linux version 6.") && version.ends_with(" #1 SMP x\n"));
 }
 
 #[test]
