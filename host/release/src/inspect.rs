@@ -6,15 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use tyn_bootfmt::{INIT_PATH, INTERACTIVE_FILES_PATH, Init};
+use tyn_bootfmt::{DATA_ALIGN, INIT_PATH, INTERACTIVE_FILES_PATH, Init};
 use tyn_fs::cpio::{self, Entries};
 
 use crate::elf::{self, Needs};
+use crate::elf_strip;
 use crate::image::{self, ImageError, check};
+
+mod doubles;
+
+use doubles::{Contents, doubles};
 
 /// Folder of OpenSSL's providers, and the library that loads them.
 const OPENSSL_MODULES: &str = "ossl-modules";
 const OPENSSL: &str = "libcrypto.so.3";
+/// Most pages of zeros that are put back into a program for reading it: more come of damage, and would be in memory.
+const MAX_ZERO_PAGES: u64 = (256 << 20) / DATA_ALIGN as u64;
 
 /// What is in an image.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +42,8 @@ pub struct Inspection {
     pub applications: Vec<Application>,
     /// Shared libraries, and programs outside the run-time system, by path.
     pub libraries: Vec<Library>,
+    /// What is there more than once; what weighs most first.
+    pub doubles: Vec<Double>,
     /// Bytes of files that are part of none of these, the start description among them.
     pub other_bytes: u64,
     /// Bytes of what only an interactive start unpacks, compressed; among the others.
@@ -87,10 +96,32 @@ pub struct Library {
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: u64,
+    /// How many of them are symbols and debug information, which a start does not read.
+    pub symbol_bytes: u64,
     /// Files that name it, by path.
     pub needed_by: Vec<PathBuf>,
     /// Why it is there when no file names it.
     pub reason: Option<&'static str>,
+}
+
+/// Files of which one would do, or should.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Double {
+    /// What is the same.
+    pub same: Same,
+    /// Where they are, by path.
+    pub paths: Vec<PathBuf>,
+    /// Bytes of all but the longest.
+    pub spare_bytes: u64,
+}
+
+/// What files have in common.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Same {
+    /// Every byte.
+    Contents,
+    /// The name of a library that others need, but for its version: a process may get either.
+    Library,
 }
 
 /// Reads an image.
@@ -151,16 +182,43 @@ pub fn inspect(path: &Path) -> Result<Inspection, ImageError> {
         interactive_bytes: interactive.map_or(0, |entry| entry.bytes),
         erts,
         applications,
+        doubles: doubles(files.contents, &libraries),
         libraries,
         entries: files.entries,
     })
+}
+
+/// A program or library.
+#[derive(Default)]
+struct Elf {
+    needs: Needs,
+    symbol_bytes: u64,
+}
+
+impl Elf {
+    /// Reads one; `None` when it is no sound one.
+    fn read(file: &cpio::Entry<'_>) -> Option<Self> {
+        if !elf::is_elf(file.data) {
+            return None;
+        }
+        if file.holes.pages() > MAX_ZERO_PAGES {
+            return Some(Self::default());
+        }
+        let bytes = file.contents();
+        let kept = elf_strip::stripped_len(&bytes).unwrap_or(bytes.len());
+        Some(Self {
+            needs: elf::needs(&bytes).ok()?,
+            symbol_bytes: (bytes.len() - kept) as u64,
+        })
+    }
 }
 
 /// The files of an image, sorted by what they are.
 #[derive(Default)]
 struct Files<'a> {
     entries: BTreeMap<PathBuf, Entry>,
-    elfs: BTreeMap<PathBuf, Needs>,
+    elfs: BTreeMap<PathBuf, Elf>,
+    contents: Contents<'a>,
     /// Versions in `.app` files.
     versions: BTreeMap<PathBuf, String>,
     init: Option<&'a [u8]>,
@@ -172,9 +230,10 @@ impl<'a> Files<'a> {
         if path == Path::new(INIT_PATH) {
             self.init = Some(data);
         }
-        if let Ok(needs) = elf::needs(&entry.contents()) {
-            self.elfs.insert(path.clone(), needs);
+        if let Some(elf) = Elf::read(entry) {
+            self.elfs.insert(path.clone(), elf);
         }
+        self.contents.add(&path, entry);
         if path.extension().is_some_and(|e| e == "app") {
             self.versions
                 .extend(version_in(data).map(|version| (path.clone(), version)));
@@ -249,15 +308,15 @@ impl<'a> Files<'a> {
     /// ELF files outside the run-time system, with who names them.
     fn libraries(&self, erts: Option<&Erts>) -> Vec<Library> {
         let mut needed: BTreeMap<&str, BTreeSet<&PathBuf>> = BTreeMap::new();
-        for (path, needs) in &self.elfs {
+        for (path, Elf { needs, .. }) in &self.elfs {
             for name in needs.libraries.iter().chain(&needs.interpreter) {
                 let name = name.rsplit('/').next().unwrap_or(name);
                 needed.entry(name).or_default().insert(path);
             }
         }
         let is_own = |path: &Path| erts.is_some_and(|erts| path.starts_with(&erts.path));
-        let outside = self.elfs.keys().filter(|path| !is_own(path));
-        let library = |path: &PathBuf| {
+        let outside = self.elfs.iter().filter(|(path, _)| !is_own(path));
+        let library = |(path, elf): (&PathBuf, &Elf)| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let by: Vec<_> = needed
                 .get(name.as_ref())
@@ -268,6 +327,7 @@ impl<'a> Files<'a> {
             Library {
                 path: path.clone(),
                 bytes: self.entries.get(path).map_or(0, |entry| entry.bytes),
+                symbol_bytes: elf.symbol_bytes,
                 reason: by.is_empty().then(|| self.reason(path)),
                 needed_by: by,
             }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tyn_bootfmt::{INIT_PATH, Init};
 use tyn_fs::cpio::Entries;
+use tyn_fs::holes::MARK;
 
 use crate::tree::{Node, Source, Tree};
 use crate::{image, inspect};
@@ -53,6 +54,8 @@ enum Change {
     Set(Index, u8),
     /// A number of a header: whose, which, and what it is now.
     Number(Index, u8, u32),
+    /// The number of pages of a file's holes.
+    Hole(u32),
     /// A byte of a header or what follows it: its name, what is known of its holes.
     Head(Index, u8, u8),
     /// The end goes.
@@ -78,6 +81,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (at(), byte()).prop_map(|(at, byte)| Change::Set(at, byte)),
         (at(), byte(), number).prop_map(|(at, which, to)| Change::Number(at, which, to)),
+        (0..1u32 << 20).prop_map(Change::Hole),
         (at(), byte(), byte()).prop_map(|(at, place, byte)| Change::Head(at, place, byte)),
         at().prop_map(Change::Cut),
         (at(), at(), any::<u16>()).prop_map(|(from, to, count)| Change::Copy(from, to, count)),
@@ -99,6 +103,12 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
             let place = NUMBERS.0 + usize::from(*which) % NUMBERS.1 * 8;
             (*at.get(&heads) + place, format!("{to:08x}").into_bytes())
         }
+        Change::Hole(pages) => {
+            let list = bytes.windows(MARK.len()).position(|part| part == MARK);
+            // Behind the number of holes and the first one's page.
+            let at = list.map_or(length, |at| at + MARK.len() + 8);
+            (at, pages.to_le_bytes().to_vec())
+        }
         Change::Head(at, place, byte) => (*at.get(&heads) + usize::from(*place), vec![*byte]),
         Change::Cut(at) => return bytes.truncate(at.index(length)),
         Change::Copy(from, to, count) => {
@@ -117,7 +127,7 @@ fn read(bytes: &[u8]) -> usize {
     let mut sound = 0;
     for entry in Entries::new(bytes).flatten() {
         assert!(entry.data_offset + entry.data.len() <= bytes.len());
-        // Holes may be long; those of this test are, too, when a bit of them has changed.
+        // Holes may be long; those of this test are, too, when they have changed.
         if entry.len() < 1 << 26 {
             assert_eq!(entry.contents().len() as u64, entry.len());
         }
@@ -133,6 +143,8 @@ fn read(bytes: &[u8]) -> usize {
         }
         Err(_) => assert!(inspect::inspect(&file).is_err()),
     }
+    // An error is as good.
+    let _ = crate::given(&file, &["A=1".into()], false);
     // The kernel's own reader; an archive stays in its memory for ever.
     let quota = tyn_fs::content::Quota::new(0, 1000);
     let mut tree = tyn_fs::tree::Tree::new(quota, 1, tyn_abi::time::Timespec::default());

@@ -12,6 +12,7 @@ use crate::tree::{Node, Source, Tree};
 #[test]
 fn files_are_sorted_with_their_reasons() {
     let me = fs::read("/proc/self/exe").unwrap();
+    let other = [&me[..], b"other"].concat();
     let init = Init {
         args: vec![b"/app/erts-15.0/bin/beam.smp", b"-setcookie", b"secret"],
         env: vec![b"RELEASE_NAME=app", b"RELEASE_VSN=1.2", b"X=secret"],
@@ -36,6 +37,7 @@ fn files_are_sorted_with_their_reasons() {
         ("/lib/ossl-modules/legacy.so", &me),
         ("/lib/libcrypto.so.3", &me),
         ("/bin/tool", &me),
+        ("/opt/libc.so.6", &other),
         ("/etc/hosts", b"hosts"),
     ] {
         let node = Node::File(0o644, Source::Bytes(bytes.to_vec()));
@@ -50,7 +52,7 @@ fn files_are_sorted_with_their_reasons() {
     assert_eq!(found.release, Some(("app".into(), "1.2".into())));
     assert_eq!(found.env, ["RELEASE_NAME", "RELEASE_VSN", "X"]);
     let size = me.len() as u64;
-    let erts = found.erts.unwrap();
+    let erts = found.erts.as_ref().unwrap();
     assert_eq!((erts.version.as_str(), erts.bytes), ("15.0", size));
     let apps: Vec<_> = found
         .applications
@@ -70,15 +72,16 @@ fn files_are_sorted_with_their_reasons() {
             )
         })
         .collect();
-    // Every one of the six copies of this program needs libc.
+    // Every one of the seven copies of this program needs libc.
     assert_eq!(
         why,
         [
             ("/app/lib/one-9/priv/nif.so", 0, "loaded by its application"),
             ("/bin/tool", 0, "a program, included"),
-            ("/lib/libc.so.6", 6, "needed"),
+            ("/lib/libc.so.6", 7, "needed"),
             ("/lib/libcrypto.so.3", 0, "loaded by name, or included"),
             ("/lib/ossl-modules/legacy.so", 0, "loaded by OpenSSL"),
+            ("/opt/libc.so.6", 7, "needed"),
         ]
     );
     assert_eq!(
@@ -86,7 +89,28 @@ fn files_are_sorted_with_their_reasons() {
         (empty.len() as u64, (empty.len() + 5 + init.len()) as u64)
     );
     assert_eq!(found.entries[Path::new("/lib")].mode, 0o040_755);
+    are_doubles_told(&found, size);
     assert!(inspect(Path::new("/none")).is_err());
+}
+
+/// Six copies of one program, and one that is longer by the name of the C library.
+fn are_doubles_told(found: &Inspection, size: u64) {
+    let doubles: Vec<_> = found
+        .doubles
+        .iter()
+        .map(|d| (d.same, d.paths.len(), d.spare_bytes))
+        .collect();
+    assert_eq!(
+        doubles,
+        [(Same::Contents, 6, 5 * size), (Same::Library, 2, size)]
+    );
+    // Cargo's programs have symbols.
+    assert!(
+        found
+            .libraries
+            .iter()
+            .all(|l| l.symbol_bytes > 0 && l.symbol_bytes < size)
+    );
 }
 
 #[test]

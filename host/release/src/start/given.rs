@@ -1,7 +1,6 @@
 //! What the environment that a start is given changes about it: a node's name from `RELEASE_NODE`, `${PORT}` in relx's
 //! `sys.config.src`, `ERL_FLAGS`. Derived from the image's own files, as the image's start was.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,12 +25,13 @@ pub struct Given {
     pub warnings: Vec<String>,
 }
 
-/// The files of an image.
-struct Archive<'a>(BTreeMap<PathBuf, Cow<'a, [u8]>>);
+/// The files of an image, with their texts. A file with pages of zeros has none: in a damaged image these might fill all
+/// memory.
+struct Archive<'a>(BTreeMap<PathBuf, Option<&'a [u8]>>);
 
 impl Files for Archive<'_> {
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        self.0.get(path).map(|data| data.to_vec())
+        self.0.get(path)?.map(<[u8]>::to_vec)
     }
 
     fn names(&self, dir: &Path) -> Vec<String> {
@@ -54,12 +54,12 @@ pub fn given(path: &Path, env: &[String], is_interactive: bool) -> Result<Given,
         error,
     })?;
     let files = Entries::new(&bytes).flatten();
-    let files = Archive(
-        files
-            .map(|file| (absolute(file.name), file.contents()))
-            .collect(),
-    );
-    let Some(recipe) = files.0.get(Path::new(RECIPE_PATH)) else {
+    let texts = files.map(|file| {
+        let text = (file.holes.pages() == 0).then_some(file.data);
+        (absolute(file.name), text)
+    });
+    let files = Archive(texts.collect());
+    let Some(Some(recipe)) = files.0.get(Path::new(RECIPE_PATH)) else {
         return Ok(Given::default());
     };
     let recipe: Recipe = serde_json::from_slice(recipe).map_err(|error| StartError::Image {
@@ -129,7 +129,7 @@ mod tests {
         };
         let files = files
             .iter()
-            .map(|(path, text)| (PathBuf::from(path), text.as_bytes().into()));
+            .map(|(path, text)| (PathBuf::from(path), Some(text.as_bytes())));
         let env: Vec<_> = env
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tyn_release::inspect::{Application, Inspection, Library, inspect};
+use tyn_release::inspect::{Application, Double, Inspection, Library, Same, inspect};
 
 use crate::table::Table;
 
@@ -78,8 +78,33 @@ fn summary(image: &Path, found: &Inspection) -> String {
         ]);
     }
     text += &section(&table);
+    let mut table = Table::new(["TWICE", "SPARE", "FILES"]);
+    for double in &found.doubles {
+        let paths = double.paths.iter().map(|path| path.display().to_string());
+        table.row([
+            what_is_same(double).into(),
+            size(double.spare_bytes),
+            paths.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    text += &section(&table);
+    let symbols: u64 = found.libraries.iter().map(|l| l.symbol_bytes).sum();
+    if symbols > 0 {
+        let _ = writeln!(
+            text,
+            "\nsymbols and debug information: {}; `tyn build --strip-elf` drops them",
+            size(symbols)
+        );
+    }
     let _ = writeln!(text, "\nother files: {}", size(found.other_bytes));
     text
+}
+
+fn what_is_same(double: &Double) -> &'static str {
+    match double.same {
+        Same::Contents => "contents",
+        Same::Library => "library",
+    }
 }
 
 fn section(table: &Table<impl AsRef<[String]>>) -> String {
@@ -141,7 +166,8 @@ fn tree(found: &Inspection) -> String {
 
 fn object(found: &Inspection) -> Value {
     let application = |app: &Application| json!({ "name": app.name, "version": app.version, "path": app.path, "bytes": app.bytes, "modules": app.modules });
-    let library = |library: &Library| json!({ "path": library.path, "bytes": library.bytes, "needed_by": library.needed_by, "reason": library.reason });
+    let library = |library: &Library| json!({ "path": library.path, "bytes": library.bytes, "symbol_bytes": library.symbol_bytes, "needed_by": library.needed_by, "reason": library.reason });
+    let double = |double: &Double| json!({ "same": what_is_same(double), "paths": double.paths, "spare_bytes": double.spare_bytes });
     let erts = found.erts.as_ref();
     let release = found.release.as_ref();
     json!({
@@ -153,6 +179,7 @@ fn object(found: &Inspection) -> Value {
         "erts": erts.map(|erts| json!({ "version": erts.version, "path": erts.path, "bytes": erts.bytes })),
         "applications": found.applications.iter().map(application).collect::<Vec<_>>(),
         "libraries": found.libraries.iter().map(library).collect::<Vec<_>>(),
+        "doubles": found.doubles.iter().map(double).collect::<Vec<_>>(),
         "interactive_bytes": found.interactive_bytes,
         "other_bytes": found.other_bytes,
         "files": found.entries.iter().map(|(path, entry)| json!({

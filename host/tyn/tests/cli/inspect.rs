@@ -1,8 +1,10 @@
 //! `tyn inspect` and `tyn doctor`.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
+use tyn_fs::holes::MARK;
 
 use crate::bench::Bench;
 
@@ -82,6 +84,57 @@ fn image_is_told_to_programs() {
             .err
             .starts_with("tyn: text.img is not an image or is damaged")
     );
+}
+
+#[test]
+fn what_is_there_twice_is_told() {
+    let bench = Bench::new();
+    let data = [b'x'; 5000];
+    bench.image(
+        "app.img",
+        &["/a"],
+        &[
+            ("/a", &data),
+            ("/b", &data),
+            ("/lib/c", &data),
+            ("/short", b"y"),
+            ("/short2", b"y"),
+        ],
+    );
+    let ended = bench.tyn("inspect app.img");
+    let want = "\nTWICE     SPARE    FILES\ncontents  10.0 kB  /a, /b, /lib/c\n\nother files";
+    assert!(ended.out.contains(want), "{}", ended.out);
+    let found: Value = serde_json::from_str(&bench.tyn("inspect --json app.img").out).unwrap();
+    let double = serde_json::json!({
+        "same": "contents", "paths": ["/a", "/b", "/lib/c"], "spare_bytes": 10_000,
+    });
+    assert_eq!(found["doubles"], Value::Array(vec![double]));
+}
+
+/// A few bytes say how many pages of a file are zeros: as many as 4 GiB, and as many files as fit.
+#[test]
+fn damaged_image_takes_no_memory() {
+    let bench = Bench::new();
+    let program = [b"\x7fELF".as_slice(), &[1; 4092], &[0; 20 * 4096], &[1; 9]].concat();
+    bench.image("app.img", &["/a"], &[("/a", &program)]);
+    let mut image = fs::read(bench.path("app.img")).unwrap();
+    let list = image.windows(MARK.len()).position(|part| part == MARK);
+    // Behind the number of holes and the first one's page.
+    let at = list.unwrap() + MARK.len() + 8;
+    assert_eq!(image[at..at + 4], [20, 0, 0, 0]);
+    image[at..at + 4].copy_from_slice(&0xf_fff0_u32.to_le_bytes());
+    bench.write("app.img", &image);
+    // No room for what would be there.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -v 1000000 && exec \"$0\" inspect app.img"])
+        .arg(env!("CARGO_BIN_EXE_tyn"))
+        .current_dir(bench.path(""))
+        .output();
+    let ended = bench.ended(&output.unwrap());
+    let is_listed = ended
+        .out
+        .contains("/a                  4.1 kB  (a program, included)");
+    assert!(ended.code == Some(0) && is_listed, "{ended:?}");
 }
 
 #[test]
