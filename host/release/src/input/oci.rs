@@ -376,4 +376,6 @@ fn sha256(path: &Path) -> io::Result<String> {
 }
 
 #[cfg(test)]
+mod mutated_tests;
+#[cfg(test)]
 mod tests;

@@ -209,6 +209,37 @@ fn layers_hide_what_is_below() {
 }
 
 #[test]
+fn layers_have_no_hard_links_to_what_is_hidden() {
+    let below: &[Made] = &[file("a", "old"), file("d/1", "old")];
+    for (layer, want) in [
+        (&[file(".wh.a", ""), hard("b", "a")][..], "'b' to 'a'"),
+        (&[hard("b", ".wh.a")], "'b' to '.wh.a'"),
+        (&[file(".wh.a", ""), hard("b", ".wh.a")], "'b' to '.wh.a'"),
+        (
+            &[file("d/.wh..wh..opq", ""), hard("b", "d/1")],
+            "'b' to 'd/1'",
+        ),
+    ] {
+        let error = unpacked(&[below, layer], Rules::Layer).unwrap_err();
+        let want = format!("the hard link {want}, which is not in it");
+        assert!(error.to_string().contains(&want), "{error}");
+    }
+    for (layer, want) in [
+        (file("../x", ""), "the path '../x'"),
+        (hard("b", "../a"), "the path '../a'"),
+        (file("d/../../.wh.a", ""), "the path 'd/../../.wh.a'"),
+    ] {
+        let error = unpacked(&[below, &[layer]], Rules::Layer).unwrap_err();
+        assert!(error.to_string().contains(want), "{error}");
+    }
+    // One that was made before keeps what was there.
+    let layer: &[Made] = &[hard("b", "/a"), file(".wh.a", "")];
+    let temp = unpacked(&[below, layer], Rules::Layer).unwrap();
+    let left = listed(&temp.path().join("root"));
+    assert_eq!(left, ["b = old", "d/", "d/1 = old"]);
+}
+
+#[test]
 fn archives_are_known_by_their_first_bytes() {
     use std::io::Write;
     let temp = tempfile::tempdir().unwrap();

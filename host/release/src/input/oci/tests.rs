@@ -8,7 +8,7 @@ use super::super::archive::tests::{dir, file, link, tarball};
 use super::*;
 use crate::input::container::{self, Found};
 
-fn write(path: &Path, bytes: &[u8]) {
+pub(super) fn write(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
@@ -28,7 +28,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Writes a blob; returns its descriptor.
-fn blob(dir: &Path, kind: &str, bytes: &[u8]) -> serde_json::Value {
+pub(super) fn blob(dir: &Path, kind: &str, bytes: &[u8]) -> serde_json::Value {
     let sum = digest(bytes);
     write(&dir.join("blobs/sha256").join(&sum), bytes);
     json!({"mediaType": kind, "digest": format!("sha256:{sum}"), "size": bytes.len()})
@@ -46,9 +46,14 @@ fn manifest(dir: &Path, architecture: &str, layers: &[Vec<u8>]) -> serde_json::V
     let config = blob(dir, CONFIG, config.to_string().as_bytes());
     let layers: Vec<_> = layers.iter().map(|layer| blob(dir, LAYER, layer)).collect();
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
-    let mut found = blob(dir, MANIFEST, manifest.to_string().as_bytes());
+    let mut found = manifest_of(dir, manifest.to_string().as_bytes());
     found["platform"] = json!({"architecture": architecture, "os": "linux"});
     found
+}
+
+/// Writes a manifest; returns its descriptor.
+pub(super) fn manifest_of(dir: &Path, text: &[u8]) -> serde_json::Value {
+    blob(dir, MANIFEST, text)
 }
 
 fn layers() -> Vec<Vec<u8>> {
@@ -246,8 +251,13 @@ fn follow(files: &[(&str, &str)], config: &Config) -> Result<Found, String> {
     for (path, text) in files {
         write(&temp.path().join(path), text.as_bytes());
     }
-    let system = Sysroot::new(temp.path());
-    container::follow(Path::new("image.tar"), config, &system).map_err(|error| error.to_string())
+    follow_unpacked(Path::new("image.tar"), config, temp.path())
+}
+
+/// Follows the start of the image `path`, which is unpacked in `root`.
+pub(super) fn follow_unpacked(path: &Path, config: &Config, root: &Path) -> Result<Found, String> {
+    let found = container::follow(path, config, &Sysroot::new(root));
+    found.map_err(|error| error.to_string())
 }
 
 const RELEASE: [(&str, &str); 2] = [
