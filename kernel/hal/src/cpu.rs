@@ -106,6 +106,7 @@ pub fn kick(cpu: CpuId) {
 
 unsafe extern "C" {
     fn tyn_idle_wait();
+    fn tyn_take_interrupts();
 }
 
 /// Enables interrupts, halts until one arrives, runs its handler, disables interrupts again (`sti; hlt; cli`).
@@ -114,15 +115,29 @@ unsafe extern "C" {
 /// # Panics
 /// When the CPU holds a spinlock.
 pub fn wait_for_interrupt() {
+    assert_holds_nothing();
+    mem::serve_eviction();
+    // SAFETY: ring 0 is interrupted only here and below: nothing is held and no vector register is live (it is a call).
+    unsafe { tyn_idle_wait() };
+    mem::serve_eviction();
+}
+
+/// Runs the handlers of the interrupts that are pending.
+///
+/// # Panics
+/// When the CPU holds a spinlock.
+pub fn take_interrupts() {
+    assert_holds_nothing();
+    // SAFETY: as in `wait_for_interrupt`.
+    unsafe { tyn_take_interrupts() };
+}
+
+fn assert_holds_nothing() {
     assert_eq!(
         CpuLocal::current().spin_depth.get(),
         0,
-        "idle while holding a spinlock"
+        "interrupts while holding a spinlock"
     );
-    mem::serve_eviction();
-    // SAFETY: the only place where ring 0 can be interrupted: nothing is held and no vector register is live (it is a call).
-    unsafe { tyn_idle_wait() };
-    mem::serve_eviction();
 }
 
 /// Tells the CPU that it is in a spin loop (`pause`).

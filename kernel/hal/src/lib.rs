@@ -8,7 +8,8 @@
 //! - **ring 0**: this code only runs at CPL 0 on x86-64, entered through `arch/x86_64/boot.S`.
 //! - **direct map**: all RAM is mapped, writable and non-executable, at [`mem::DIRECT_MAP`] + physical address,
 //!   in every address space, for ever.
-//! - **IF=0**: interrupts are disabled in ring 0, except in the idle `sti; hlt`. Ring-0 code is never interrupted,
+//! - **IF=0**: interrupts are disabled in ring 0, except in the idle `sti; hlt` and where they are asked for
+//!   ([`cpu::take_interrupts`]). Other ring-0 code is never interrupted,
 //!   so a spinlock is never taken twice by an interrupt handler and prebuilt `core`'s red zone is safe.
 //! - **SSE saved**: every entry from ring 3 saves xmm0-15 and MXCSR before Rust runs; the kernel never touches
 //!   AVX state (upper halves), which is switched with the thread.

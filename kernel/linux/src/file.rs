@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tyn_abi::{Errno, Events, Fd, Sink, Source, UserVa};
 use tyn_hal::mem::Frame;
@@ -12,6 +12,7 @@ use tyn_hal::sync::SpinLock;
 
 use crate::cx::{Cx, SysResult};
 use crate::fs::ShownName;
+use crate::sleep_lock::SleepLock;
 use crate::socket::Socket;
 use crate::wait::WaitQueue;
 use crate::{epoll, lock};
@@ -156,8 +157,10 @@ pub struct OpenFile {
     pub file: Arc<dyn File>,
     /// Status flags and access mode as `fcntl(F_GETFL)` returns them.
     flags: AtomicU32,
-    /// The position, for seekable files. Held over a read or write that uses it, so that these are atomic to each other.
-    pub offset: SpinLock<u64>,
+    /// The position, for seekable files.
+    offset: AtomicU64,
+    /// Held over a read, write or seek that uses the position, so that these are atomic to each other.
+    pub position_lock: SleepLock,
     /// What `/proc/self/fd` shows: a path, or `pipe:[7]` and the like.
     pub name: ShownName,
     /// The epoll sets that watch this description.
@@ -178,10 +181,22 @@ impl OpenFile {
         Arc::new(Self {
             file,
             flags,
-            offset: SpinLock::new(0),
+            offset: AtomicU64::new(0),
+            position_lock: SleepLock::new(),
             name: name.into(),
             watchers: epoll::Watchers::new(),
         })
+    }
+
+    /// Returns the position.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    /// Sets the position.
+    pub fn set_offset(&self, offset: u64) {
+        self.offset.store(offset, Ordering::Relaxed);
     }
 
     /// Returns the status flags and access mode.

@@ -35,6 +35,7 @@ pub mod random;
 pub mod sched;
 pub mod signal;
 pub mod signalfd;
+pub mod sleep_lock;
 pub mod socket;
 pub mod socket_options;
 mod stop;

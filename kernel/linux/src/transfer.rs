@@ -55,14 +55,13 @@ pub(crate) fn read(
     }
     if is_seekable {
         let Position::Offset(offset) = position else {
-            let mut offset = open.offset.lock();
-            check_end(*offset, dst.remaining())?;
-            let count = open.file.read(At::Offset(*offset), dst)?;
-            *offset += count as u64;
+            let _position = open.position_lock.lock(cx.thread);
+            let offset = open.offset();
+            let count = read_seekable(cx, open, offset, dst)?;
+            open.set_offset(offset + count as u64);
             return Ok(count);
         };
-        check_end(offset, dst.remaining())?;
-        return open.file.read(At::Offset(offset), dst);
+        return read_seekable(cx, open, offset, dst);
     }
     if dst.remaining() == 0 && open.file.as_socket().is_none() {
         return Ok(0);
@@ -92,13 +91,13 @@ pub(crate) fn write(
     }
     if is_seekable {
         let Some(room) = file_room(cx, open, position) else {
-            return write_seekable(open, position, src);
+            return write_seekable(cx, open, position, src);
         };
         if room == 0 && src.remaining() > 0 {
             return Err(too_large(cx));
         }
         let mut part = Part { src, room };
-        return write_seekable(open, position, &mut part);
+        return write_seekable(cx, open, position, &mut part);
     }
     if let Some(len) = open.file.value_len() {
         return write_value(cx, open, src, len, wait);
@@ -202,7 +201,7 @@ fn file_room(cx: &Cx<'_>, open: &OpenFile, position: Position) -> Option<usize> 
     let start = match position {
         Position::End => open.file.size(),
         _ if open.flags() & flags::O_APPEND != 0 => open.file.size(),
-        Position::Current => *open.offset.lock(),
+        Position::Current => open.offset(),
         Position::Offset(offset) => offset,
     };
     usize::try_from(limit.saturating_sub(start)).ok()
@@ -234,7 +233,31 @@ fn check_end(offset: u64, len: usize) -> Result<(), Errno> {
     }
 }
 
+/// Reads at an offset; a regular file's bytes not without pauses.
+fn read_seekable(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    offset: u64,
+    dst: &mut dyn Sink,
+) -> Result<usize, Errno> {
+    check_end(offset, dst.remaining())?;
+    match open.downcast::<RegularFile>() {
+        Some(file) => file.body().read(offset, dst, Some(cx.thread)),
+        None => open.file.read(At::Offset(offset), dst),
+    }
+}
+
+/// Writes at a place; to a regular file not without pauses, but as one step to others who write.
+fn write_at(cx: &Cx<'_>, open: &OpenFile, at: At, src: &mut dyn Source) -> Result<usize, Errno> {
+    let Some(file) = open.downcast::<RegularFile>() else {
+        return open.file.write(at, src);
+    };
+    let _change = file.body().begin_change(cx.thread);
+    file.body().write(at, src, Some(cx.thread))
+}
+
 fn write_seekable(
+    cx: &Cx<'_>,
     open: &OpenFile,
     position: Position,
     src: &mut dyn Source,
@@ -242,28 +265,25 @@ fn write_seekable(
     let appends = open.flags() & flags::O_APPEND != 0;
     match position {
         Position::Current => {
-            let mut offset = open.offset.lock();
-            check_end(*offset, src.remaining())?;
-            let at = if appends {
-                At::End
-            } else {
-                At::Offset(*offset)
-            };
-            let count = open.file.write(at, src)?;
-            *offset = if appends {
+            let _position = open.position_lock.lock(cx.thread);
+            let offset = open.offset();
+            check_end(offset, src.remaining())?;
+            let at = if appends { At::End } else { At::Offset(offset) };
+            let count = write_at(cx, open, at, src)?;
+            open.set_offset(if appends {
                 open.file.size()
             } else {
-                *offset + count as u64
-            };
+                offset + count as u64
+            });
             Ok(count)
         }
         // As on Linux, O_APPEND wins over the offset of pwrite.
-        Position::Offset(_) | Position::End if appends => open.file.write(At::End, src),
+        Position::Offset(_) | Position::End if appends => write_at(cx, open, At::End, src),
         Position::Offset(offset) => {
             check_end(offset, src.remaining())?;
-            open.file.write(At::Offset(offset), src)
+            write_at(cx, open, At::Offset(offset), src)
         }
-        Position::End => open.file.write(At::End, src),
+        Position::End => write_at(cx, open, At::End, src),
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`park`] | the state of a thread that parks and is unparked |
 //! | [`run_queue`] | a CPU's queue: lanes, time slices, when to preempt, what to steal |
 //! | [`placement`] | which CPU a thread that became runnable goes to |
+//! | [`sleep_lock`] | a lock whose waiters park |
 //! | [`timer`] | what is due when |
 //! | [`futex`] | who waits on which user word |
 //! | [`signal`] | pending signals, what is delivered next and what it does |
@@ -26,6 +27,7 @@ pub mod park;
 pub mod placement;
 pub mod run_queue;
 pub mod signal;
+pub mod sleep_lock;
 pub mod timer;
 
 pub use cpus::{CpuIndex, CpuSet};

@@ -15,6 +15,9 @@ use tyn_hal::sync::SpinLock;
 use super::{RegularFile, fs, now};
 use crate::file::{At, OpenFile};
 use crate::mm::{self, PrivateCopies};
+use crate::sched;
+use crate::sleep_lock::{SleepGuard, SleepLock};
+use crate::thread::Thread;
 
 /// A frame as a page of a file.
 #[derive(Clone, Debug)]
@@ -50,8 +53,8 @@ struct Inner {
 /// The bytes of a regular file, shared by its names and open descriptions.
 #[derive(Debug)]
 pub struct Body {
-    /// Makes a write, an append and a change of size one step to each other. Held over user copies.
-    write_lock: SpinLock<()>,
+    /// See [`Body::begin_change`].
+    change_lock: SleepLock,
     inner: SpinLock<Inner>,
     /// A page was given out for a mapping at some time.
     was_mapped: AtomicBool,
@@ -66,7 +69,7 @@ impl Body {
             writers: 0,
         };
         Arc::new(Self {
-            write_lock: SpinLock::new(()),
+            change_lock: SleepLock::new(),
             inner: SpinLock::new(inner),
             was_mapped: AtomicBool::new(false),
         })
@@ -153,8 +156,24 @@ impl Body {
         self.inner.lock().modified.take()
     }
 
-    /// Copies from `offset` on into `dst`; returns the count.
-    pub(super) fn read(&self, offset: u64, dst: &mut dyn Sink) -> Result<usize, Errno> {
+    /// Makes a write, an append or a change of size by `current` one step to others that are made between this and the drop of
+    /// what it returns.
+    pub fn begin_change(&self, current: &Arc<Thread>) -> SleepGuard<'_> {
+        self.change_lock.lock(current)
+    }
+
+    /// Copies from `offset` on into `dst`, with pauses if it is done for the `current` thread; returns the count, less than there
+    /// is when that was killed.
+    ///
+    /// # Errors
+    /// What `dst` gives for its first byte.
+    pub fn read(
+        &self,
+        offset: u64,
+        dst: &mut dyn Sink,
+        current: Option<&Arc<Thread>>,
+    ) -> Result<usize, Errno> {
+        let mut pauses = Pauses::new(current);
         let mut done = 0usize;
         while dst.remaining() > 0 {
             let at = offset.saturating_add(done as u64);
@@ -174,33 +193,50 @@ impl Body {
                 Err(_) if done > 0 => break,
                 Err(errno) => return Err(errno),
             }
+            if pauses.after(len) == Then::End {
+                break;
+            }
         }
         Ok(done)
     }
 
-    /// Copies from `src` to `at`; returns the count and the offset behind the last byte.
-    pub(super) fn write(&self, at: At, src: &mut dyn Source) -> Result<(usize, u64), Errno> {
-        let _write = self.write_lock.lock();
+    /// Copies from `src` to `at`, with pauses if it is done for the `current` thread, which has [begun](Body::begin_change);
+    /// returns the count, less than there is when that was killed.
+    ///
+    /// # Errors
+    /// When not a byte was written: `EFBIG`, `ENOSPC`, `EPERM` against a seal, what `src` gives.
+    pub fn write(
+        &self,
+        at: At,
+        src: &mut dyn Source,
+        current: Option<&Arc<Thread>>,
+    ) -> Result<usize, Errno> {
         let start = match at {
             At::Offset(offset) => offset,
             At::End | At::Stream => self.size(),
         };
         if src.remaining() == 0 {
-            return Ok((0, start));
+            return Ok(0);
         }
         if start >= MAX_SIZE {
             return Err(Errno::EFBIG);
         }
         let mut done = 0usize;
-        let result = self.write_pages(start, src, &mut done);
+        let result = self.write_pages(start, src, Pauses::new(current), &mut done);
         if done > 0 {
             self.inner.lock().modified = Some(now());
-            return Ok((done, start + done as u64));
+            return Ok(done);
         }
-        result.map(|()| (0, start))
+        result.map(|()| 0)
     }
 
-    fn write_pages(&self, start: u64, src: &mut dyn Source, done: &mut usize) -> Result<(), Errno> {
+    fn write_pages(
+        &self,
+        start: u64,
+        src: &mut dyn Source,
+        mut pauses: Pauses<'_>,
+        done: &mut usize,
+    ) -> Result<(), Errno> {
         let mut buffer = [0; PAGE_SIZE];
         while src.remaining() > 0 {
             let at = start.checked_add(*done as u64).ok_or(Errno::EFBIG)?;
@@ -226,6 +262,9 @@ impl Body {
                     return Err(errno);
                 }
             }
+            if pauses.after(len) == Then::End {
+                break;
+            }
         }
         Ok(())
     }
@@ -242,7 +281,6 @@ impl Body {
     /// # Errors
     /// As [`Content::set_size`]; `EPERM` against a seal.
     pub fn set_size(&self, size: u64) -> Result<(), Errno> {
-        let _write = self.write_lock.lock();
         let mut inner = self.inner.lock();
         let old = inner.content.size();
         inner.check_seal(fcntl::F_SEAL_SHRINK, size < old)?;
@@ -264,7 +302,6 @@ impl Body {
     pub fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
         const KEEP: u32 = fcntl::FALLOC_FL_KEEP_SIZE;
         const PUNCH: u32 = fcntl::FALLOC_FL_PUNCH_HOLE | KEEP;
-        let _write = self.write_lock.lock();
         let mut inner = self.inner.lock();
         let end = offset.checked_add(len).ok_or(Errno::EFBIG)?;
         match mode {
@@ -354,6 +391,43 @@ impl Body {
             if frame.is_some_and(|frame| !each(index, frame)) {
                 return;
             }
+        }
+    }
+}
+
+/// The pauses of a long copy for a thread, in which others run.
+struct Pauses<'a> {
+    current: Option<&'a Arc<Thread>>,
+    /// Bytes since the last one.
+    copied: usize,
+}
+
+/// How a copy goes on.
+#[derive(PartialEq, Eq)]
+enum Then {
+    GoOn,
+    End,
+}
+
+impl<'a> Pauses<'a> {
+    fn new(current: Option<&'a Arc<Thread>>) -> Self {
+        Self { current, copied: 0 }
+    }
+
+    /// Pauses if it is time to, when `len` more bytes were copied.
+    fn after(&mut self, len: usize) -> Then {
+        const INTERVAL: usize = 256 << 10;
+        self.copied += len;
+        match self.current {
+            Some(current) if self.copied >= INTERVAL => {
+                self.copied = 0;
+                sched::pause_point(current);
+                match current.is_killed() {
+                    true => Then::End,
+                    false => Then::GoOn,
+                }
+            }
+            _ => Then::GoOn,
         }
     }
 }

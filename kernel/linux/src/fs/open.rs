@@ -16,7 +16,7 @@ use super::{
 };
 use crate::device::DeviceFile;
 use crate::file::{File, OpenFile};
-use crate::{fifo, pipe, tty};
+use crate::{fifo, pipe, sched, tty};
 
 /// How a file is to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct How {
     pub mode: u32,
     /// The umask.
     pub umask: u32,
+    /// Whether the current thread may be made to wait.
+    pub may_wait: bool,
 }
 
 impl How {
@@ -37,6 +39,7 @@ impl How {
             flags,
             mode: 0,
             umask: 0,
+            may_wait: false,
         }
     }
 
@@ -181,7 +184,10 @@ fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
             let file = RegularFile::new(pin.clone(), body, how.flags)?;
             // Linux truncates whatever the access mode.
             if how.has(o::O_TRUNC) {
-                file.body().truncate(0)?;
+                let current = sched::current().filter(|_| how.may_wait);
+                let body = file.body();
+                let _change = current.as_ref().map(|thread| body.begin_change(thread));
+                body.truncate(0)?;
             }
             Ok(Arc::new(file))
         }

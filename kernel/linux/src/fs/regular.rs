@@ -88,13 +88,13 @@ impl Drop for RegularFile {
 impl File for RegularFile {
     fn read(&self, at: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
         match at {
-            At::Offset(offset) => self.body.read(offset, dst),
+            At::Offset(offset) => self.body.read(offset, dst, None),
             At::Stream | At::End => Ok(0),
         }
     }
 
     fn write(&self, at: At, src: &mut dyn Source) -> Result<usize, Errno> {
-        self.body.write(at, src).map(|(count, _)| count)
+        self.body.write(at, src, None)
     }
 
     fn is_seekable(&self) -> bool {

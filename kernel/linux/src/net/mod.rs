@@ -225,6 +225,7 @@ fn configured(event: &ConfigEvent) {
             flags: flags::O_WRONLY | O_CREAT | O_TRUNC,
             mode: 0o644,
             umask: 0o022,
+            may_wait: false,
         };
         let open = fs::open(&context.start(), b"/etc/resolv.conf", how)?;
         let mut src = text.as_bytes();

@@ -74,6 +74,10 @@ fn dispatch(cpu: &Cpu, own: &Task, thread: Arc<Thread>, lane: Lane) {
     mm.activate();
     drop(mm);
     task::switch(own, thread.task());
+    while cpu.local.lock().leave == Leave::Interrupts {
+        cpu::take_interrupts();
+        task::switch(own, thread.task());
+    }
     thread.run.on_cpu.store(NOWHERE, Ordering::SeqCst);
     let now = time::now();
     charge(cpu, &thread, now);
@@ -129,7 +133,7 @@ fn see_off(thread: Arc<Thread>, leave: Leave, stay: Stay, now: Nanos) {
         Leave::Park => stay.parked(now),
         Leave::Preempt => stay.preempted(now),
         Leave::Yield => (Budget::default(), Lane::Turn),
-        Leave::Exit => return,
+        Leave::Interrupts | Leave::Exit => return,
     };
     thread.run.budget.store(budget.0.0, Ordering::Relaxed);
     if leave == Leave::Park {

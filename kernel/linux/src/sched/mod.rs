@@ -68,6 +68,8 @@ enum Leave {
     Park,
     Yield,
     Preempt,
+    /// For the interrupts that are pending, to be back at once.
+    Interrupts,
     Exit,
 }
 
@@ -288,6 +290,8 @@ pub fn yield_now(current: &Arc<Thread>) {
 /// A preemption point of a long system call: does what is due on this CPU, and lets others run if the caller's time is over.
 /// The caller holds no lock.
 pub fn pause_point(current: &Arc<Thread>) {
+    // Their handlers may need much stack: not on top of a system call's.
+    leave_cpu(current, Leave::Interrupts);
     timers::expire();
     while reschedule_if_due(current) {}
 }

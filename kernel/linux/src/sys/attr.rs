@@ -224,6 +224,7 @@ pub(crate) fn sys_truncate(cx: &mut Cx<'_>, path: UserVa, len: i64) -> SysResult
     };
     let body = fs().with_tree(|t| t.body(ino))?;
     transfer::check_growth(cx, body.size(), len)?;
+    let _change = body.begin_change(cx.thread);
     body.truncate(len)?;
     Ok(0)
 }
@@ -240,6 +241,7 @@ pub(crate) fn sys_ftruncate(cx: &mut Cx<'_>, fd: Fd, len: i64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     transfer::check_growth(cx, file.body().size(), len)?;
+    let _change = file.body().begin_change(cx.thread);
     file.body().set_size(len)?;
     Ok(0)
 }
@@ -270,7 +272,9 @@ pub(crate) fn sys_fallocate(cx: &mut Cx<'_>, fd: Fd, how: u32, offset: i64, len:
     if how == 0 {
         transfer::check_growth(cx, file.body().size(), offset.saturating_add(len))?;
     }
+    let change = file.body().begin_change(cx.thread);
     let result = file.body().allocate(how, offset, len);
+    drop(change);
     if result == Err(Errno::EOPNOTSUPP) {
         cx.trace_unsupported("fallocate mode", u64::from(how));
     }

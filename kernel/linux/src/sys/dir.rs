@@ -44,11 +44,11 @@ fn list(
         return Err(Errno::EBADF);
     }
     let dir = open.downcast::<DirectoryFile>().ok_or(Errno::ENOTDIR)?;
-    let mut position = open.offset.lock();
-    let (entries, last) = dir.entries(*position, (count as usize).min(LISTING_MAX))?;
+    let _position = open.position_lock.lock(cx.thread);
+    let (entries, last) = dir.entries(open.offset(), (count as usize).min(LISTING_MAX))?;
     let entries = encode(entries)?;
     user_io::write_bytes(buf, &entries)?;
-    *position = last;
+    open.set_offset(last);
     Ok(entries.len() as u64)
 }
 

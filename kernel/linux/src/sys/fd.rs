@@ -199,7 +199,7 @@ fn read_range(open: &OpenFile, at: UserVa) -> Result<(Flock, Option<LockKind>, u
     };
     let base = match u32::try_from(flock.whence).map_err(|_| Errno::EINVAL)? {
         f::SEEK_SET => 0,
-        f::SEEK_CUR => *open.offset.lock(),
+        f::SEEK_CUR => open.offset(),
         f::SEEK_END => open.file.size(),
         _ => return Err(Errno::EINVAL),
     };

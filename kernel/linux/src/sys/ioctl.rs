@@ -35,7 +35,7 @@ pub(crate) fn sys_ioctl(cx: &mut Cx<'_>, fd: Fd, request: u32, arg: UserVa) -> S
             }
         }
         FIONREAD if open.downcast::<RegularFile>().is_some() => {
-            let left = open.file.size().saturating_sub(*open.offset.lock());
+            let left = open.file.size().saturating_sub(open.offset());
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             user_io::write_bytes(arg, &left.to_le_bytes())?;
         }

@@ -29,6 +29,7 @@ fn open(
         flags: flags & !o::O_CLOEXEC,
         mode,
         umask: cx.process.fs().umask(),
+        may_wait: true,
     };
     // Without a descriptor for it no file is made.
     cx.process

@@ -207,9 +207,9 @@ pub(crate) fn sys_lseek(cx: &mut Cx<'_>, fd: Fd, offset: i64, whence: u32) -> Sy
     if !open.file.is_seekable() {
         return Err(Errno::ESPIPE);
     }
-    let mut position = open.offset.lock();
-    let new = seek(&open, *position, offset, whence)?;
-    *position = new;
+    let _position = open.position_lock.lock(cx.thread);
+    let new = seek(&open, open.offset(), offset, whence)?;
+    open.set_offset(new);
     Ok(new)
 }
 
@@ -299,9 +299,9 @@ pub(crate) fn sys_sendfile(
         return Err(Errno::EINVAL);
     }
     if offset.is_null() {
-        let start = *from.offset.lock();
+        let start = from.offset();
         let count = copy(cx, &from, start, &to, Position::Current, count)?;
-        *from.offset.lock() = start + count as u64;
+        from.set_offset(start + count as u64);
         return Ok(done(count));
     }
     let start = user_io::read_u64(offset)?;
@@ -353,8 +353,8 @@ pub(crate) fn sys_copy_file_range(
     if !from.is_readable() || !to.is_writable() || to.flags() & flags::O_APPEND != 0 {
         return Err(Errno::EBADF);
     }
-    let in_start = in_at.unwrap_or_else(|| *from.offset.lock());
-    let out_start = out_at.unwrap_or_else(|| *to.offset.lock());
+    let in_start = in_at.unwrap_or_else(|| from.offset());
+    let out_start = out_at.unwrap_or_else(|| to.offset());
     let span = count.min(MAX_RW_COUNT) as u64;
     let overlaps =
         in_start < out_start.saturating_add(span) && out_start < in_start.saturating_add(span);
@@ -371,7 +371,7 @@ pub(crate) fn sys_copy_file_range(
         let end = start + copied as u64;
         match at {
             Some(_) => user_io::write_bytes(pointer, &end.to_le_bytes())?,
-            None => *open.offset.lock() = end,
+            None => open.set_offset(end),
         }
     }
     Ok(done(copied))

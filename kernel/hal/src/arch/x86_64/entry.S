@@ -207,8 +207,9 @@ tyn_trap:
     leave_user
 .size tyn_trap, . - tyn_trap
 
-# In ring 0: an interrupt at the idle HLT, a page fault at the user-copy instructions, or a kernel bug. The interrupted code
-# holds nothing live in vector registers (HLT and the copies are behind calls), so only general registers are kept. For the same
+# In ring 0: an interrupt where interrupts are enabled (at the idle HLT, in tyn_take_interrupts), a page fault at the user-copy
+# instructions, or a kernel bug. The interrupted code holds nothing live in vector registers (all these are behind calls), so only
+# general registers are kept. For the same
 # reason its red zone is empty.
 .type tyn_trap_in_kernel, @function
 tyn_trap_in_kernel:
@@ -338,6 +339,16 @@ tyn_idle_wait:
     cli
     ret
 .size tyn_idle_wait, . - tyn_idle_wait
+
+# tyn_take_interrupts(): enable interrupts for one instruction, after which those that are pending come.
+.globl tyn_take_interrupts
+.type tyn_take_interrupts, @function
+tyn_take_interrupts:
+    sti
+    nop
+    cli
+    ret
+.size tyn_take_interrupts, . - tyn_take_interrupts
 
 # tyn_copy_user(dst: rdi, src: rsi, len: rdx) -> bytes not copied. One of the two is a user address. A fault that cannot be
 # resolved continues at the instruction after REP MOVS, with RCX counting what is left.
