@@ -73,6 +73,20 @@ pub(super) fn timer_fires_no_earlier() -> Outcome {
     Ok(())
 }
 
+/// An interrupt that is pending comes when it is asked for, and not before.
+pub(super) fn pending_interrupt_is_taken() -> Outcome {
+    let _ = time::take_timer_fired();
+    time::set_timer(Some(Nanos(1)));
+    ensure!(
+        !time::take_timer_fired(),
+        "an interrupt came that nobody asked for"
+    );
+    while !time::take_timer_fired() {
+        cpu::take_interrupts();
+    }
+    Ok(())
+}
+
 /// A deadline in the past fires at once; a disarmed timer does not fire before the one armed after it.
 pub(super) fn timer_past_and_disarmed() -> Outcome {
     loop {
