@@ -152,6 +152,11 @@ impl Cubic {
         self.epoch = Nanos::ZERO;
     }
 
+    /// What was lost is repaired (RFC 6937 §3.1).
+    pub(crate) fn end_recovery(&mut self) {
+        self.window = self.threshold;
+    }
+
     /// Begins anew after a retransmission time-out (RFC 5681 §3.1, RFC 9438 §4.8).
     pub(crate) fn on_timeout(&mut self, mss: u32, is_first: bool) {
         if is_first {

@@ -220,6 +220,8 @@ impl Connection {
         let is_news = ack.is_after(self.unacknowledged);
         self.probes = 0;
         let mut told = false;
+        let unacked = self.unacknowledged;
+        let reported = self.board.sacked + self.recovery.duplicates;
         if self.has_sack && !segment.options.blocks().is_empty() {
             told = self.take_sacks(segment, now);
         }
@@ -243,6 +245,11 @@ impl Connection {
         }
         if is_news || told {
             self.arm_retransmission(now);
+        }
+        if self.recovery.prr.is_some() {
+            let arrived =
+                self.unacknowledged.beyond(unacked) + self.board.sacked + self.recovery.duplicates;
+            self.reduce_by_rate(arrived.saturating_sub(reported));
         }
     }
 

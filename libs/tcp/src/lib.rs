@@ -14,6 +14,7 @@
 //! | windows of both sides | `window` | RFC 9293 §3.8.6, 7323 §2 |
 //! | received bytes | `receive`, [`ring`] | RFC 2018, 2883 |
 //! | sent segments | `board`, `recovery` | RFC 6675, 8985 |
+//! | how much while losses are repaired | `prr` | RFC 6937 |
 //! | round-trip time | `rtt` | RFC 6298 |
 //! | congestion window | `cubic` | RFC 9438, 5681, 6928 |
 //! | timers | `timers` | RFC 6298, 8985 §7, 9293 §3.8.6 |
@@ -32,6 +33,7 @@ mod input;
 pub mod options;
 mod output;
 mod path;
+mod prr;
 mod receive;
 mod recovery;
 pub mod ring;

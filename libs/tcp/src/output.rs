@@ -114,6 +114,7 @@ impl Connection {
     pub fn next_train(&mut self, now: Nanos, most: usize) -> Option<Outgoing> {
         let segment = self.choose(now, most)?;
         self.count_sent(segment.len, segment.piece, now);
+        self.count_in_recovery(segment.len);
         Some(segment)
     }
 

@@ -5,6 +5,7 @@ use tyn_abi::Nanos;
 
 use crate::board::Delivered;
 use crate::connection::Connection;
+use crate::prr::Prr;
 use crate::segment::Segment;
 use crate::seq::Seq;
 
@@ -20,6 +21,8 @@ pub(crate) struct Recovery {
     pub(crate) until: Option<Seq>,
     /// The retransmission timer has fired, and what it found lost is not yet repaired.
     pub(crate) is_after_timeout: bool,
+    /// How much is sent meanwhile, unless after a time-out.
+    pub(crate) prr: Option<Prr>,
     /// Segments are sent again that were too big, whatever the window says.
     pub(crate) repairs: bool,
     /// Bytes that must have left the network by duplicate acknowledgements (peers without SACK).
@@ -43,6 +46,7 @@ impl Recovery {
         Self {
             until: None,
             is_after_timeout: false,
+            prr: None,
             repairs: false,
             duplicates: 0,
             duplicate_count: 0,
@@ -176,6 +180,7 @@ impl Connection {
     pub(crate) fn enter_recovery(&mut self) {
         if !self.recovery.is_on() {
             self.recovery.until = Some(self.next);
+            self.recovery.prr = Some(Prr::new(self.next.beyond(self.unacknowledged)));
             self.cubic.on_loss(self.payload_size() as u32);
         }
     }
@@ -209,6 +214,9 @@ impl Connection {
         match recovery.until {
             Some(until) if !una.is_before(until) => {
                 recovery.until = None;
+                if recovery.prr.take().is_some() {
+                    self.cubic.end_recovery();
+                }
                 recovery.is_after_timeout = false;
                 recovery.persist = recovery.persist.saturating_sub(1);
                 if recovery.persist == 0 {
@@ -251,6 +259,7 @@ impl Connection {
         (self.recovery.duplicates, self.recovery.duplicate_count) = (0, 0);
         self.recovery.tail = None;
         self.recovery.is_after_timeout = true;
+        self.recovery.prr = None;
         self.recovery.until = Some(self.next);
         self.cubic.on_timeout(self.payload_size() as u32, is_first);
         self.rtt.back_off();

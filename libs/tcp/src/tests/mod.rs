@@ -7,6 +7,7 @@ mod dialogue;
 mod info;
 mod loss;
 mod pair;
+mod prr;
 mod review;
 mod strange;
 mod train;

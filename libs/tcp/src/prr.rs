@@ -1,0 +1,60 @@
+//! How much is sent while losses are repaired: proportional rate reduction (RFC 6937 §3, with slow start reduction bound).
+
+use crate::connection::Connection;
+
+/// What has happened since a recovery began, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prr {
+    /// What was unacknowledged then (RecoverFS).
+    flight: usize,
+    /// What has arrived since (prr_delivered).
+    delivered: usize,
+    /// What was sent since (prr_out).
+    pub(crate) out: usize,
+}
+
+impl Prr {
+    pub(crate) fn new(flight: usize) -> Self {
+        Self {
+            flight: flight.max(1),
+            delivered: 0,
+            out: 0,
+        }
+    }
+
+    /// Returns how much may be sent for an acknowledgement of `arrived` bytes when `pipe` bytes are under way, and the
+    /// window is to be `target` in the end.
+    fn allowance(&mut self, arrived: usize, pipe: usize, target: usize, segment: usize) -> usize {
+        self.delivered += arrived;
+        let due = if pipe > target {
+            let share = (self.delivered as u64 * target as u64).div_ceil(self.flight as u64);
+            (share as usize).saturating_sub(self.out)
+        } else {
+            let limit = self.delivered.saturating_sub(self.out).max(arrived) + segment;
+            limit.min(target - pipe)
+        };
+        // The first repair goes at once.
+        if self.out == 0 { due.max(segment) } else { due }
+    }
+}
+
+impl Connection {
+    /// Sets the window for what may be sent on an acknowledgement in recovery by which `arrived` bytes have arrived.
+    pub(crate) fn reduce_by_rate(&mut self, arrived: usize) {
+        let (pipe, segment) = (self.in_flight(), self.payload_size());
+        let Some(target) = self.cubic.threshold() else {
+            return;
+        };
+        if let Some(prr) = &mut self.recovery.prr {
+            let due = prr.allowance(arrived, pipe, target as usize, segment);
+            self.cubic.window = u32::try_from(pipe + due).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Counts bytes that are sent in recovery.
+    pub(crate) fn count_in_recovery(&mut self, len: usize) {
+        if let Some(prr) = &mut self.recovery.prr {
+            prr.out += len;
+        }
+    }
+}
