@@ -1,4 +1,5 @@
-/* What TCP_INFO counts: tcp(7). Each step is waited for by the other side, so that nothing depends on time. */
+/* What TCP_INFO counts: tcp(7). Each step is waited for by the other side. A machine that stands still for longer than a
+ * retransmission time-out sends something again; what is told does not show that. */
 #include "abi.h"
 
 #include <linux/tcp.h>
@@ -20,14 +21,12 @@ static void counters(const char *who, struct tcp_info i) {
     say("%s: state %d congestion %d retransmits %d probes %d backoff %d options %x scales %d\n", who, i.tcpi_state,
         i.tcpi_ca_state, i.tcpi_retransmits, i.tcpi_probes, i.tcpi_backoff, i.tcpi_options & 7,
         i.tcpi_snd_wscale == i.tcpi_rcv_wscale);
-    say("unacked %u sacked %u lost %u retrans %u total %u reordering %u notsent %u\n", i.tcpi_unacked, i.tcpi_sacked,
-        i.tcpi_lost, i.tcpi_retrans, i.tcpi_total_retrans, i.tcpi_reordering, i.tcpi_notsent_bytes);
-    say("acked %llu received %llu sent %llu again %llu\n", (unsigned long long)i.tcpi_bytes_acked,
-        (unsigned long long)i.tcpi_bytes_received, (unsigned long long)i.tcpi_bytes_sent,
-        (unsigned long long)i.tcpi_bytes_retrans);
-    say("data segments in %u out %u delivered %u ce %u dsack %u reordered %u early %u\n", i.tcpi_data_segs_in,
-        i.tcpi_data_segs_out, i.tcpi_delivered, i.tcpi_delivered_ce, i.tcpi_dsack_dups, i.tcpi_reord_seen,
-        i.tcpi_rcv_ooopack);
+    say("unacked %u sacked %u lost %u retrans %u reordering %u notsent %u\n", i.tcpi_unacked, i.tcpi_sacked, i.tcpi_lost,
+        i.tcpi_retrans, i.tcpi_reordering, i.tcpi_notsent_bytes);
+    say("acked %llu received %llu sent once %llu\n", (unsigned long long)i.tcpi_bytes_acked,
+        (unsigned long long)i.tcpi_bytes_received, (unsigned long long)(i.tcpi_bytes_sent - i.tcpi_bytes_retrans));
+    say("data segments in %d out once %u delivered %u ce %u early %u\n", i.tcpi_data_segs_in > 0,
+        i.tcpi_data_segs_out - i.tcpi_total_retrans, i.tcpi_delivered, i.tcpi_delivered_ce, i.tcpi_rcv_ooopack);
 }
 
 static void estimates(struct tcp_info i) {
@@ -35,7 +34,7 @@ static void estimates(struct tcp_info i) {
         i.tcpi_pmtu > 1000);
     say("rto %d rtt %d rttvar %d min %d\n", i.tcpi_rto >= 200000, i.tcpi_rtt > 0, i.tcpi_rttvar > 0,
         i.tcpi_min_rtt > 0 && i.tcpi_min_rtt <= i.tcpi_rtt + 1000000);
-    say("cwnd %d ssthresh %x space %d ssthresh %d window %d\n", i.tcpi_snd_cwnd > 0, i.tcpi_snd_ssthresh,
+    say("cwnd %d ssthresh %d space %d ssthresh %d window %d\n", i.tcpi_snd_cwnd > 0, i.tcpi_snd_ssthresh > 0,
         i.tcpi_rcv_space > 0, i.tcpi_rcv_ssthresh > 0, i.tcpi_snd_wnd > 0);
     say("segments in %d out %d\n", i.tcpi_segs_in >= i.tcpi_data_segs_in, i.tcpi_segs_out >= i.tcpi_data_segs_out);
 }
@@ -84,10 +83,10 @@ CASE(tcp_info_counts) {
     int b = MUST(accept(l, NULL, NULL));
     struct tcp_info i = information(a);
     counters("client", i);
-    say("segments %u %u\n", i.tcpi_segs_in, i.tcpi_segs_out);
+    say("segments %d %d\n", i.tcpi_segs_in >= 1, i.tcpi_segs_out >= 2);
     i = information(b);
     counters("server", i);
-    say("segments %u %u\n", i.tcpi_segs_in, i.tcpi_segs_out);
+    say("segments %d\n", i.tcpi_segs_in >= 2);
     static char bytes[10000];
     for (int n = 0; n < 4; n++) {
         MUST(send(a, bytes, 1000, 0));
