@@ -54,7 +54,9 @@ pub struct Interactive {
 pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; build one with `tyn build`",
-        io::ErrorKind::IsADirectory => "; name the file that `tyn build` made",
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
+            "; name the file that `tyn build` made"
+        }
         // What the decoder of compressed images says.
         _ if error.raw_os_error().is_none() => "; it is damaged: build it again with `tyn build`",
         _ => "",
@@ -205,6 +207,12 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
 /// # Errors
 /// When it can't be read, or what is compressed is damaged.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for somebody to write, and a device may have no end.
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        let what = "it is a pipe or a device";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
     let bytes = fs::read(path)?;
     match bytes.starts_with(&ZSTD) {
         true => zstd::decode_all(bytes.as_slice()),

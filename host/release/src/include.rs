@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use crate::sysroot::Sysroot;
 use crate::tree::{Conflict, Node, Source, Tree};
+use crate::walk;
 
 /// Something to be included; as text `PATH` or `FILE=PATH`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,8 +90,8 @@ pub fn add(tree: &mut Tree, include: &Include, sysroot: &Sysroot) -> Result<(), 
     }
     for entry in walkdir::WalkDir::new(&from).sort_by_file_name() {
         let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(&from).to_path_buf();
-            io_error(&path, error.into())
+            let (path, error) = walk::failure(error, &from);
+            io_error(&path, error)
         })?;
         let inside = entry.path().strip_prefix(&from).unwrap_or(entry.path());
         let guest = include.guest.join(inside);

@@ -31,6 +31,7 @@ pub mod sysroot;
 mod system;
 mod term;
 pub mod tree;
+mod walk;
 
 pub use build::{BuildError, Built, Progress, Request, Taken, build, check_output};
 pub use handover::{GuestFile, HandoverError, RunConfig};

@@ -9,6 +9,7 @@ use crate::release::ERTS_PROGRAMS;
 use crate::sysroot::Sysroot;
 use crate::term::Term;
 use crate::tree::{Node, Source};
+use crate::walk;
 
 /// Where distributions, the official container images and installers put it.
 pub const PLACES: [&str; 5] = [
@@ -188,10 +189,7 @@ impl Otp {
         for folder in folders.filter(|folder| folder.is_dir()) {
             let walk = walkdir::WalkDir::new(&folder).sort_by_file_name();
             for entry in walk.follow_links(true) {
-                let entry = entry.map_err(|error| {
-                    let path = error.path().unwrap_or(&folder).to_path_buf();
-                    (path, error.into())
-                })?;
+                let entry = entry.map_err(|error| walk::failure(error, &folder))?;
                 if !entry.file_type().is_file() {
                     continue;
                 }

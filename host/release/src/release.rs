@@ -14,6 +14,7 @@ use crate::otp::{self, MissingApps, Otp, Parts};
 use crate::recipe::Kind;
 use crate::term::Term;
 use crate::tree::{Node, Source};
+use crate::walk;
 
 /// The programs of the run-time system that a node needs; the first is started.
 pub const ERTS_PROGRAMS: [&str; 3] = ["beam.smp", "erl_child_setup", "inet_gethost"];
@@ -304,8 +305,8 @@ impl Release {
             });
         for entry in entries {
             let entry = entry.map_err(|error| {
-                let path = error.path().unwrap_or(&self.dir).to_path_buf();
-                io_error(&path, error.into())
+                let (path, error) = walk::failure(error, &self.dir);
+                io_error(&path, error)
             })?;
             let path = entry.path();
             let relative = path.strip_prefix(&self.dir).unwrap_or(path);
@@ -359,7 +360,10 @@ impl Release {
     fn link(&self, path: &Path) -> Result<Node, ReleaseError> {
         let outside = || ReleaseError::LinkOutside(path.to_path_buf());
         let target = fs::read_link(path).map_err(|error| io_error(path, error))?;
-        let real = fs::canonicalize(path).map_err(|_| outside())?;
+        let real = fs::canonicalize(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => outside(),
+            _ => io_error(path, error),
+        })?;
         let root = fs::canonicalize(&self.dir).map_err(|error| io_error(&self.dir, error))?;
         if target.is_absolute() || !real.starts_with(root) {
             return Err(outside());

@@ -41,7 +41,8 @@ impl Dir {
             let path = Builder::new()
                 .prefix(&prefix())
                 .permissions(Permissions::from_mode(0o700))
-                .tempdir_in(&folder)?
+                .tempdir_in(&folder)
+                .map_err(as_told)?
                 .keep();
             let locked = fs::File::open(&path)
                 .and_then(|file| is_ours(&file, &path).map(|is_ours| is_ours.then_some(file)));
@@ -97,7 +98,8 @@ impl File {
         let mut register = lock();
         sweep_once(&mut register, &folder);
         for _ in 0..TRIES {
-            let made = Builder::new().prefix(&prefix()).tempfile_in(&folder)?;
+            let made = Builder::new().prefix(&prefix()).tempfile_in(&folder);
+            let made = made.map_err(as_told)?;
             // Removed when this fails.
             if is_ours(made.as_file(), made.path())? {
                 let (file, path) = made.keep().map_err(|error| error.error)?;
@@ -206,6 +208,14 @@ fn sweep_once(register: &mut Register, folder: &Path) {
     }
 }
 
+/// Returns the system's own words alone: the path that is told with them was drawn by lot and says nothing to anybody.
+fn as_told(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path \"") {
+        Some((words, _)) => io::Error::new(error.kind(), words),
+        None => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +240,13 @@ mod tests {
         let file = fs::File::open(&path).unwrap();
         sweeper.lock().unwrap();
         assert!(!is_ours(&file, &path).unwrap());
+        // A file is no folder.
+        for error in [
+            Dir::new_in(&path).unwrap_err(),
+            File::new_in(&path).unwrap_err(),
+        ] {
+            assert_eq!(error.to_string(), "Not a directory (os error 20)");
+        }
         drop(sweeper);
         assert!(is_ours(&file, &path).unwrap());
         assert!(is_ours(&file, &path.join("below")).is_err());

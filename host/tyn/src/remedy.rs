@@ -1,7 +1,7 @@
 //! Remedies for what the operating system refuses, whatever was tried.
 
 /// What it says, and what can be done. The numbers are Linux's.
-const REMEDIES: [(&str, &str); 3] = [
+const REMEDIES: [(&str, &str); 4] = [
     (
         "(os error 13)",
         "this user may not: have its owner change the permissions (chmod, chown), or name another place",
@@ -13,6 +13,10 @@ const REMEDIES: [(&str, &str); 3] = [
     (
         "(os error 30)",
         "that disk is mounted read-only: name another place",
+    ),
+    (
+        "(os error 40)",
+        "a symbolic link leads back to itself: mend or remove it, or name another place",
     ),
 ];
 
@@ -36,6 +40,7 @@ mod tests {
             (13, "; this user may not"),
             (28, "; make room"),
             (30, "; that disk is"),
+            (40, "; a symbolic link"),
         ] {
             let error = io::Error::from_raw_os_error(number);
             assert!(complete(format!("x can't be read: {error}")).contains(want));

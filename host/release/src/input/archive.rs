@@ -82,16 +82,15 @@ impl Unpacker {
     }
 
     fn add_file(&mut self, path: &Path, rules: Rules) -> Result<(), Defect> {
-        let mut file = File::open(path).map_err(|error| self.io(error))?;
+        let mut file = File::open(path).map_err(Defect::Read)?;
         let mut start = Vec::new();
         let read = (&mut file).take(BLOCK).read_to_end(&mut start);
-        read.and_then(|_| file.rewind())
-            .map_err(|error| self.io(error))?;
+        read.and_then(|_| file.rewind()).map_err(Defect::Read)?;
         let file = BufReader::with_capacity(1 << 18, file);
         match start[..] {
             [0x1f, 0x8b, ..] => self.read(MultiGzDecoder::new(file), rules),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                let decoder = zstd::Decoder::with_buffer(file).map_err(|error| self.io(error))?;
+                let decoder = zstd::Decoder::with_buffer(file).map_err(Defect::Read)?;
                 self.read(decoder, rules)
             }
             [b'B', b'Z', b'h', ..] => Err(Defect::Compression("bzip2")),

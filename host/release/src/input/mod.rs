@@ -133,6 +133,10 @@ impl Input {
         if has_modules(path) || has_modules(&path.join("ebin")) {
             return Ok(Self::Modules(path.to_path_buf()));
         }
+        // So would one of these, in which it may lie what it is.
+        for folder in folders(path) {
+            fs::read_dir(&folder).map_err(|error| io_error(&folder, error))?;
+        }
         Err(InputError::Unknown(path.to_path_buf()))
     }
 }

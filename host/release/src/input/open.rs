@@ -14,6 +14,7 @@ use crate::recipe::{EPMD, Kind, Recipe};
 use crate::release::Release;
 use crate::sysroot::Sysroot;
 use crate::tree::{Node, Source};
+use crate::walk;
 
 impl Input {
     /// Makes an app of it.
@@ -347,8 +348,8 @@ pub(super) fn add_folder(
             error,
         };
         let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(from).to_path_buf();
-            io(&path, error.into())
+            let (path, error) = walk::failure(error, from);
+            io(&path, error)
         })?;
         let meta = fs::metadata(entry.path()).map_err(|error| io(entry.path(), error))?;
         if !meta.is_file() {

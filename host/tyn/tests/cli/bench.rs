@@ -98,6 +98,26 @@ impl Bench {
         command
     }
 
+    /// Returns the same of a user who may not do more than permissions say: root is above them by two capabilities.
+    pub(crate) fn command_below_permissions(&self, line: &str) -> Command {
+        let tool = self.command(line);
+        if !rustix::process::geteuid().is_root() {
+            return tool;
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .arg("--bounding-set=-dac_override,-dac_read_search")
+            .arg(tool.get_program())
+            .args(tool.get_args())
+            .current_dir(self.dir.path())
+            .envs(
+                tool.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null());
+        command
+    }
+
     /// Runs the tool to its end.
     pub(crate) fn tyn(&self, line: &str) -> Ended {
         self.ended(&self.command(line).output().unwrap())

@@ -3,9 +3,12 @@
 //! With `TYN_BLESS` in the environment the file is written anew; read what changed then.
 
 use std::fmt::Write as _;
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tyn_bootfmt::INIT_PATH;
 use tyn_bootfmt::contract::{BUILD, OS_VERSION};
 use tyn_release::tree::{Node, Source, Tree};
@@ -56,6 +59,29 @@ const LINES: &[&str] = &[
     "completions none",
 ];
 
+/// What can't be read: `locked` and what is in it, by its permissions; `loop` is a link to itself, `pipe` a pipe.
+const UNREADABLE: &[&str] = &[
+    "build locked.tar -o out.img",
+    "build locked -o out.img",
+    "build loop -o out.img",
+    "build projects -o out.img",
+    "build release1 -o out.img --sysroot .",
+    "build release2 -o out.img --sysroot .",
+    "build release3 -o out.img --sysroot .",
+    "build release4 -o out.img --sysroot .",
+    "build release5 -o locked/out.img",
+    "run locked.img",
+    "run loop",
+    "run pipe",
+    "run app.img --env-file locked.img",
+    "run app.img --file /etc/x=locked.img",
+    "run app.img --kernel locked.img",
+    "inspect locked.img",
+    "inspect pipe",
+    "image locked.img -o out.raw",
+    "image app.img --kernel kernel -o locked/out.raw",
+];
+
 /// Where QEMU is another program, and what that does.
 const WITHOUT_QEMU: &[(&str, Option<&str>)] = &[
     ("QEMU is missing", None),
@@ -101,7 +127,7 @@ fn bench() -> Bench {
     let release = entry("app/releases/start_erl.data", b'0', "", b"15.2 1.0.0\n");
     bench.write("notes.txt", "this is no release\n");
     for folder in ["folder", "ebin"] {
-        std::fs::create_dir_all(bench.path(folder)).unwrap();
+        fs::create_dir_all(bench.path(folder)).unwrap();
     }
     bench.write("ebin/hello.beam", "FOR1");
     bench.write("cut.tar", &archive(std::slice::from_ref(&release))[..600]);
@@ -114,7 +140,7 @@ fn bench() -> Bench {
     bench.write("packed.tar.xz", b"\xfd7zXZ\0rubbish");
     bench.image("app.img", &["/init"], &[("/init", b"x")]);
     bench.write("empty.img", "");
-    let image = std::fs::read(bench.path("app.img")).unwrap();
+    let image = fs::read(bench.path("app.img")).unwrap();
     bench.write("cut.img", &image[..image.len() - 4096]);
     let mut old = Tree::default();
     let file = |bytes: &[u8]| Node::File(0o755, Source::Bytes(bytes.to_vec()));
@@ -131,6 +157,46 @@ fn bench() -> Bench {
     bench.kernel_of(&build, "other-build", "", true);
     bench.kernel_of("", "other-kernel", "", true);
     bench
+}
+
+/// A release of which `locked` can't be read: a file, a folder, or a link to itself.
+fn release(bench: &Bench, name: &str, locked: &str) {
+    let path = |file: &str| bench.path(&format!("{name}/{file}"));
+    for folder in ["erts-15.2/bin", "releases/1", "lib/a-1/ebin"] {
+        fs::create_dir_all(path(folder)).unwrap();
+    }
+    for program in ["beam.smp", "erl_child_setup", "inet_gethost"] {
+        fs::copy("/bin/true", path(&format!("erts-15.2/bin/{program}"))).unwrap();
+    }
+    fs::write(path("releases/start_erl.data"), "15.2 1\n").unwrap();
+    for file in ["a.rel", "start.boot", "sys.config"] {
+        fs::write(path(&format!("releases/1/{file}")), "").unwrap();
+    }
+    fs::write(path("lib/a-1/ebin/a.beam"), "FOR1").unwrap();
+    match locked {
+        "" => {}
+        "lib/a-1/link" => symlink("link", path(locked)).unwrap(),
+        _ => fs::set_permissions(path(locked), Permissions::from_mode(0o0)).unwrap(),
+    }
+}
+
+/// Makes what can't be read.
+fn lock(bench: &Bench) {
+    for name in ["locked.tar", "locked.img"] {
+        bench.write(name, "x");
+        fs::set_permissions(bench.path(name), Permissions::from_mode(0o0)).unwrap();
+    }
+    fs::create_dir(bench.path("locked")).unwrap();
+    fs::set_permissions(bench.path("locked"), Permissions::from_mode(0o0)).unwrap();
+    fs::create_dir_all(bench.path("projects/_build")).unwrap();
+    fs::set_permissions(bench.path("projects/_build"), Permissions::from_mode(0o0)).unwrap();
+    symlink("loop", bench.path("loop")).unwrap();
+    mknodat(CWD, bench.path("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    release(bench, "release1", "lib/a-1/ebin/a.beam");
+    release(bench, "release2", "lib/a-1/ebin");
+    release(bench, "release3", "releases/start_erl.data");
+    release(bench, "release4", "lib/a-1/link");
+    release(bench, "release5", "");
 }
 
 #[test]
@@ -152,10 +218,19 @@ fn bad_input_is_told_as_it_is_written_down() {
     for line in LINES {
         note(line, &bench.tyn(&line.replace("PORT", &port)));
     }
+    lock(&bench);
+    for line in UNREADABLE {
+        let mut command = bench.command_below_permissions(line);
+        note(line, &bench.ended(&command.output().unwrap()));
+    }
+    // Who isn't root could not remove them.
+    for folder in ["locked", "projects/_build", "release2/lib/a-1/ebin"] {
+        fs::set_permissions(bench.path(folder), Permissions::from_mode(0o700)).unwrap();
+    }
     let line = "run app.img --kernel kernel --accel tcg";
     for (what, qemu) in WITHOUT_QEMU {
         let programs = bench.path(what);
-        std::fs::create_dir(&programs).unwrap();
+        fs::create_dir(&programs).unwrap();
         if let Some(script) = qemu {
             bench.program(&format!("{what}/qemu-system-x86_64"), script);
         }
@@ -165,9 +240,9 @@ fn bad_input_is_told_as_it_is_written_down() {
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/errors.txt");
     if std::env::var_os("TYN_BLESS").is_some() {
-        std::fs::write(&file, &found).unwrap();
+        fs::write(&file, &found).unwrap();
     }
-    let want = std::fs::read_to_string(&file).unwrap();
+    let want = fs::read_to_string(&file).unwrap();
     for (found, want) in found.split("$ ").zip(want.split("$ ")) {
         assert_eq!(found, want);
     }

@@ -62,8 +62,11 @@ pub enum Defect {
     /// A bomb.
     #[error("unpacks to more than {} entries or {} GiB", MAX_ENTRIES, MAX_BYTES >> 30)]
     TooBig,
-    /// It can't be read, or its contents not be written.
-    #[error("can't be read or unpacked to {}: {error}", at.display())]
+    /// It can't be read.
+    #[error("can't be read: {0}")]
+    Read(io::Error),
+    /// Its contents can't be written.
+    #[error("can't be unpacked to {}: {error}", at.display())]
     Io {
         /// Where it is unpacked.
         at: PathBuf,
