@@ -136,13 +136,12 @@ fn container(
     app.recipe.env = found.env;
     app.recipe.cwd = found.cwd;
     app.warnings.extend(found.warnings);
-    if !matches!(
-        config.user.as_str(),
-        "" | "root" | "0" | "0:0" | "root:root"
-    ) {
+    // With the group behind a colon.
+    let user = config.user.split(':').next().unwrap_or_default();
+    if !matches!(user, "" | "root" | "0") {
         app.warnings.push(format!(
-            "the image asks for the user {}, but in a guest of its own everything runs as root",
-            config.user
+            "the image asks for the user {user}, but a guest has root alone (uid 0): permissions of files keep nothing from the release, \
+             and programs that refuse to run as root do so; what it can't reach is the host, for the guest is a machine of its own"
         ));
     }
     app.ports = config.exposed_ports.into_keys().collect();
