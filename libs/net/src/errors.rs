@@ -50,6 +50,11 @@ pub struct Trouble {
     pub report: Option<UdpReceived>,
 }
 
+/// Returns whether a program that `asks` for errors of IPv4 and of IPv6 (`IP_RECVERR`, `IPV6_RECVERR`) wants one.
+pub(crate) fn is_asked_for([v4, v6]: [bool; 2], is_v6: bool) -> bool {
+    if is_v6 { v6 } else { v4 }
+}
+
 /// An entry of a queue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueuedError {

@@ -22,7 +22,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::{Errno, Events, Nanos};
 
-use crate::errors::{ErrorQueue, Origin};
+use crate::errors::{ErrorQueue, Origin, is_asked_for};
 use crate::ports::{Bound, Sharing};
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
@@ -112,8 +112,7 @@ impl TcpOptions {
     }
 
     pub(crate) fn is_error_asked_for(&self, origin: Origin) -> bool {
-        let [v4, v6] = self.asks_for_errors;
-        if origin == Origin::Icmp6 { v6 } else { v4 }
+        is_asked_for(self.asks_for_errors, origin == Origin::Icmp6)
     }
 
     /// Returns what the header of packets to `address` says of the service.

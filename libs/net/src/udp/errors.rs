@@ -4,9 +4,19 @@ use core::net::SocketAddr;
 
 use tyn_abi::{Errno, Events, Sink};
 
-use crate::errors::{NetError, Origin, QueuedError, Trouble};
+use crate::errors::{NetError, Origin, QueuedError, Trouble, is_asked_for};
 use crate::stack::{Socket, Stack};
 use crate::types::{Path, SocketId, Tuple};
+use crate::udp::UdpSocket;
+
+impl UdpSocket {
+    /// Queues an error, if what was received leaves room for it.
+    fn queue_error(&mut self, trouble: &Trouble, to: SocketAddr, payload: &[u8]) {
+        let room = self.options.receive_buffer;
+        let room = room.saturating_sub(self.queued_bytes);
+        self.errors.push(trouble, to, payload, room);
+    }
+}
 
 impl Stack {
     /// Takes note that a datagram could not be delivered. Connected sockets hear of what will not pass, others of
@@ -25,18 +35,11 @@ impl Stack {
             return;
         };
         let error = &trouble.error;
-        let [v4, v6] = socket.options.asks_for_errors;
-        let is_asked_for = if error.origin == Origin::Icmp6 {
-            v6
-        } else {
-            v4
-        };
-        if is_asked_for {
-            let most = socket
-                .options
-                .receive_buffer
-                .saturating_sub(socket.queued_bytes);
-            socket.errors.push(trouble, tuple.remote, payload, most);
+        if is_asked_for(
+            socket.options.asks_for_errors,
+            error.origin == Origin::Icmp6,
+        ) {
+            socket.queue_error(trouble, tuple.remote, payload);
         } else if !error.is_hard || socket.remote.is_none() {
             return;
         }
@@ -49,17 +52,12 @@ impl Stack {
         let Ok(socket) = self.udp(id) else {
             return;
         };
-        let [v4, v6] = socket.options.asks_for_errors;
-        if if to.is_ipv4() { v4 } else { v6 } {
+        if is_asked_for(socket.options.asks_for_errors, to.is_ipv6()) {
             let trouble = Trouble {
                 error: NetError::too_long(mtu),
                 report: None,
             };
-            let most = socket
-                .options
-                .receive_buffer
-                .saturating_sub(socket.queued_bytes);
-            socket.errors.push(&trouble, to, &[], most);
+            socket.queue_error(&trouble, to, &[]);
             self.report(id, Events::ERR);
         }
     }
