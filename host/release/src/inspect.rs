@@ -96,7 +96,7 @@ pub struct Library {
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: u64,
-    /// How many of them are symbols and debug information, which a start does not read.
+    /// How many of them are symbols and debug information that can be dropped: a start does not read them.
     pub symbol_bytes: u64,
     /// Files that name it, by path.
     pub needed_by: Vec<PathBuf>,

@@ -12,7 +12,8 @@ use crate::tree::{Node, Source, Tree};
 #[test]
 fn files_are_sorted_with_their_reasons() {
     let me = fs::read("/proc/self/exe").unwrap();
-    let other = [&me[..], b"other"].concat();
+    // An archive behind a program: so long that it is no padding, whatever length the linker gave the program.
+    let other = [&me[..], &[b'o'; 100]].concat();
     let init = Init {
         args: vec![b"/app/erts-15.0/bin/beam.smp", b"-setcookie", b"secret"],
         env: vec![b"RELEASE_NAME=app", b"RELEASE_VSN=1.2", b"X=secret"],
@@ -104,13 +105,17 @@ fn are_doubles_told(found: &Inspection, size: u64) {
         doubles,
         [(Same::Contents, 6, 5 * size), (Same::Library, 2, size)]
     );
-    // Cargo's programs have symbols.
-    assert!(
-        found
-            .libraries
-            .iter()
-            .all(|l| l.symbol_bytes > 0 && l.symbol_bytes < size)
-    );
+    // Cargo's programs have symbols; those in front of an archive can't be dropped, so they are not told.
+    for library in &found.libraries {
+        let has_archive = library.path.starts_with("/opt");
+        let symbols = if has_archive { 0..1 } else { 1..size };
+        assert!(
+            symbols.contains(&library.symbol_bytes),
+            "{}: {} bytes of symbols",
+            library.path.display(),
+            library.symbol_bytes
+        );
+    }
 }
 
 #[test]
