@@ -25,6 +25,9 @@ pub(crate) struct CpuLocal {
     pub(crate) kernel_rsp: Cell<u64>,
     /// The user's RSP during the first instructions of a system call.
     scratch: Cell<u64>,
+    /// What MXCSR holds: the user's value, or the kernel's where they differ in more than flags. At first what no MXCSR
+    /// can hold.
+    pub(crate) loaded_mxcsr: Cell<u32>,
     /// Error code of the last exception from ring 3.
     pub(crate) error_code: Cell<u64>,
     /// CR2 of the last page fault from ring 3.
@@ -68,6 +71,7 @@ unsafe impl Sync for CpuLocal {}
 pub(crate) const USER_CONTEXT: usize = offset_of!(CpuLocal, user_context);
 pub(crate) const KERNEL_RSP: usize = offset_of!(CpuLocal, kernel_rsp);
 pub(crate) const SCRATCH: usize = offset_of!(CpuLocal, scratch);
+pub(crate) const LOADED_MXCSR: usize = offset_of!(CpuLocal, loaded_mxcsr);
 pub(crate) const ERROR_CODE: usize = offset_of!(CpuLocal, error_code);
 pub(crate) const FAULT_ADDRESS: usize = offset_of!(CpuLocal, fault_address);
 pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + Tss::RSP0_OFFSET;
@@ -88,6 +92,7 @@ impl CpuLocal {
             user_context: Cell::new(0),
             kernel_rsp: Cell::new(0),
             scratch: Cell::new(0),
+            loaded_mxcsr: Cell::new(u32::MAX),
             error_code: Cell::new(0),
             fault_address: Cell::new(0),
             tss: Tss::new(),

@@ -12,10 +12,12 @@
 //!   ([`cpu::take_interrupts`]). Other ring-0 code is never interrupted,
 //!   so a spinlock is never taken twice by an interrupt handler and prebuilt `core`'s red zone is safe.
 //! - **SSE saved**: every entry from ring 3 saves xmm0-15 and MXCSR before Rust runs; the kernel never touches
-//!   AVX state (upper halves), which is switched with the thread.
+//!   AVX state (upper halves), which is switched with the thread, and computes with no floating-point numbers, so MXCSR stays
+//!   as it is.
 //! - **user window**: ring-0 accesses to user addresses happen only in the assembly of [`user`], which has a
 //!   fix-up for each access.
 #![no_std]
+#![deny(clippy::float_arithmetic)]
 #![cfg_attr(
     not(feature = "entry"),
     allow(

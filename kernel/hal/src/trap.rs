@@ -109,25 +109,18 @@ impl UserContext {
     /// Goes to ring 3 with these registers in the active address space and returns at the next trap. Interrupt handlers
     /// run before it returns [`Trap::Interrupt`]. The current task must have user state.
     pub fn run(&mut self) -> Trap {
-        const GENERAL_PROTECTION: u8 = 13;
-        self.regs.rflags = self.regs.rflags & USER_FLAGS | FIXED_FLAGS;
-        let is_canonical =
-            (self.regs.rip.cast_signed() << 16 >> 16).cast_unsigned() == self.regs.rip;
-        if !is_canonical {
-            // IRET would fault in ring 0; Linux turns that into the same signal.
-            return Trap::Exception {
-                vector: GENERAL_PROTECTION,
-                error_code: 0,
-            };
-        }
         // SYSRET loads RIP and RFLAGS from RCX and R11: right only if these say the same, as after a system call that returns
         // in the plain way, but not after one that restored a signal's registers. TF must go by IRET: SYSRET would trap one
         // instruction late.
         const TF: u64 = 0x100;
-        let by_sysret = self.regs.rcx == self.regs.rip
-            && self.regs.r11 == self.regs.rflags
-            && self.regs.rip < tyn_abi::USER_END
-            && self.regs.rflags & TF == 0;
+        let regs = &self.regs;
+        let by_sysret = regs.rcx == regs.rip
+            && regs.r11 == regs.rflags
+            && regs.rip < tyn_abi::USER_END
+            && regs.rflags & !(USER_FLAGS & !TF) == FIXED_FLAGS;
+        if !by_sysret && let Err(trap) = self.make_fit_for_iret() {
+            return trap;
+        }
         mem::publish_ring3();
         // SAFETY: the context is exclusively ours and outlives the stay in ring 3; interrupts are off; MXCSR has only valid bits
         // (it was stored by the CPU or checked by `Task::load_extended`); RIP is canonical and flags are sanitised.
@@ -146,6 +139,25 @@ impl UserContext {
                 error_code: cpu.error_code.get(),
             },
         }
+    }
+}
+
+impl UserContext {
+    /// Takes flags away that user code may not have.
+    ///
+    /// # Errors
+    /// The trap that RIP is: IRET would fault in ring 0; Linux turns that into the same signal.
+    fn make_fit_for_iret(&mut self) -> Result<(), Trap> {
+        const GENERAL_PROTECTION: u8 = 13;
+        let regs = &mut self.regs;
+        regs.rflags = regs.rflags & USER_FLAGS | FIXED_FLAGS;
+        if (regs.rip.cast_signed() << 16 >> 16).cast_unsigned() == regs.rip {
+            return Ok(());
+        }
+        Err(Trap::Exception {
+            vector: GENERAL_PROTECTION,
+            error_code: 0,
+        })
     }
 }
 

@@ -98,31 +98,32 @@ syscall_args! {
 
 /// A handler of any arity; `A` is the tuple of its argument types.
 pub trait Handler<A> {
-    /// Calls the handler with the six argument registers.
+    /// Calls the handler with the argument registers that it takes.
     ///
     /// # Errors
     /// Whatever the call returns.
-    fn call(self, cx: &mut Cx<'_>, registers: [u64; 6]) -> SysResult;
+    fn call(self, cx: &mut Cx<'_>) -> SysResult;
 }
 
 macro_rules! handlers {
-    ($($arg:ident $index:literal),*) => {
+    ($($arg:ident $register:ident),*) => {
         impl<F, $($arg: SyscallArg),*> Handler<($($arg,)*)> for F
         where
             F: FnOnce(&mut Cx<'_>, $($arg),*) -> SysResult,
         {
             #[inline]
-            fn call(self, cx: &mut Cx<'_>, _registers: [u64; 6]) -> SysResult {
-                self(cx, $($arg::from_register(_registers[$index])),*)
+            fn call(self, cx: &mut Cx<'_>) -> SysResult {
+                $(let $register = $arg::from_register(cx.user.regs.$register);)*
+                self(cx, $($register),*)
             }
         }
     };
 }
 
 handlers!();
-handlers!(A 0);
-handlers!(A 0, B 1);
-handlers!(A 0, B 1, C 2);
-handlers!(A 0, B 1, C 2, D 3);
-handlers!(A 0, B 1, C 2, D 3, E 4);
-handlers!(A 0, B 1, C 2, D 3, E 4, G 5);
+handlers!(A rdi);
+handlers!(A rdi, B rsi);
+handlers!(A rdi, B rsi, C rdx);
+handlers!(A rdi, B rsi, C rdx, D r10);
+handlers!(A rdi, B rsi, C rdx, D r10, E r8);
+handlers!(A rdi, B rsi, C rdx, D r10, E r8, G r9);

@@ -19,11 +19,11 @@ macro_rules! syscalls {
         /// # Errors
         /// The call's own errors; `ENOSYS` for a number that is not in the table.
         pub fn dispatch(cx: &mut Cx<'_>) -> SysResult {
-            let regs = cx.user.regs;
-            let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
-            match regs.rax {
-                $($nr => Handler::call(sys::$($handler)::+, cx, args),)*
+            match cx.user.regs.rax {
+                $($nr => Handler::call(sys::$($handler)::+, cx),)*
                 nr => {
+                    let regs = &cx.user.regs;
+                    let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
                     trace::unknown_call(cx.thread.tid(), nr, args);
                     Err(Errno::ENOSYS)
                 }

@@ -105,7 +105,7 @@ impl Thread {
     /// Makes the thread end before it goes to ring 3 again: waits are interrupted, ring 3 is left. Whoever runs the thread
     /// ends it when [`Thread::is_killed`].
     pub fn kill(self: &Arc<Self>) {
-        self.killed.store(true, Ordering::SeqCst);
+        self.mark_killed();
         sched::interrupt(self);
     }
 
@@ -119,7 +119,14 @@ impl Thread {
     pub fn request_exit(&self, wait_status: u32) {
         let value = EXITING | u64::from(wait_status);
         self.exit.store(value, Ordering::Relaxed);
+        self.mark_killed();
+    }
+
+    /// On the way to ring 3 only the attention is looked at; that may be taken, having been set for something else, so it
+    /// comes second: whoever takes it looks whether the thread is killed afterwards.
+    fn mark_killed(&self) {
         self.killed.store(true, Ordering::SeqCst);
+        self.signals.attend();
     }
 
     /// Returns the process.
@@ -202,8 +209,7 @@ fn prepare_return(
         user,
     };
     loop {
-        signal::deliver(&mut cx, restart.take());
-        if thread.is_killed() {
+        if !signal::deliver(&mut cx, restart.take()) {
             return false;
         }
         // Others may have posted something while the thread was not on a CPU.

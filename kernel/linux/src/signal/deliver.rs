@@ -21,14 +21,17 @@ const NR_RESTART_SYSCALL: u64 = 219;
 const SYSCALL_BYTES: u64 = 2;
 
 /// Delivers what is pending: runs default actions, sets up handlers. `restart` says how to resume a system call that a
-/// signal interrupted. Afterwards the thread may be killed. Costs one load when there is nothing to do.
+/// signal interrupted. Returns whether the thread may go on: it may be killed. Costs one load when there is nothing to do.
 #[inline]
-pub fn deliver(cx: &mut Cx<'_>, restart: Option<Restart>) {
+pub fn deliver(cx: &mut Cx<'_>, restart: Option<Restart>) -> bool {
     if cx.thread.signals.attention.load(Ordering::SeqCst) {
         deliver_pending(cx, restart);
-    } else if restart.is_some() {
+        return !cx.thread.is_killed();
+    }
+    if restart.is_some() {
         resume(cx, restart, None);
     }
+    true
 }
 
 #[cold]

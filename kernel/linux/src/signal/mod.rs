@@ -224,7 +224,7 @@ impl ThreadSignals {
     }
 
     /// Makes the thread look at the queues before it goes on in ring 3.
-    fn attend(&self) {
+    pub fn attend(&self) {
         self.attention.store(true, Ordering::SeqCst);
     }
 

@@ -21,8 +21,7 @@ tyn_run_user:
     mov gs:[{USER_CONTEXT}], rdi
     mov gs:[{KERNEL_RSP}], rsp
     mov gs:[{TSS_RSP0}], rsp
-    stmxcsr gs:[{SCRATCH}]
-    mov eax, gs:[{SCRATCH}]
+    mov eax, gs:[{LOADED_MXCSR}]
     cmp eax, [rdi + {MXCSR}]
     je 2f                               # loading it is slow, and it nearly always is what it was
     ldmxcsr [rdi + {MXCSR}]
@@ -107,12 +106,15 @@ tyn_run_user:
     movaps [\base + {XMM} + 0xe0], xmm14
     movaps [\base + {XMM} + 0xf0], xmm15
     stmxcsr [\base + {MXCSR}]
-    # The kernel's own differs in masks and rounding only if user code changed these: sticky flags do not matter.
+    # The kernel's own differs in masks and rounding only if user code changed these: sticky flags do not matter. It computes
+    # with no floating-point numbers, so the register keeps its value until ring 3 has it again.
     mov eax, [\base + {MXCSR}]
+    mov gs:[{LOADED_MXCSR}], eax
     and eax, ~0x3f
     cmp eax, 0x1f80
     je 3f
     ldmxcsr [rip + tyn_default_mxcsr]
+    mov dword ptr gs:[{LOADED_MXCSR}], 0x1f80
 3:
 .endm
 

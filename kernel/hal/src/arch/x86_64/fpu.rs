@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::{cpuid, max_leaf};
+use crate::cpu_local::CpuLocal;
 use crate::mem::OutOfMemory;
 
 /// Offset of MXCSR in the legacy region.
@@ -155,6 +156,7 @@ impl Area {
         let default = 0x1f80u32;
         // SAFETY: the default value is valid.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const default, options(nostack, readonly)) };
+        CpuLocal::current().loaded_mxcsr.set(default);
     }
 }
 

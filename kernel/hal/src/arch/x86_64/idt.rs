@@ -21,6 +21,7 @@ core::arch::global_asm!(
     USER_CONTEXT = const cpu_local::USER_CONTEXT,
     KERNEL_RSP = const cpu_local::KERNEL_RSP,
     SCRATCH = const cpu_local::SCRATCH,
+    LOADED_MXCSR = const cpu_local::LOADED_MXCSR,
     ERROR_CODE = const cpu_local::ERROR_CODE,
     FAULT_ADDRESS = const cpu_local::FAULT_ADDRESS,
     TSS_RSP0 = const cpu_local::TSS_RSP0,
