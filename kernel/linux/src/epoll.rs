@@ -16,7 +16,7 @@ use core::any::Any;
 
 use tyn_abi::{Errno, Events, Fd};
 use tyn_hal::sync::{Once, SpinLock};
-use tyn_io::epoll::{EpollEvent, EpollSet, ItemId, Key, MAX_NESTS, Wake, depth_below};
+use tyn_io::epoll::{EpollEvent, EpollSet, ItemId, Key, MAX_NESTS, Scan, Wake, depth_below};
 
 use crate::anon::{self, Home};
 use crate::file::{File, OpenFile};
@@ -96,10 +96,15 @@ impl Core {
         mut emit: impl FnMut(EpollEvent) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
         let _serial = self.serial.lock();
-        let mut scan = self.set.lock().start_scan();
+        let mut scan = None;
         let mut count = 0;
-        while count < max {
-            let Some(candidate) = self.set.lock().next_candidate(&mut scan) else {
+        while count < max && !scan.as_ref().is_some_and(Scan::is_over) {
+            let candidate = {
+                let mut set = self.set.lock();
+                let scan = scan.get_or_insert_with(|| set.start_scan());
+                set.next_candidate(scan)
+            };
+            let Some(candidate) = candidate else {
                 break;
             };
             let ready = candidate.target.file.poll();

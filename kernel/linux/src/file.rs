@@ -28,6 +28,9 @@ pub enum At {
     End,
 }
 
+/// Longest value that a write may have to be, in bytes; see [`File::value_len`].
+pub const MAX_VALUE_LEN: usize = 8;
+
 /// A file of any kind. Nothing here blocks: what cannot be done now is `EAGAIN`, and the caller waits on
 /// [`File::wait_queue`]. The defaults give the error that Linux gives for a file that lacks the operation.
 pub trait File: Any + Send + Sync {
@@ -70,7 +73,7 @@ pub trait File: Any + Send + Sync {
         false
     }
 
-    /// Returns the length of the value that a write must be, no more and no less; then each piece of a vector is a write of
+    /// Returns the length of the value that a write must be, no more and no less, at most [`MAX_VALUE_LEN`]; then each piece of a vector is a write of
     /// its own (`eventfd(2)`).
     fn value_len(&self) -> Option<usize> {
         None

@@ -5,7 +5,7 @@ use tyn_abi::{Errno, Events, Nanos, Sink, Source};
 use tyn_hal::time;
 
 use crate::cx::Cx;
-use crate::file::{At, OpenFile, flags};
+use crate::file::{At, MAX_VALUE_LEN, OpenFile, flags};
 use crate::fs::RegularFile;
 use crate::sched;
 use crate::socket::Direction;
@@ -144,11 +144,12 @@ fn write_value(
     if src.remaining() != len {
         return Err(Errno::EINVAL);
     }
-    let mut value = alloc::vec![0; len];
-    src.read_exact(&mut value)?;
+    let mut bytes = [0; MAX_VALUE_LEN];
+    let value = bytes.get_mut(..len).ok_or(Errno::EINVAL)?;
+    src.read_exact(value)?;
     // Each attempt has the whole value.
     waiting(cx, open, Direction::Send, wait, || {
-        open.file.write(At::Stream, &mut value.as_slice())
+        open.file.write(At::Stream, &mut &*value)
     })
 }
 

@@ -85,6 +85,14 @@ pub struct Scan {
     left: usize,
 }
 
+impl Scan {
+    /// Returns whether no item is left.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.left == 0
+    }
+}
+
 /// A set of items, each with a `T` by which its owner finds the watched file.
 ///
 /// # Invariants

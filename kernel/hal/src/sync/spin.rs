@@ -33,17 +33,17 @@ impl Raw {
     /// Takes the lock, spinning.
     #[inline(never)]
     fn lock(&self) {
-        let cpu = cpu::local();
-        let me = cpu::lock_owner(cpu);
-        if !self.take(me) {
-            self.spin(me);
+        match cpu::local() {
+            Some(cpu) if self.take(cpu.id) => add_depth(Some(cpu), 1),
+            cpu => self.spin(cpu),
         }
-        add_depth(cpu, 1);
     }
 
-    /// Takes a lock that somebody holds.
+    /// Takes a lock that somebody holds, or takes it before there are blocks.
     #[cold]
-    fn spin(&self, me: u32) {
+    #[inline(never)]
+    fn spin(&self, cpu: Option<&CpuLocal>) {
+        let me = cpu::lock_owner(cpu);
         loop {
             let is_mine = me != cpu::UNKNOWN_OWNER && self.owner.load(Ordering::Relaxed) == me;
             assert!(!is_mine, "spinlock taken twice on CPU {me}");
@@ -52,7 +52,7 @@ impl Raw {
                 core::hint::spin_loop();
             }
             if self.take(me) {
-                return;
+                return add_depth(cpu, 1);
             }
         }
     }
