@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod device;
 mod dhcp;
 mod errors;
+mod fragment;
 mod input;
 mod multicast;
 mod ndisc;
@@ -36,6 +37,7 @@ mod wire;
 
 pub use device::NetDevice;
 pub use errors::{NetError, Origin, QueuedError, Trouble};
+pub use fragment::MtuDiscovery;
 pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::calls::Take;
 pub use tcp::info::{TcpInfo, TcpLife};

@@ -15,6 +15,7 @@ use smoltcp::wire::{
 use tyn_abi::Nanos;
 
 use crate::device::{NetDevice, Received};
+use crate::fragment::{Split, let_split};
 use crate::multicast::Groups;
 use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
@@ -48,6 +49,12 @@ pub(crate) struct Output {
     looped: VecDeque<Vec<u8>>,
     looped_bytes: usize,
     pub(crate) frame: Vec<u8>,
+    /// What is split, and finds no room yet.
+    pub(crate) split: Option<Split>,
+    /// Numbers packets that are or may be split.
+    pub(crate) numbers: u32,
+    /// Routers may split the next packet that is built.
+    pub(crate) lets_split: bool,
     /// Bytes of data of each piece that the card is to cut the packet in `frame` into, if it is.
     pub(crate) piece: Option<u16>,
     /// The current time, set at the start of each turn.
@@ -66,6 +73,9 @@ impl Output {
             looped: VecDeque::new(),
             looped_bytes: 0,
             frame: Vec::new(),
+            split: None,
+            numbers: 0,
+            lets_split: false,
             piece: None,
             now: Nanos::ZERO,
         }
@@ -127,7 +137,7 @@ impl Output {
     pub(crate) fn has_room(&mut self, path: Path) -> bool {
         match path {
             Path::Loopback => self.loop_has_room(),
-            Path::Nic => self.device.as_mut().is_none_or(|d| d.room() > 0),
+            Path::Nic => self.send_split() && self.device.as_mut().is_none_or(|d| d.room() > 0),
         }
     }
 
@@ -146,6 +156,7 @@ impl Output {
         if self.reserve(len) {
             self.emit_reserved(path, len, tos, fill)?;
         }
+        self.lets_split = false;
         Ok(())
     }
 
@@ -161,12 +172,17 @@ impl Output {
         fill: impl FnOnce(&mut [u8]) -> Result<R, E>,
     ) -> Result<R, E> {
         let result = self.build(len, tos, fill)?;
+        self.launch(path);
+        Ok(result)
+    }
+
+    /// Sends the packet that was built.
+    pub(crate) fn launch(&mut self, path: Path) {
         match path {
             Path::Loopback if self.loop_has_room() => self.send_looped(),
             Path::Loopback => {}
             Path::Nic => self.send_packet(),
         }
-        Ok(result)
     }
 
     /// Returns how many bytes could be allocated now without touching what the owner keeps for itself.
@@ -209,9 +225,14 @@ impl Output {
     ) -> Result<R, E> {
         self.frame.resize(ETHERNET_HEADER + len, 0);
         let packet = self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default();
+        let lets_split = core::mem::take(&mut self.lets_split);
         let result = fill(packet)?;
         if tos != 0 {
             set_tos(packet, tos);
+        }
+        if lets_split {
+            self.numbers = self.numbers.wrapping_add(1);
+            let_split(packet, self.numbers);
         }
         Ok(result)
     }
@@ -233,7 +254,7 @@ impl Output {
     }
 
     /// Sends the packet in `frame` to its next hop, or lets it wait for the hop's address.
-    fn send_packet(&mut self) {
+    pub(crate) fn send_packet(&mut self) {
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
         let Some(Ip { destination, .. }) = Ip::parse(packet) else {
             return;

@@ -153,6 +153,7 @@ impl Stack {
         let secret = Secret::new(config.entropy);
         let mut out = Output::new(config.device, config.free_memory);
         out.now = now;
+        out.number_from(secret.seed);
         let nic = interface(&mut out, Path::Nic, secret.seed);
         let lo = interface(&mut out, Path::Loopback, secret.seed);
         let dhcp = match config.ip {
@@ -297,6 +298,7 @@ impl Stack {
     pub fn poll(&mut self, now: Nanos) {
         self.set_now(now);
         self.is_behind = false;
+        self.out.send_split();
         let mut budget = BUDGET;
         loop {
             self.receive_frames(&mut budget);

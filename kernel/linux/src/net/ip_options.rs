@@ -8,11 +8,10 @@ use tyn_abi::Errno;
 use tyn_net::{Path, UdpReceived, UdpSend};
 
 use super::address::{CARD, Family, LOOPBACK, as_v6};
-use super::error_queue;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
 use super::options::{unknown, word};
-use super::{inspect, operate};
+use super::{error_queue, inspect, mtu_options, operate};
 use crate::cx::Cx;
 use crate::socket::Control;
 use crate::socket_options::int;
@@ -69,20 +68,14 @@ impl IpSwitches {
         }
     }
 
-    fn of_ip(&self, name: i32) -> Option<&AtomicBool> {
-        Some(match name {
-            IP_RECVTTL => &self.receives_ttl,
-            IP_RECVTOS => &self.receives_tos,
-            IP_PKTINFO => &self.receives_info,
-            _ => return None,
-        })
-    }
-
-    fn of_ipv6(&self, name: i32) -> Option<&AtomicBool> {
-        Some(match name {
-            IPV6_RECVHOPLIMIT => &self.receives_hop_limit,
-            IPV6_RECVTCLASS => &self.receives_class,
-            IPV6_RECVPKTINFO => &self.receives_info6,
+    fn of(&self, level: i32, name: i32) -> Option<&AtomicBool> {
+        Some(match (level, name) {
+            (IPPROTO_IP, IP_RECVTTL) => &self.receives_ttl,
+            (IPPROTO_IP, IP_RECVTOS) => &self.receives_tos,
+            (IPPROTO_IP, IP_PKTINFO) => &self.receives_info,
+            (IPPROTO_IPV6, IPV6_RECVHOPLIMIT) => &self.receives_hop_limit,
+            (IPPROTO_IPV6, IPV6_RECVTCLASS) => &self.receives_class,
+            (IPPROTO_IPV6, IPV6_RECVPKTINFO) => &self.receives_info6,
             _ => return None,
         })
     }
@@ -147,37 +140,28 @@ fn header_fields(socket: &InetSocket) -> Option<HeaderFields> {
     .ok()
 }
 
-/// Answers `getsockopt(2)` of `IPPROTO_IP`.
-pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
+/// Answers `getsockopt(2)` of `IPPROTO_IP` and `IPPROTO_IPV6`; `None` for options that there are not.
+pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Option<Result<Vec<u8>, Errno>> {
+    if let Some(switch) = socket.switches.of(level, name) {
+        return Some(Ok(word(is_on(switch).into())));
+    }
+    if let Some(is_v6) = error_queue::option(level, name) {
+        let is_asked_for = error_queue::is_asked_for(socket, is_v6);
+        return Some(Ok(word(is_asked_for.into())));
+    }
+    if let Some(number) = mtu_options::get(socket, level, name) {
+        return Some(number.map(word));
+    }
     let fields = header_fields(socket)?;
-    if let Some(switch) = socket.switches.of_ip(name) {
-        return Some(word(is_on(switch).into()));
-    }
-    if let Some(is_v6) = error_queue::option(IPPROTO_IP, name) {
-        return Some(word(error_queue::is_asked_for(socket, is_v6).into()));
-    }
-    Some(word(match name {
-        IP_TOS => fields.tos.into(),
-        IP_TTL => fields.ttl.into(),
-        _ => return multicast::get_ip(socket, name),
-    }))
-}
-
-/// Answers `getsockopt(2)` of `IPPROTO_IPV6`.
-pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
-    let fields = header_fields(socket)?;
-    if let Some(switch) = socket.switches.of_ipv6(name) {
-        return Some(word(is_on(switch).into()));
-    }
-    if let Some(is_v6) = error_queue::option(IPPROTO_IPV6, name) {
-        return Some(word(error_queue::is_asked_for(socket, is_v6).into()));
-    }
-    Some(word(match name {
-        IPV6_TCLASS => fields.traffic_class.into(),
-        IPV6_UNICAST_HOPS => fields.ttl.into(),
-        IPV6_V6ONLY => socket.is_v6_only().into(),
-        _ => return multicast::get_ipv6(socket, name),
-    }))
+    Some(Ok(word(match (level, name) {
+        (IPPROTO_IP, IP_TOS) => fields.tos.into(),
+        (IPPROTO_IP, IP_TTL) => fields.ttl.into(),
+        (IPPROTO_IPV6, IPV6_TCLASS) => fields.traffic_class.into(),
+        (IPPROTO_IPV6, IPV6_UNICAST_HOPS) => fields.ttl.into(),
+        (IPPROTO_IPV6, IPV6_V6ONLY) => socket.is_v6_only().into(),
+        (IPPROTO_IP, _) => return multicast::get_ip(socket, name).map(Ok),
+        _ => return multicast::get_ipv6(socket, name).map(Ok),
+    })))
 }
 
 /// Reads the int or the byte that options of `ip(7)` may be given as.
@@ -221,6 +205,23 @@ pub(super) fn byte_or(number: u32, least: u8, default: u8) -> Result<u8, Errno> 
     }
 }
 
+/// Answers `setsockopt(2)` of options that are numbers and of both protocols; `None` for others.
+fn set_common(
+    socket: &InetSocket,
+    level: i32,
+    name: i32,
+    number: u32,
+) -> Option<Result<(), Errno>> {
+    if let Some(switch) = socket.switches.of(level, name) {
+        switch.store(number != 0, Ordering::Relaxed);
+        return Some(Ok(()));
+    }
+    if let Some(is_v6) = error_queue::option(level, name) {
+        return Some(error_queue::ask(socket, is_v6, number != 0));
+    }
+    mtu_options::set(socket, level, name, number)
+}
+
 /// Answers `setsockopt(2)` of `IPPROTO_IP`.
 pub(super) fn set_ip(
     socket: &InetSocket,
@@ -231,13 +232,13 @@ pub(super) fn set_ip(
     if let Some(result) = multicast::set_ip(socket, name, value) {
         return result;
     }
-    let number = int_or_byte(value)?;
-    if let Some(switch) = socket.switches.of_ip(name) {
-        switch.store(number != 0, Ordering::Relaxed);
-        return Ok(());
-    }
-    if let Some(is_v6) = error_queue::option(IPPROTO_IP, name) {
-        return error_queue::ask(socket, is_v6, number != 0);
+    let number = match value {
+        // Linux takes nothing for 0, but for what it wants to see (`do_ip_setsockopt`).
+        [] if name != IP_TTL => 0,
+        _ => int_or_byte(value)?,
+    };
+    if let Some(result) = set_common(socket, IPPROTO_IP, name, number) {
+        return result;
     }
     match name {
         IP_TOS => set_tos(socket, number as u8),
@@ -257,12 +258,8 @@ pub(super) fn set_ipv6(
         return result;
     }
     let number = int(value)?;
-    if let Some(switch) = socket.switches.of_ipv6(name) {
-        switch.store(number != 0, Ordering::Relaxed);
-        return Ok(());
-    }
-    if let Some(is_v6) = error_queue::option(IPPROTO_IPV6, name) {
-        return error_queue::ask(socket, is_v6, number != 0);
+    if let Some(result) = set_common(socket, IPPROTO_IPV6, name, number) {
+        return result;
     }
     match name {
         IPV6_TCLASS => set_class(socket, byte_or(number, 0, 0)?),

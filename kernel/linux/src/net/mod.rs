@@ -16,6 +16,7 @@ mod error_queue;
 mod inet;
 mod interface_ioctl;
 mod ip_options;
+mod mtu_options;
 mod multicast_options;
 pub(crate) mod netlink;
 mod options;

@@ -11,7 +11,7 @@ use tyn_net::{TcpOptions, UdpOptions};
 
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, InetSocket, Protocol, take_error};
-use super::ip_options::{get_ip, get_ipv6, set_ip, set_ipv6};
+use super::ip_options::{get as get_ip, set_ip, set_ipv6};
 use super::{device, inspect, operate, tcp_info};
 use crate::cx::Cx;
 use crate::socket::Socket;
@@ -95,9 +95,9 @@ pub(super) fn get(
                 .get(name)
                 .ok_or_else(|| unknown(cx, level, name)),
         },
-        IPPROTO_IP => get_ip(socket, name).ok_or_else(|| unknown(cx, level, name)),
+        IPPROTO_IP => get_ip(socket, level, name).ok_or_else(|| unknown(cx, level, name))?,
         IPPROTO_IPV6 if socket.family == Family::V6 => {
-            get_ipv6(socket, name).ok_or_else(|| unknown(cx, level, name))
+            get_ip(socket, level, name).ok_or_else(|| unknown(cx, level, name))?
         }
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))

@@ -168,6 +168,8 @@ impl Connection {
     pub(crate) fn emit(&self, out: &mut Output, options: &TcpOptions, segment: &Outgoing) {
         let service = (options.service(self.tuple.remote.ip()), options.ttl);
         let data = self.tcp.payload(segment);
+        let discovery = options.discovery(self.tuple.remote.ip());
+        out.lets_split = discovery.lets_routers_split_segments();
         emit(out, &self.tuple, self.path, service, segment, data);
     }
 }

@@ -7,6 +7,7 @@ use tyn_abi::Events;
 use tyn_tcp::{Segment, Seq};
 
 use crate::errors::Trouble;
+use crate::fragment::MtuDiscovery;
 use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
@@ -152,6 +153,14 @@ impl Stack {
         let Some(&id) = self.tcp.connections.get(&tuple) else {
             return;
         };
+        let Some(Socket::Tcp(socket)) = self.sockets.get(id) else {
+            return;
+        };
+        let discovery = socket.options.discovery(tuple.remote.ip());
+        let is_moot = discovery == MtuDiscovery::Dont && tuple.remote.is_ipv4();
+        if is_moot || !discovery.believes() {
+            return;
+        }
         let now = self.out.now;
         let headers = header_len(tuple.remote.ip()) + TCP_HEADER;
         let Some(connection) = self.open_connection(id).filter(|c| c.path == path) else {

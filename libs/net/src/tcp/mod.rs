@@ -23,6 +23,7 @@ use core::net::{IpAddr, SocketAddr};
 use tyn_abi::{Errno, Events, Nanos};
 
 use crate::errors::{ErrorQueue, Origin, is_asked_for};
+use crate::fragment::MtuDiscovery;
 use crate::ports::{Bound, Sharing};
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
@@ -56,6 +57,8 @@ pub struct TcpOptions {
     pub linger: Option<Nanos>,
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told at once, and queued.
     pub asks_for_errors: [bool; 2],
+    /// `IP_MTU_DISCOVER` and `IPV6_MTU_DISCOVER`.
+    pub mtu_discovery: [MtuDiscovery; 2],
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
     pub is_v6_only: bool,
     /// `IP_TOS`.
@@ -90,6 +93,7 @@ impl TcpOptions {
             reuses_port: false,
             device: None,
             asks_for_errors: [false; 2],
+            mtu_discovery: [MtuDiscovery::Want; 2],
             is_corked: false,
             keeps_alive: false,
             keep_idle: Nanos(7200 * Nanos::PER_SEC),
@@ -113,6 +117,11 @@ impl TcpOptions {
 
     pub(crate) fn is_error_asked_for(&self, origin: Origin) -> bool {
         is_asked_for(self.asks_for_errors, origin == Origin::Icmp6)
+    }
+
+    pub(crate) fn discovery(&self, address: IpAddr) -> MtuDiscovery {
+        let [v4, v6] = self.mtu_discovery;
+        if address.is_ipv4() { v4 } else { v6 }
     }
 
     /// Returns what the header of packets to `address` says of the service.

@@ -3,12 +3,13 @@
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 
-use tyn_abi::Nanos;
+use tyn_abi::{Errno, Nanos};
 
-use crate::stack::Stack;
-use crate::tcp::TcpOptions;
+use crate::fragment::link_mtu;
+use crate::stack::{Socket, Stack};
 use crate::tcp::input::TCP_HEADER;
-use crate::types::{Path, Tuple};
+use crate::tcp::{TcpOptions, TcpState};
+use crate::types::{Path, SocketId, Tuple};
 use crate::wire::header_len;
 
 /// How long it is believed (`mtu_expires` of Linux): the path may have changed.
@@ -46,9 +47,38 @@ impl Stack {
 
     /// Returns the MTU of the way to a host, as far as it is known.
     pub(crate) fn path_mtu(&self, host: IpAddr, path: Path) -> usize {
-        let link = self.out.mtu(path);
+        let link = link_mtu(self.out.mtu(path), path, host);
         let known = self.tcp.paths.mtu(host, self.out.now);
         known.map_or(link, |mtu| mtu.min(link))
+    }
+
+    /// Takes note that a router takes packets to a host only up to a size.
+    pub(crate) fn learn_path(&mut self, path: Path, host: IpAddr, mtu: usize) {
+        if mtu < self.path_mtu(host, path) {
+            self.tcp.paths.note(host, mtu, self.out.now);
+        }
+    }
+
+    /// Returns the MTU of a socket's path as far as it is known (`IP_MTU`, `IPV6_MTU`).
+    ///
+    /// # Errors
+    /// `ENOTCONN` without a peer.
+    pub fn socket_mtu(&mut self, id: SocketId) -> Result<usize, Errno> {
+        let (host, path) = match self.sockets.get(id) {
+            Some(Socket::Udp(socket)) => {
+                let host = socket.peer().ok_or(Errno::ENOTCONN)?;
+                (
+                    host,
+                    self.out.routes.route_by(socket.options.device, host)?.0,
+                )
+            }
+            Some(Socket::Tcp(socket)) => match &socket.state {
+                TcpState::Open(c) => (c.tuple.remote.ip(), c.path),
+                _ => return Err(Errno::ENOTCONN),
+            },
+            None => return Err(Errno::EBADF),
+        };
+        Ok(self.path_mtu(host, path))
     }
 
     /// Returns what a connection is made with.

@@ -118,6 +118,8 @@ fn silent_neighbour_and_own_link_are_told_of_by_ourselves() {
         (A.into(), nobody, 1)
     );
     let long = [0; 1473];
+    w.a.udp_change_options(id, |o| o.mtu_discovery = [crate::MtuDiscovery::Do; 2])
+        .unwrap();
     let sent = w.a.udp_send(id, Some(nobody), &mut &long[..]);
     assert_eq!(sent, Err(Errno::EMSGSIZE));
     let (error, _) = take(&mut w.a, id).unwrap();

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use tyn_abi::{Errno, Events, Sink};
 
 use crate::errors::{NetError, Origin, QueuedError, Trouble, is_asked_for};
+use crate::fragment::MtuDiscovery;
 use crate::stack::{Socket, Stack};
 use crate::types::{Path, SocketId, Tuple};
 use crate::udp::UdpSocket;
@@ -35,16 +36,29 @@ impl Stack {
             return;
         };
         let error = &trouble.error;
-        if is_asked_for(
-            socket.options.asks_for_errors,
-            error.origin == Origin::Icmp6,
-        ) {
+        let is_v6 = error.origin == Origin::Icmp6;
+        let discovery = socket.options.discovery(is_v6);
+        let is_too_big = error.errno == Errno::EMSGSIZE;
+        let is_ignored = is_too_big && discovery == MtuDiscovery::Dont;
+        let is_believed = is_too_big && discovery.believes();
+        // As `__udp4_lib_err` and `__udp6_lib_err` of Linux have it.
+        let concerns_program = if is_v6 {
+            !is_too_big || is_believed
+        } else {
+            !is_ignored
+        };
+        let is_asked_for = is_asked_for(socket.options.asks_for_errors, is_v6);
+        let is_hard = error.is_hard && !is_ignored;
+        if concerns_program && is_asked_for {
             socket.queue_error(trouble, tuple.remote, payload);
-        } else if !error.is_hard || socket.remote.is_none() {
-            return;
         }
-        socket.error = Some(error.errno);
-        self.report(id, Events::ERR);
+        if concerns_program && (is_asked_for || is_hard && socket.remote.is_some()) {
+            socket.error = Some(error.errno);
+            self.report(id, Events::ERR);
+        }
+        if is_believed {
+            self.learn_path(path, tuple.remote.ip(), error.info as usize);
+        }
     }
 
     /// Takes note that a datagram was too long for our own link.

@@ -1,6 +1,5 @@
 //! Multicast of UDP sockets: joining and leaving groups, and who hears what.
 
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use tyn_abi::Errno;
@@ -120,7 +119,7 @@ impl Stack {
     }
 
     /// Lets members on this host hear the datagram that was just sent to `to`, as everybody on the link does.
-    pub(super) fn hear_ourselves(&mut self, id: SocketId, to: IpAddr) {
+    pub(super) fn hear_ourselves(&mut self, id: SocketId, to: IpAddr, packet: &[u8]) {
         let loops = self.udp(id).is_ok_and(|s| s.options.multicast(to).loops);
         let is_heard = match to {
             group if group.is_multicast() => loops && self.is_member(Path::Nic, group),
@@ -129,9 +128,8 @@ impl Stack {
         if !is_heard {
             return;
         }
-        let packet: Vec<u8> = self.out.built().to_vec();
-        if let Some(ip) = Ip::parse(&packet) {
-            self.on_udp(Path::Nic, &ip, &packet);
+        if let Some(ip) = Ip::parse(packet) {
+            self.on_udp(Path::Nic, &ip, packet);
         }
     }
 }

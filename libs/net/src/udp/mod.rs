@@ -5,28 +5,27 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
-use tyn_abi::{Errno, Events, Sink, Source};
+use smoltcp::wire::UdpPacket;
+use tyn_abi::{Errno, Events, Sink};
 
 use crate::errors::ErrorQueue;
 use crate::ports::Bound;
 use crate::routes::is_source_on;
 use crate::stack::{Socket, Stack};
 use crate::types::{Path, SocketId, Tuple};
-use crate::wire::{Ip, header_len, with_ip, write_header};
+use crate::wire::{Ip, with_ip};
 
 mod demux;
 mod errors;
 mod membership;
+mod send;
 mod socket;
 
 pub(crate) use socket::UdpSocket;
-use socket::{Datagram, Header, OVERHEAD};
+use socket::{Datagram, OVERHEAD};
 pub use socket::{Multicast, UdpOptions, UdpReceived, UdpSend};
 
 pub(crate) const UDP_HEADER: usize = 8;
-/// Greatest datagram with its header: what IPv4 has room for beside its header, and IPv6 beside that.
-const MAX_DATAGRAM: usize = 65535;
 
 /// The bound sockets of each port.
 #[derive(Debug, Default)]
@@ -182,129 +181,6 @@ impl Stack {
             if here.is_empty() {
                 self.udp.by_port.remove(&port);
             }
-        }
-    }
-
-    /// Sends a datagram of all that `src` has, to `to` or the peer.
-    ///
-    /// # Errors
-    /// `EAGAIN` when there is no room now; `EDESTADDRREQ`, `EMSGSIZE`, `ENETUNREACH`, `EACCES`, `EINVAL`, `EPIPE`,
-    /// `ENOBUFS` without memory, `EFAULT`, and a pending error.
-    pub fn udp_send(
-        &mut self,
-        id: SocketId,
-        to: Option<SocketAddr>,
-        src: &mut dyn Source,
-    ) -> Result<usize, Errno> {
-        let how = UdpSend {
-            to,
-            ..UdpSend::default()
-        };
-        self.udp_send_with(id, &how, src)
-    }
-
-    /// As [`Stack::udp_send`], for one datagram with a header of its own.
-    ///
-    /// # Errors
-    /// As [`Stack::udp_send`], and `EINVAL` for a source that is not ours.
-    pub fn udp_send_with(
-        &mut self,
-        id: SocketId,
-        how: &UdpSend,
-        src: &mut dyn Source,
-    ) -> Result<usize, Errno> {
-        // Before anything else can fail, as in Linux (`inet_send_prepare`).
-        self.udp_autobind(id)?;
-        let socket = self.udp(id)?;
-        if let Some(error) = socket.error.take() {
-            self.report(id, Events::empty());
-            return Err(error);
-        }
-        if socket.is_write_shut {
-            return Err(Errno::EPIPE);
-        }
-        let to = how.to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
-        let to = to_self_if_unspecified(to);
-        let is_ours = |ip: IpAddr| ip.is_unspecified() || self.out.routes.is_own(ip);
-        if how.source.is_some_and(|ip| !is_ours(ip)) {
-            return Err(Errno::EINVAL);
-        }
-        let len = src.remaining();
-        let room = match to.ip() {
-            IpAddr::V4(_) => MAX_DATAGRAM - header_len(to.ip()),
-            IpAddr::V6(_) => MAX_DATAGRAM,
-        };
-        if UDP_HEADER + len > room {
-            return Err(Errno::EMSGSIZE);
-        }
-        if to.port() == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let may_broadcast = self.udp(id)?.options.broadcasts;
-        let (path, source) = self.route_of(id, how, to.ip())?;
-        if self.out.routes.is_broadcast(to.ip()) && !may_broadcast {
-            return Err(Errno::EACCES);
-        }
-        let total = header_len(to.ip()) + UDP_HEADER + len;
-        let mtu = self.out.mtu(path);
-        if path == Path::Nic && total > mtu {
-            self.udp_too_long(id, to, mtu);
-            return Err(Errno::EMSGSIZE);
-        }
-        if !self.out.has_room(path) {
-            let socket = self.udp(id)?;
-            if !core::mem::replace(&mut socket.is_blocked, true) {
-                self.blocked.push(path, id);
-            }
-            self.report(id, Events::empty());
-            return Err(Errno::EAGAIN);
-        }
-        if !self.out.reserve(total) {
-            return Err(Errno::ENOBUFS);
-        }
-        let header = self.udp(id)?.header(how, to, (path, source))?;
-        self.emit_udp(path, &header, src)?;
-        let is_for_many = to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip());
-        if path == Path::Nic && is_for_many {
-            self.hear_ourselves(id, to.ip());
-        }
-        Ok(len)
-    }
-
-    fn emit_udp(&mut self, path: Path, header: &Header, src: &mut dyn Source) -> Result<(), Errno> {
-        let Header {
-            source,
-            to,
-            tos,
-            ttl,
-        } = *header;
-        let udp = UdpRepr {
-            src_port: source.port(),
-            dst_port: to.port(),
-        };
-        let checksums = self.out.checksums(path);
-        let len = src.remaining();
-        let total = header_len(to.ip()) + UDP_HEADER + len;
-        // A group's packets that may make no hop are for this host alone.
-        let stays = path == Path::Nic && to.ip().is_multicast() && ttl == 0;
-        let fill = |packet: &mut [u8]| {
-            let protocol = IpProtocol::Udp;
-            let payload = write_header(packet, source.ip(), to.ip(), protocol, ttl, &checksums);
-            let mut result = Ok(());
-            udp.emit(
-                &mut UdpPacket::new_unchecked(payload),
-                &source.ip().into(),
-                &to.ip().into(),
-                len,
-                |payload| result = src.read_exact(payload),
-                &checksums,
-            );
-            result
-        };
-        if stays {
-            self.out.build(total, tos, fill)
-        } else {
-            self.out.emit(path, total, tos, fill)
         }
     }
 

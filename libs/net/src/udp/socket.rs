@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tyn_abi::{Errno, Events};
 
 use crate::errors::ErrorQueue;
+use crate::fragment::MtuDiscovery;
 use crate::ports::{Bound, Sharing};
 use crate::routes::is_source_on;
 use crate::types::{Path, is_unicast_ip};
@@ -27,6 +28,10 @@ pub struct UdpOptions {
     pub broadcasts: bool,
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told also without a peer, and queued.
     pub asks_for_errors: [bool; 2],
+    /// `IP_MTU_DISCOVER` and `IPV6_MTU_DISCOVER`.
+    pub mtu_discovery: [MtuDiscovery; 2],
+    /// `IPV6_MTU`: the greatest packet of IPv6 that is not split, unless 0.
+    pub longest_v6: usize,
     /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
     pub is_v6_only: bool,
     /// `IP_TOS`.
@@ -52,6 +57,8 @@ impl Default for UdpOptions {
             reuses_port: false,
             device: None,
             asks_for_errors: [false; 2],
+            mtu_discovery: [MtuDiscovery::Want; 2],
+            longest_v6: 0,
             broadcasts: false,
             is_v6_only: false,
             tos: 0,
@@ -90,6 +97,11 @@ impl Default for Multicast {
 }
 
 impl UdpOptions {
+    pub(crate) fn discovery(&self, is_v6: bool) -> MtuDiscovery {
+        let [v4, v6] = self.mtu_discovery;
+        if is_v6 { v6 } else { v4 }
+    }
+
     pub(crate) fn multicast(&self, group: IpAddr) -> &Multicast {
         if group.is_ipv4() { &self.v4 } else { &self.v6 }
     }
@@ -149,7 +161,7 @@ pub struct UdpReceived {
 /// A UDP socket.
 #[derive(Debug)]
 pub(crate) struct UdpSocket {
-    pub(super) options: UdpOptions,
+    pub(crate) options: UdpOptions,
     pub(super) local: SocketAddr,
     /// The address of its family that stands for any one.
     pub(super) any: IpAddr,
@@ -189,6 +201,11 @@ impl UdpSocket {
             events |= Events::ERR;
         }
         events
+    }
+
+    /// Returns the host that it is connected to.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.remote.map(|at| at.ip())
     }
 
     /// Returns what it is bound to.

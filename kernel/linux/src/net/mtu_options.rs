@@ -1,0 +1,70 @@
+//! Options about the MTU of paths (`ip(7)`: `IP_MTU_DISCOVER`, `IP_MTU`; `ipv6(7)`: `IPV6_MTU_DISCOVER`, `IPV6_MTU`).
+
+use tyn_abi::Errno;
+use tyn_net::MtuDiscovery;
+
+use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
+use super::{inspect, operate};
+
+const IP_MTU_DISCOVER: i32 = 10;
+const IP_MTU: i32 = 14;
+const IPV6_MTU_DISCOVER: i32 = 23;
+const IPV6_MTU: i32 = 24;
+/// The least MTU of IPv6.
+const LEAST_V6: u32 = 1280;
+
+/// Answers `getsockopt(2)`; `None` for other options.
+pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Option<Result<u32, Errno>> {
+    Some(match (level, name) {
+        (IPPROTO_IP, IP_MTU_DISCOVER) => discovery(socket).map(|[v4, _]| v4 as u32),
+        (IPPROTO_IPV6, IPV6_MTU_DISCOVER) => discovery(socket).map(|[_, v6]| v6 as u32),
+        (IPPROTO_IP, IP_MTU) | (IPPROTO_IPV6, IPV6_MTU) => {
+            let mtu = inspect(|stack| stack.socket_mtu(socket.id));
+            mtu.map(|mtu| u32::try_from(mtu).unwrap_or(u32::MAX))
+        }
+        _ => return None,
+    })
+}
+
+fn discovery(socket: &InetSocket) -> Result<[MtuDiscovery; 2], Errno> {
+    inspect(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_options(socket.id).map(|o| o.mtu_discovery),
+        Protocol::Udp => stack.udp_options(socket.id).map(|o| o.mtu_discovery),
+    })
+}
+
+/// Answers `setsockopt(2)`; `None` for other options.
+pub(super) fn set(
+    socket: &InetSocket,
+    level: i32,
+    name: i32,
+    number: u32,
+) -> Option<Result<(), Errno>> {
+    Some(match (level, name) {
+        (IPPROTO_IP, IP_MTU_DISCOVER) => set_discovery(socket, number, false),
+        (IPPROTO_IPV6, IPV6_MTU_DISCOVER) => set_discovery(socket, number, true),
+        (IPPROTO_IPV6, IPV6_MTU) => set_longest(socket, number),
+        _ => return None,
+    })
+}
+
+fn set_discovery(socket: &InetSocket, number: u32, is_v6: bool) -> Result<(), Errno> {
+    let way = MtuDiscovery::from_number(number.cast_signed()).ok_or(Errno::EINVAL)?;
+    let choose = |[v4, v6]: &mut [MtuDiscovery; 2]| *if is_v6 { v6 } else { v4 } = way;
+    operate(|stack| match socket.protocol {
+        Protocol::Tcp => stack.tcp_change_options(socket.id, |o| choose(&mut o.mtu_discovery)),
+        Protocol::Udp => stack.udp_change_options(socket.id, |o| choose(&mut o.mtu_discovery)),
+    })
+}
+
+/// Sets what packets of IPv6 may have before they are split. Segments never are, so TCP does not care, as on Linux.
+fn set_longest(socket: &InetSocket, number: u32) -> Result<(), Errno> {
+    let is_possible = number == 0 || number.cast_signed() >= LEAST_V6.cast_signed();
+    match socket.protocol {
+        _ if !is_possible => Err(Errno::EINVAL),
+        Protocol::Tcp => Ok(()),
+        Protocol::Udp => {
+            operate(|stack| stack.udp_change_options(socket.id, |o| o.longest_v6 = number as usize))
+        }
+    }
+}

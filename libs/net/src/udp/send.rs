@@ -1,0 +1,176 @@
+//! Sending datagrams (`sendto(2)`).
+
+use core::net::{IpAddr, SocketAddr};
+
+use alloc::vec::Vec;
+use smoltcp::phy::Checksum;
+use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
+use tyn_abi::{Errno, Events, Source};
+
+use super::socket::Header;
+use super::{UDP_HEADER, UdpSend, to_self_if_unspecified};
+use crate::fragment::{link_mtu, longest};
+use crate::stack::Stack;
+use crate::types::{Path, SocketId};
+use crate::wire::{header_len, write_header};
+
+/// More than a length of IPv4 can say, which Linux refuses before it looks at anything else.
+const LONGEST_V4: usize = 0xffff;
+
+impl Stack {
+    /// Sends a datagram of all that `src` has, to `to` or the peer.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is no room now; `EDESTADDRREQ`, `EMSGSIZE`, `ENETUNREACH`, `EACCES`, `EINVAL`, `EPIPE`,
+    /// `ENOBUFS` without memory, `EFAULT`, and a pending error.
+    pub fn udp_send(
+        &mut self,
+        id: SocketId,
+        to: Option<SocketAddr>,
+        src: &mut dyn Source,
+    ) -> Result<usize, Errno> {
+        let how = UdpSend {
+            to,
+            ..UdpSend::default()
+        };
+        self.udp_send_with(id, &how, src)
+    }
+
+    /// As [`Stack::udp_send`], for one datagram with a header of its own.
+    ///
+    /// # Errors
+    /// As [`Stack::udp_send`], and `EINVAL` for a source that is not ours.
+    pub fn udp_send_with(
+        &mut self,
+        id: SocketId,
+        how: &UdpSend,
+        src: &mut dyn Source,
+    ) -> Result<usize, Errno> {
+        let to = self.destination(id, how)?;
+        let len = src.remaining();
+        if to.is_ipv4() && len > LONGEST_V4 {
+            return Err(Errno::EMSGSIZE);
+        }
+        if to.port() == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let may_broadcast = self.udp(id)?.options.broadcasts;
+        let (path, source) = self.route_of(id, how, to.ip())?;
+        if self.out.routes.is_broadcast(to.ip()) && !may_broadcast {
+            return Err(Errno::EACCES);
+        }
+        let total = header_len(to.ip()) + UDP_HEADER + len;
+        let mtu = self.mtu_towards(id, to.ip(), path)?;
+        let discovery = self.udp(id)?.options.discovery(to.is_ipv6());
+        let most = longest(to.ip());
+        if total > most || total > mtu && !discovery.splits() {
+            self.udp_too_long(id, to, mtu);
+            return Err(Errno::EMSGSIZE);
+        }
+        if !self.out.has_room(path) {
+            let socket = self.udp(id)?;
+            if !core::mem::replace(&mut socket.is_blocked, true) {
+                self.blocked.push(path, id);
+            }
+            self.report(id, Events::empty());
+            return Err(Errno::EAGAIN);
+        }
+        if !self.out.reserve(total) {
+            return Err(Errno::ENOBUFS);
+        }
+        let header = self.udp(id)?.header(how, to, (path, source))?;
+        // The loopback path takes anything whole.
+        let split_at = (path == Path::Nic && total > mtu).then_some(mtu);
+        self.out.lets_split = discovery.lets_routers_split();
+        self.build_udp(path, &header, src, split_at.is_some())?;
+        let is_for_many = to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip());
+        let heard = (path == Path::Nic && is_for_many).then(|| Vec::from(self.out.built()));
+        // A group's packets that may make no hop are for this host alone.
+        let stays = path == Path::Nic && to.ip().is_multicast() && header.ttl == 0;
+        match split_at {
+            _ if stays => {}
+            Some(mtu) => self.out.launch_split(mtu),
+            None => self.out.launch(path),
+        }
+        if let Some(packet) = heard {
+            self.hear_ourselves(id, to.ip(), &packet);
+        }
+        Ok(len)
+    }
+
+    /// Returns where a datagram is to go, if the socket is in a state to send.
+    fn destination(&mut self, id: SocketId, how: &UdpSend) -> Result<SocketAddr, Errno> {
+        // Before anything else can fail, as in Linux (`inet_send_prepare`).
+        self.udp_autobind(id)?;
+        let socket = self.udp(id)?;
+        if let Some(error) = socket.error.take() {
+            self.report(id, Events::empty());
+            return Err(error);
+        }
+        if socket.is_write_shut {
+            return Err(Errno::EPIPE);
+        }
+        let to = how.to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
+        let is_ours = |ip: IpAddr| ip.is_unspecified() || self.out.routes.is_own(ip);
+        if how.source.is_some_and(|ip| !is_ours(ip)) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(to_self_if_unspecified(to))
+    }
+
+    /// Returns the size of the packets that a socket sends to a host whole.
+    fn mtu_towards(&mut self, id: SocketId, host: IpAddr, path: Path) -> Result<usize, Errno> {
+        let known = self.path_mtu(host, path);
+        let link = link_mtu(self.out.mtu(path), path, host);
+        let options = &self.udp(id)?.options;
+        let mtu = if options.discovery(host.is_ipv6()).heeds_path() {
+            known
+        } else {
+            link
+        };
+        Ok(match options.longest_v6 {
+            1.. if host.is_ipv6() => mtu.min(options.longest_v6),
+            _ => mtu,
+        })
+    }
+
+    /// Builds a datagram's packet. Only a whole one's checksum can be left to the card.
+    fn build_udp(
+        &mut self,
+        path: Path,
+        header: &Header,
+        src: &mut dyn Source,
+        is_split: bool,
+    ) -> Result<(), Errno> {
+        let Header {
+            source,
+            to,
+            tos,
+            ttl,
+        } = *header;
+        let udp = UdpRepr {
+            src_port: source.port(),
+            dst_port: to.port(),
+        };
+        let mut checksums = self.out.checksums(path);
+        if is_split {
+            checksums.udp = Checksum::Tx;
+        }
+        let len = src.remaining();
+        let total = header_len(to.ip()) + UDP_HEADER + len;
+        self.out.build(total, tos, |packet| {
+            let protocol = IpProtocol::Udp;
+            let payload = write_header(packet, source.ip(), to.ip(), protocol, ttl, &checksums);
+            let mut result = Ok(());
+            udp.emit(
+                &mut UdpPacket::new_unchecked(payload),
+                &source.ip().into(),
+                &to.ip().into(),
+                len,
+                |payload| result = src.read_exact(payload),
+                &checksums,
+            );
+            result
+        })
+    }
+}
