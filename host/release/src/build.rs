@@ -11,6 +11,7 @@ use crate::elf_strip;
 use crate::include::{self, Include, IncludeError};
 use crate::input::App;
 use crate::libraries::{self, Libraries, LibraryError};
+use crate::limit;
 use crate::os_mon;
 use crate::recipe::{EPMD, Files, Kind, RECIPE_PATH, Recipe};
 use crate::release::{HEART, ReleaseError};
@@ -147,7 +148,7 @@ impl Files for Tree {
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         match self.get(path)? {
             Node::File(_, Source::Bytes(bytes)) => Some(bytes.clone()),
-            Node::File(_, Source::Path(file, _)) => fs::read(file).ok(),
+            Node::File(_, Source::Path(file, _)) => limit::read(file).ok(),
             Node::Symlink(_) | Node::Dir(_) => None,
         }
     }
@@ -301,7 +302,7 @@ fn strip_beams(tree: &mut Tree) -> Result<(), BuildError> {
         Node::File(..) | Node::Dir(_) | Node::Symlink(_) => None,
     });
     for (path, mode, file) in modules.collect::<Vec<_>>() {
-        let bytes = fs::read(&file).map_err(io_at(&file))?;
+        let bytes = limit::read(&file).map_err(io_at(&file))?;
         if let Some(beam) = Beam::parse(&bytes) {
             let stripped = Source::Bytes(beam.stripped());
             tree.replace(&path, Node::File(mode, stripped))?;

@@ -12,6 +12,7 @@ use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
+use crate::limit;
 use crate::tree::{Node, Source, Tree};
 
 type Header = elf::FileHeader64<LittleEndian>;
@@ -102,7 +103,7 @@ pub(crate) fn drop_from(tree: &mut Tree, symbols: &Symbols) -> Result<(), (PathB
         let Some(Node::File(mode, Source::Path(file, _))) = tree.get(path).cloned() else {
             continue;
         };
-        let bytes = fs::read(&file).map_err(|error| (file, error))?;
+        let bytes = limit::read(&file).map_err(|error| (file, error))?;
         if let Some(small) = stripped(bytes) {
             let node = Node::File(mode, Source::Bytes(small));
             // It is there already, as a file.
@@ -116,13 +117,11 @@ pub(crate) fn drop_from(tree: &mut Tree, symbols: &Symbols) -> Result<(), (PathB
 fn read_elf(file: &PathBuf) -> io::Result<Option<Vec<u8>>> {
     use io::Read as _;
     let mut bytes = Vec::new();
-    let mut open = fs::File::open(file)?;
-    (&mut open).take(4).read_to_end(&mut bytes)?;
+    fs::File::open(file)?.take(4).read_to_end(&mut bytes)?;
     if !crate::elf::is_elf(&bytes) {
         return Ok(None);
     }
-    open.read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    limit::read(file).map(Some)
 }
 
 #[cfg(test)]

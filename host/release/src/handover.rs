@@ -13,6 +13,7 @@ use tyn_bootfmt::{BadStart, RUN_PATH, Run};
 use crate::cpio::Writer;
 use crate::erl_args::{self, ArgsError, ReadFile};
 use crate::image::{self, Checked};
+use crate::limit;
 use crate::recipe::EPMD;
 use crate::start::{DISTRIBUTION_PORT, OTHER_WAYS};
 
@@ -328,7 +329,8 @@ fn without_replaced(args: &[Vec<u8>], new: &[String]) -> Vec<Vec<u8>> {
 pub fn behind_image(image: &Path, run: &[u8], dir: &Path) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().suffix(".img").tempfile_in(dir)?;
     if image::is_compressed(image)? {
-        zstd::stream::copy_decode(File::open(image)?, file.as_file_mut())?;
+        let decoder = zstd::Decoder::new(File::open(image)?)?;
+        limit::copy(decoder, file.as_file_mut(), limit::whole())?;
     } else {
         io::copy(&mut File::open(image)?, file.as_file_mut())?;
     }

@@ -12,8 +12,8 @@ use tyn_bootfmt::{
 };
 use tyn_fs::cpio::Entries;
 
-use crate::cpio;
 use crate::system;
+use crate::{cpio, limit};
 
 /// What compressed images begin with.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -56,6 +56,9 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "; build one with `tyn build`",
         io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
             "; name the file that `tyn build` made"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "; an image is a part of a guest's memory: build a smaller one"
         }
         // What the decoder of compressed images says.
         _ if error.raw_os_error().is_none() => "; it is damaged: build it again with `tyn build`",
@@ -205,19 +208,19 @@ pub fn check(path: &Path) -> Result<Checked, ImageError> {
 /// Reads an image; one that is compressed is unpacked.
 ///
 /// # Errors
-/// When it can't be read, or what is compressed is damaged.
+/// When it can't be read, what is compressed is damaged, or it is longer than 4 GiB or half of this machine's memory.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for somebody to write, and a device may have no end.
-    let kind = fs::metadata(path)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
+    if limit::is_special(fs::metadata(path)?.file_type()) {
         let what = "it is a pipe or a device";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
-    let bytes = fs::read(path)?;
-    match bytes.starts_with(&ZSTD) {
-        true => zstd::decode_all(bytes.as_slice()),
-        false => Ok(bytes),
+    let bytes = limit::read(path)?;
+    if !bytes.starts_with(&ZSTD) {
+        return Ok(bytes);
     }
+    let decoder = zstd::Decoder::with_buffer(bytes.as_slice())?;
+    limit::unpack(decoder, limit::whole())
 }
 
 /// Returns whether an image is compressed, so that a machine can't be started with it as it is.

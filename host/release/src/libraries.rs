@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::elf::{self, ElfError, Needs};
+use crate::limit;
 use crate::sysroot::{LIBRARY_DIRS, Sysroot};
 use crate::tree::{Node, Source, Tree};
 
@@ -101,7 +102,7 @@ fn is_in_priv(path: &Path) -> bool {
 
 fn remedy(name: &str) -> &'static str {
     if name.contains("musl") {
-        "it is for musl (Alpine Linux): name the root of such a system by --sysroot, or build from its container image"
+        "it is for musl (Alpine Linux): name the root of such a system by --sysroot, or build from a container image that has it"
     } else {
         "install the package that has it there, or name another --sysroot"
     }
@@ -371,7 +372,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 fn read_needs(file: &Path) -> Result<Needs, LibraryError> {
-    let bytes = fs::read(file).map_err(|error| LibraryError::Io {
+    let bytes = limit::read(file).map_err(|error| LibraryError::Io {
         path: file.to_path_buf(),
         error,
     })?;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::beam::Beam;
+use crate::limit;
 use crate::release::ERTS_PROGRAMS;
 use crate::sysroot::Sysroot;
 use crate::term::Term;
@@ -237,7 +238,7 @@ pub fn number(erts: &str) -> Option<u32> {
 /// Returns the applications that an `.app` file says it needs; none when there is no such file.
 #[must_use]
 pub fn needs(file: &Path) -> Vec<Need> {
-    let Some(term) = fs::read_to_string(file)
+    let Some(term) = limit::read_text(file)
         .ok()
         .and_then(|text| Term::parse(&text))
     else {
@@ -266,7 +267,7 @@ pub fn imports(ebin: &Path) -> BTreeSet<String> {
     files
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "beam"))
-        .filter_map(|path| fs::read(path).ok())
+        .filter_map(|path| limit::read(&path).ok())
         .filter_map(|bytes| Beam::parse(&bytes).map(|beam| beam.imports()))
         .flatten()
         .collect()

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::elf::{self, ElfError};
+use crate::limit;
 use crate::otp::{self, MissingApps, Otp, Parts};
 use crate::recipe::Kind;
 use crate::term::Term;
@@ -125,7 +126,7 @@ impl Release {
             return Err(ReleaseError::NotAFolder(dir.to_path_buf()));
         }
         let data = dir.join("releases/start_erl.data");
-        let text = match fs::read_to_string(&data) {
+        let text = match limit::read_text(&data) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ReleaseError::NotARelease(dir.to_path_buf()));
             }
@@ -170,7 +171,7 @@ impl Release {
             return Err(ReleaseError::Missing(path));
         }
         let path = self.dir.join(self.erts_bin()).join(ERTS_PROGRAMS[0]);
-        let bytes = fs::read(&path).map_err(|error| io_error(&path, error))?;
+        let bytes = limit::read(&path).map_err(|error| io_error(&path, error))?;
         elf::needs(&bytes).map_err(|error| ReleaseError::Elf { path, error })?;
         Ok(())
     }
@@ -185,7 +186,7 @@ impl Release {
     #[must_use]
     pub fn kind(&self) -> Kind {
         let script = self.dir.join("bin").join(&self.name);
-        let script = fs::read_to_string(script).unwrap_or_default();
+        let script = limit::read_text(&script).unwrap_or_default();
         if self.has_elixir() {
             Kind::Mix
         } else if script.contains("RELX_") {
@@ -199,7 +200,7 @@ impl Release {
     fn applications(&self) -> Vec<(String, String)> {
         let file = format!("{}.rel", self.name);
         let file = self.dir.join(self.version_dir()).join(file);
-        let text = fs::read_to_string(file).unwrap_or_default();
+        let text = limit::read_text(&file).unwrap_or_default();
         let Some(rel) = Term::parse(&text) else {
             return Vec::new();
         };

@@ -1,6 +1,6 @@
 //! What an image has of a Linux system besides libraries, and what an interactive start adds.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::image::HOME;
+use crate::limit;
 use crate::sysroot::Sysroot;
 use crate::tree::{Conflict, Node, Source, Tree};
 
@@ -27,6 +28,9 @@ const TERMINALS: &[&str] = &[
 const LOCALE: &str = "/usr/lib/locale/C.utf8/LC_CTYPE";
 /// Where ncurses looks for descriptions.
 const TERMINFO_DIRS: &[&str] = &["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"];
+
+/// Longest archive within an image, unpacked, in bytes.
+const MAX_PACKED: u64 = 256 << 20;
 
 /// Adds the few files that libc expects of a system, and the folders that the kernel mounts upon.
 pub(crate) fn add(tree: &mut Tree, hostname: &str) -> Result<(), Conflict> {
@@ -85,9 +89,7 @@ pub(crate) fn pack(tree: &Tree) -> Result<Vec<u8>, (PathBuf, io::Error)> {
 /// # Errors
 /// When it is damaged.
 pub(crate) fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
-    let mut archive = Vec::new();
-    GzDecoder::new(packed).read_to_end(&mut archive)?;
-    Ok(archive)
+    limit::unpack(GzDecoder::new(packed), MAX_PACKED)
 }
 
 /// glibc needs a file to know which bytes make a character; other libcs know UTF-8 by themselves.

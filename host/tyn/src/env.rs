@@ -3,10 +3,11 @@
 //! The format of files is that of `docker run --env-file`: a line is `NAME=VALUE`, the value as it stands, to the end of the
 //! line, quotes included; or `NAME`, which takes the value from our own environment. Lines that begin with `#` are comments.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+
+use crate::given;
 
 /// Where a variable that is given by name alone gets its value.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -42,8 +43,8 @@ pub(crate) fn complete(given: &[String], lookup: Lookup<'_>) -> Result<Vec<Strin
 /// When it can't be read, or the first line that is none, as `FILE:LINE`.
 pub(crate) fn read_file(path: &Path, lookup: Lookup<'_>) -> Result<Vec<String>> {
     let shown = path.display();
-    let bytes =
-        fs::read(path).with_context(|| format!("the variables in {shown} can't be read"))?;
+    let bytes = given::read_short(path)
+        .with_context(|| format!("the variables in {shown} can't be read"))?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut variables = Vec::new();
     for (at, line) in bytes.split(|&b| b == b'\n').enumerate() {
@@ -81,6 +82,7 @@ fn parse_line(line: &str, lookup: Lookup<'_>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn read(text: &[u8]) -> Result<Vec<String>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -7,7 +7,8 @@ pub(crate) const TYN: &str = "Examples:
 
 pub(crate) const BUILD: &str = "Examples:
   tyn build _build/prod/rel/my_app -o my_app.img
-  tyn build _build/default/rel/my_app --sysroot /srv/trixie --include /bin/sh -o my_app.img";
+  tyn build _build/default/rel/my_app --sysroot /srv/trixie --include /bin/sh -o my_app.img
+  docker save my_app | tyn build - -o my_app.img";
 
 pub(crate) const RUN: &str = "Examples:
   tyn run my_app.img -p 8080:8080

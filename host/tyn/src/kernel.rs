@@ -7,8 +7,13 @@ use anyhow::{Context, Result, bail};
 use tyn_bootfmt::contract::{BUILD, OS_VERSION, PREFIX};
 use tyn_vm_host::Symbols;
 
+use crate::given;
+
 /// The kernel's ELF file, when the tool was built with one.
 const EMBEDDED: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// Longest kernel, with its symbols, in bytes.
+const MAX_KERNEL: u64 = 256 << 20;
 
 /// A kernel as a file, and the names of its functions.
 #[derive(Debug)]
@@ -41,8 +46,8 @@ pub(crate) fn find(file: Option<&Path>, dir: &Path) -> Result<Kernel> {
             "this tyn was built without a kernel: name one by --kernel, or build both by `cargo xtask build`"
         ),
     };
-    let bytes =
-        fs::read(&file).with_context(|| format!("the kernel {} can't be read", file.display()))?;
+    let bytes = given::read(&file, MAX_KERNEL)
+        .with_context(|| format!("the kernel {} can't be read", file.display()))?;
     let symbols = Symbols::from_elf(&bytes).with_context(|| {
         format!(
             "{} is no kernel; name one that `cargo xtask kernel` built",

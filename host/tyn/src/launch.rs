@@ -21,7 +21,7 @@ use tyn_vm_host::{Accel, Config, Console, Forward, Mac, Machine, MemorySize, OnL
 use crate::node::Node;
 use crate::settings::{FileArg, Settings, Trace, absolute};
 use crate::stopper::Stopper;
-use crate::{interactive, kernel, terminal};
+use crate::{given, interactive, kernel, terminal};
 
 /// All that a start takes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -218,7 +218,7 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
         } else {
             &config.args
         };
-        let read = |path: &std::path::Path| fs::read_to_string(path);
+        let read = |path: &std::path::Path| given::read_text(path);
         let more = handover::add_arguments(args, &words, &read, image)?;
         config.args = more.args;
         config.env.extend(more.env);
@@ -237,7 +237,8 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
     }
     config.env.extend(settings.env.iter().cloned());
     config.env.extend(given.env);
-    let files = settings.files.iter().map(read_file);
+    let most = settings.memory.0;
+    let files = settings.files.iter().map(|file| read_file(file, most));
     config.files = files.collect::<Result<_>>()?;
     // A file of the user's own wins.
     let is_new = |file: &GuestFile| !config.files.iter().any(|own| own.path == file.path);
@@ -246,7 +247,8 @@ fn run_config(settings: &Settings, image: &Checked) -> Result<RunConfig> {
     Ok(config)
 }
 
-fn read_file(file: &FileArg) -> Result<GuestFile> {
+/// Reads a file for the guest, in which it will take memory: at most so many bytes of it.
+fn read_file(file: &FileArg, most: u64) -> Result<GuestFile> {
     let shown = file.host.display();
     let unreadable = || {
         format!(
@@ -255,16 +257,16 @@ fn read_file(file: &FileArg) -> Result<GuestFile> {
         )
     };
     let meta = fs::metadata(&file.host).with_context(unreadable)?;
-    if !meta.is_file() {
+    if meta.is_dir() {
         bail!(
-            "{shown}, which is to be {} in the guest, is no file; name files one by one",
+            "{shown}, which is to be {} in the guest, is a folder; name files one by one",
             file.guest.display()
         );
     }
     Ok(GuestFile {
         path: file.guest.clone(),
         mode: meta.permissions().mode() & 0o777,
-        data: fs::read(&file.host).with_context(unreadable)?,
+        data: given::read(&file.host, most).with_context(unreadable)?,
     })
 }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod env;
 mod escape;
 mod examples;
+mod given;
 mod guests;
 mod interactive;
 mod kernel;

@@ -34,7 +34,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -45,6 +44,7 @@ use serde::{Deserialize, Deserializer};
 use tyn_release::Include;
 use tyn_vm_host::{Accel, Forward, Machine, MemorySize};
 
+use crate::given;
 use crate::otp::Otp;
 
 /// Its name.
@@ -169,7 +169,7 @@ fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
 /// When it can't be read, or is not as it should be, as `FILE:LINE`.
 pub(crate) fn read(named: Option<&Path>) -> Result<Project> {
     let path = named.unwrap_or(Path::new(FILE));
-    let text = match fs::read_to_string(path) {
+    let text = match given::read_text(path) {
         Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
             return Ok(Project::default());
         }
@@ -229,6 +229,7 @@ fn parse(text: &str, path: &Path) -> Result<Project> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn documented_example_is_understood() {

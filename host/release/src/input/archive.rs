@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -15,19 +15,21 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
 
+mod budget;
 mod defect;
+mod node;
 mod parts;
 
+use budget::Budget;
 pub use defect::{ArchiveError, Defect};
+use node::{Node, Placed, below};
 pub(crate) use parts::is_header;
 use parts::{Checked, Tail, damaged, inside, parts, shown, stays_inside};
 
-/// Most entries of all archives together.
-const MAX_ENTRIES: usize = 1_000_000;
-/// Most bytes of all archives together, unpacked.
-const MAX_BYTES: u64 = 32 << 30;
 /// Most bytes of headers in front of an entry: names of GNU tar, attributes of pax.
 const MAX_HEADERS: u64 = 1 << 20;
+/// Most bytes behind the end of an archive.
+const MAX_TAIL: u64 = 64 << 20;
 /// Symbolic links followed for one path, as in Linux.
 const MAX_LINKS: usize = 40;
 /// Unit of a tar archive.
@@ -42,20 +44,14 @@ pub(crate) enum Rules {
     Layer,
 }
 
-#[derive(Clone, Debug)]
-enum Node {
-    Dir,
-    File { contents: PathBuf, mode: u32 },
-    Link(PathBuf),
-}
-
 /// A tree that is read from archives.
 #[derive(Debug)]
 pub(crate) struct Unpacker {
     spool: PathBuf,
-    nodes: BTreeMap<PathBuf, Node>,
-    entries: usize,
-    bytes: u64,
+    nodes: BTreeMap<PathBuf, Placed>,
+    budget: Budget,
+    /// The archive that is read.
+    layer: u32,
 }
 
 impl Unpacker {
@@ -65,8 +61,8 @@ impl Unpacker {
         Ok(Self {
             spool: spool.to_path_buf(),
             nodes: BTreeMap::new(),
-            entries: 0,
-            bytes: 0,
+            budget: Budget::new(spool)?,
+            layer: 0,
         })
     }
 
@@ -83,9 +79,11 @@ impl Unpacker {
 
     fn add_file(&mut self, path: &Path, rules: Rules) -> Result<(), Defect> {
         let mut file = File::open(path).map_err(Defect::Read)?;
+        // What is a pipe can't be read again.
         let mut start = Vec::new();
         let read = (&mut file).take(BLOCK).read_to_end(&mut start);
-        read.and_then(|_| file.rewind()).map_err(Defect::Read)?;
+        read.map_err(Defect::Read)?;
+        let file = io::Cursor::new(start.clone()).chain(file);
         let file = BufReader::with_capacity(1 << 18, file);
         match start[..] {
             [0x1f, 0x8b, ..] => self.read(MultiGzDecoder::new(file), rules),
@@ -109,40 +107,36 @@ impl Unpacker {
             zeros: 0,
             budget: Rc::clone(&budget),
         });
-        let before = self.nodes.clone();
+        self.layer += 1;
         for entry in archive.entries().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
-            self.entries += 1;
-            if self.entries > MAX_ENTRIES {
-                return Err(Defect::TooBig);
-            }
             budget.set(u64::MAX);
-            self.entry(&mut entry, rules, &before)?;
+            self.entry(&mut entry, rules)?;
             budget.set(MAX_HEADERS);
         }
-        budget.set(u64::MAX);
+        budget.set(MAX_TAIL);
         let mut tail = archive.into_inner();
         // Padding behind the end; reading it checks the compressed data's sum.
-        io::copy(&mut tail, &mut io::sink()).map_err(damaged)?;
+        let copied = io::copy(&mut tail, &mut io::sink());
+        copied.map_err(|error| match budget.get() {
+            0 => Defect::Damaged(format!("{} MiB and more follow its end", MAX_TAIL >> 20)),
+            _ => damaged(error),
+        })?;
         if tail.zeros < BLOCK {
             return Err(Defect::Short);
         }
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        entry: &mut tar::Entry<'_, impl Read>,
-        rules: Rules,
-        before: &BTreeMap<PathBuf, Node>,
-    ) -> Result<(), Defect> {
+    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>, rules: Rules) -> Result<(), Defect> {
         let raw = entry.path().map_err(damaged)?.into_owned();
+        self.budget.entry(&raw)?;
         let path = inside(&raw, rules).ok_or_else(|| Defect::Outside(shown(&raw)))?;
         let kind = entry.header().entry_type();
         if matches!(kind, EntryType::XGlobalHeader | EntryType::XHeader) {
             return Ok(());
         }
-        if rules == Rules::Layer && self.whiteout(&path, before)? {
+        if rules == Rules::Layer && self.whiteout(&path) {
             return Ok(());
         }
         let Some(name) = path.file_name() else {
@@ -154,10 +148,9 @@ impl Unpacker {
         match kind {
             EntryType::Directory => {
                 // A link to a folder stays one when the folder is named again.
-                let is_folder = self.resolve(&path).is_ok_and(|at| self.is_dir(&at));
-                if !is_folder {
-                    self.remove(&path);
-                    self.nodes.insert(path, Node::Dir);
+                match self.resolve(&path) {
+                    Ok(at) if self.is_dir(&at) => self.refresh(&at),
+                    _ => self.put(path, Node::Dir),
                 }
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
@@ -167,6 +160,7 @@ impl Unpacker {
             EntryType::Symlink => {
                 let target = entry.link_name().map_err(damaged)?.unwrap_or_default();
                 let target = target.into_owned();
+                self.budget.entry(&target)?;
                 if target == Path::new("") {
                     return Err(Defect::Damaged(format!(
                         "'{}' links to nothing",
@@ -199,30 +193,23 @@ impl Unpacker {
     }
 
     /// Handles an entry that hides what layers below have. Returns whether it was one.
-    fn whiteout(&mut self, path: &Path, before: &BTreeMap<PathBuf, Node>) -> Result<bool, Defect> {
+    fn whiteout(&mut self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Some(hidden) = name.strip_prefix(".wh.") else {
-            return Ok(false);
+            return false;
         };
         let parent = path.parent().unwrap_or(Path::new(""));
         let Ok(parent) = self.resolve(parent) else {
-            return Ok(true);
+            return true;
         };
         if hidden == ".wh..opq" {
             // All of the layers below goes; what this layer put there before stays.
-            let old: Vec<PathBuf> = below(before, &parent).cloned().collect();
-            for path in old {
-                let is_old = match (self.nodes.get(&path), before.get(&path)) {
-                    (
-                        Some(Node::File { contents: a, .. }),
-                        Some(Node::File { contents: b, .. }),
-                    ) => a == b,
-                    (Some(Node::Dir), Some(Node::Dir)) => {
-                        !below(&self.nodes, &path).any(|below| !before.contains_key(below))
-                    }
-                    (Some(Node::Link(a)), Some(Node::Link(b))) => a == b,
-                    _ => false,
-                };
+            let all: Vec<PathBuf> = below(&self.nodes, &parent).cloned().collect();
+            // A folder comes before what is in it: from the end, it is empty when nothing new is.
+            for path in all.into_iter().rev() {
+                let is_old = self.nodes.get(&path).is_some_and(|placed| {
+                    placed.layer < self.layer && below(&self.nodes, &path).next().is_none()
+                });
                 if is_old {
                     self.nodes.remove(&path);
                 }
@@ -230,18 +217,15 @@ impl Unpacker {
         } else if !hidden.is_empty() && hidden != "." && hidden != ".." {
             self.remove(&parent.join(hidden));
         }
-        Ok(true)
+        true
     }
 
     /// Keeps the contents of a file.
     fn contents(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<Node, Defect> {
         let size = entry.size();
-        self.bytes = self.bytes.saturating_add(size);
-        if self.bytes > MAX_BYTES {
-            return Err(Defect::TooBig);
-        }
+        self.budget.contents(size, &self.spool)?;
         let mode = entry.header().mode().map_err(damaged)?;
-        let contents = self.spool.join(self.entries.to_string());
+        let contents = self.spool.join(self.budget.entries().to_string());
         let mut file = File::create_new(&contents).map_err(|error| self.io(error))?;
         let mut data = Checked {
             data: entry,
@@ -263,7 +247,7 @@ impl Unpacker {
         let Ok(path) = self.resolve(&path) else {
             return Ok(None);
         };
-        let node = self.nodes.get(&path);
+        let node = self.node(&path);
         Ok(node.filter(|node| !matches!(node, Node::Dir)).cloned())
     }
 
@@ -275,15 +259,13 @@ impl Unpacker {
             let resolved = self
                 .resolve(&next)
                 .map_err(|_| Defect::FileAsFolder(shown(&next)))?;
-            match self.nodes.get(&resolved) {
+            match self.node(&resolved) {
                 None => {
-                    self.nodes.insert(resolved.clone(), Node::Dir);
+                    self.budget.entry(&resolved)?;
+                    self.put(resolved.clone(), Node::Dir);
                 }
                 Some(Node::Dir) => {}
-                Some(_) if rules == Rules::Layer => {
-                    self.remove(&resolved);
-                    self.nodes.insert(resolved.clone(), Node::Dir);
-                }
+                Some(_) if rules == Rules::Layer => self.put(resolved.clone(), Node::Dir),
                 Some(_) => return Err(Defect::FileAsFolder(shown(&next))),
             }
             real = resolved;
@@ -302,7 +284,7 @@ impl Unpacker {
                 continue;
             }
             let next = real.join(&part);
-            if let Some(Node::Link(target)) = self.nodes.get(&next) {
+            if let Some(Node::Link(target)) = self.node(&next) {
                 links += 1;
                 if links > MAX_LINKS {
                     return Err(());
@@ -319,17 +301,29 @@ impl Unpacker {
     }
 
     fn is_dir(&self, path: &Path) -> bool {
-        path == Path::new("") || matches!(self.nodes.get(path), Some(Node::Dir))
+        path == Path::new("") || matches!(self.node(path), Some(Node::Dir))
     }
 
     fn put(&mut self, path: PathBuf, node: Node) {
         self.remove(&path);
-        self.nodes.insert(path, node);
+        let layer = self.layer;
+        self.nodes.insert(path, Placed { node, layer });
+    }
+
+    /// Makes a node one of this archive.
+    fn refresh(&mut self, path: &Path) {
+        if let Some(placed) = self.nodes.get_mut(path) {
+            placed.layer = self.layer;
+        }
+    }
+
+    fn node(&self, path: &Path) -> Option<&Node> {
+        self.nodes.get(path).map(|placed| &placed.node)
     }
 
     /// Removes a path with all below it.
     fn remove(&mut self, path: &Path) {
-        if let Some(Node::Dir) = self.nodes.remove(path) {
+        if let Some(Node::Dir) = self.nodes.remove(path).map(|placed| placed.node) {
             let below: Vec<PathBuf> = below(&self.nodes, path).cloned().collect();
             for path in below {
                 self.nodes.remove(&path);
@@ -340,7 +334,7 @@ impl Unpacker {
     /// Returns whether there is a file at this path.
     pub(crate) fn has_file(&self, path: &Path) -> bool {
         self.resolve(path)
-            .is_ok_and(|path| matches!(self.nodes.get(&path), Some(Node::File { .. })))
+            .is_ok_and(|path| matches!(self.node(&path), Some(Node::File { .. })))
     }
 
     /// Returns the only folder at the top, if there is nothing beside it.
@@ -348,6 +342,7 @@ impl Unpacker {
         let mut top = self
             .nodes
             .iter()
+            .map(|(path, placed)| (path, &placed.node))
             .filter(|(p, _)| p.components().count() == 1);
         match (top.next(), top.next()) {
             (Some((path, Node::Dir)), None) => Some(path.clone()),
@@ -358,10 +353,11 @@ impl Unpacker {
     /// Lays the tree out as the new folder `root`.
     pub(crate) fn lay_out(self, root: &Path) -> io::Result<()> {
         fs::create_dir_all(root)?;
-        for (path, _) in self.nodes.iter().filter(|(_, n)| matches!(n, Node::Dir)) {
+        let nodes = || self.nodes.iter().map(|(path, placed)| (path, &placed.node));
+        for (path, _) in nodes().filter(|(_, n)| matches!(n, Node::Dir)) {
             fs::create_dir_all(root.join(path))?;
         }
-        for (path, node) in &self.nodes {
+        for (path, node) in nodes() {
             if let Node::File { contents, mode } = node {
                 let to = root.join(path);
                 // Names of one file share their contents.
@@ -370,7 +366,7 @@ impl Unpacker {
                 fs::set_permissions(&to, fs::Permissions::from_mode(mode))?;
             }
         }
-        for (path, node) in &self.nodes {
+        for (path, node) in nodes() {
             if let Node::Link(target) = node {
                 symlink(target, root.join(path))?;
             }
@@ -384,18 +380,6 @@ impl Unpacker {
             error,
         }
     }
-}
-
-/// Everything below a folder.
-fn below<'a>(
-    nodes: &'a BTreeMap<PathBuf, Node>,
-    dir: &'a Path,
-) -> impl Iterator<Item = &'a PathBuf> {
-    nodes
-        .range(dir.to_path_buf()..)
-        .map(|(path, _)| path)
-        .skip_while(move |path| *path == dir)
-        .take_while(move |path| path.starts_with(dir))
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! Followed are: the start script of a release, `entrypoint.sh` of a Gleam shipment, scripts that end by executing one of
 //! these, `sh -c` with such a script, and init programs in front (`tini`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::is_release;
 use super::oci::Config;
 use crate::image::HOME;
+use crate::limit;
 use crate::shell::Shell;
 use crate::start::not_run_warning;
 use crate::sysroot::Sysroot;
@@ -256,11 +256,7 @@ impl Follower<'_> {
     }
 
     fn read(&self, path: &Path) -> Option<String> {
-        let file = self.system.resolve(path)?;
-        let bytes = fs::read(file).ok()?;
-        bytes
-            .starts_with(b"#!")
-            .then(|| String::from_utf8_lossy(&bytes).into_owned())
+        limit::read_script(&self.system.resolve(path)?)
     }
 
     fn no_start(&self, asked: &str) -> ContainerError {

@@ -19,6 +19,14 @@ pub enum OpenError {
     /// The release.
     #[error(transparent)]
     Release(#[from] ReleaseError),
+    /// What was in an archive, by its own paths.
+    #[error("{text}")]
+    Unpacked {
+        /// What is said.
+        text: String,
+        /// What is wrong.
+        error: Box<OpenError>,
+    },
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -95,6 +103,7 @@ impl OpenError {
     #[must_use]
     pub fn wants_otp(&self) -> Option<u32> {
         match self {
+            Self::Unpacked { error, .. } => error.wants_otp(),
             Self::NoOtp { wanted, .. } => Some(wanted.unwrap_or(27)),
             Self::Release(ReleaseError::OtpVersion(differing)) => differing.wanted_otp(),
             _ => None,

@@ -10,11 +10,13 @@ mod error;
 mod modules;
 pub mod oci;
 mod open;
+mod unpacked;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::limit;
 use crate::recipe::Recipe;
 use crate::sysroot::Sysroot;
 use crate::tree::Node;
@@ -23,6 +25,7 @@ pub use archive::ArchiveError;
 pub use container::ContainerError;
 pub use error::OpenError;
 pub use oci::OciError;
+use unpacked::Unpacked;
 
 /// What an image can be made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +59,9 @@ pub enum InputError {
          or _build with a release in it; make one by `mix release`, `rebar3 release` or `gleam export erlang-shipment`", .0.display()
     )]
     Unknown(PathBuf),
+    /// Something that has no end, or nothing to read.
+    #[error("{} is a named pipe, a socket or a device; name a folder or a file, or let the shell give a pipe: docker save IMAGE | tyn build -", .0.display())]
+    Special(PathBuf),
     /// It can't be read.
     #[error("{} can't be read: {error}", path.display())]
     Io {
@@ -95,7 +101,18 @@ pub struct App {
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Where an archive was unpacked to; lives as long as this.
-    _unpacked: Option<tyn_scratch::Dir>,
+    unpacked: Option<Unpacked>,
+}
+
+impl App {
+    /// Makes a message one about what the user named: what an archive was unpacked to is called by the archive's name.
+    #[must_use]
+    pub fn named(&self, text: &str) -> String {
+        match &self.unpacked {
+            Some(unpacked) => unpacked.named(text),
+            None => text.to_owned(),
+        }
+    }
 }
 
 impl Input {
@@ -108,6 +125,9 @@ impl Input {
             io::ErrorKind::NotFound => InputError::Missing(path.to_path_buf()),
             _ => io_error(path, error),
         })?;
+        if limit::is_special(meta.file_type()) && !limit::is_unnamed_pipe(path) {
+            return Err(InputError::Special(path.to_path_buf()));
+        }
         if !meta.is_dir() {
             return Ok(Self::Archive(path.to_path_buf()));
         }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use super::archive::{Rules, Unpacker};
 use super::container;
 use super::oci::Image;
+use super::unpacked::{ARCHIVE, CONTAINER, Unpacked};
 use super::{App, Choices, Input, OpenError, folders};
 use crate::image::ROOT;
+use crate::limit;
 use crate::otp::{self, Otp, Parts};
 use crate::recipe::{EPMD, Kind, Recipe};
 use crate::release::Release;
@@ -36,26 +38,31 @@ impl Input {
             Self::Shipment(dir) => Opener::new(choices, system).shipment(dir, Path::new(ROOT), &[]),
             Self::Modules(dir) => Opener::new(choices, system).modules(dir),
             Self::Applications(dir) => Opener::new(choices, system).applications(dir),
-            Self::Layout(dir) => {
-                let temp = tempdir()?;
-                let app = container(dir, dir, temp.path(), choices)?;
-                Ok(keep(app, temp))
-            }
-            Self::Archive(file) => archive(file, choices),
+            Self::Layout(dir) => unpacked(dir, |temp| container(dir, dir, temp, choices)),
+            Self::Archive(file) => unpacked(file, |temp| archive(file, temp, choices)),
         }
     }
 }
 
-fn keep(mut app: App, temp: tyn_scratch::Dir) -> App {
-    app._unpacked = Some(temp);
-    app
-}
-
-fn tempdir() -> Result<tyn_scratch::Dir, OpenError> {
-    tyn_scratch::Dir::new().map_err(|error| OpenError::Io {
+/// Opens what has to be unpacked first.
+fn unpacked(
+    input: &Path,
+    open: impl FnOnce(&Path) -> Result<App, OpenError>,
+) -> Result<App, OpenError> {
+    let temp = Unpacked::new(input).map_err(|error| OpenError::Io {
         path: std::env::temp_dir(),
         error,
-    })
+    })?;
+    match open(temp.path()) {
+        Ok(app) => Ok(App {
+            unpacked: Some(temp),
+            ..app
+        }),
+        Err(error) => Err(OpenError::Unpacked {
+            text: temp.named(&error.to_string()),
+            error: Box::new(error),
+        }),
+    }
 }
 
 /// Chooses the release of this name; the only one when nothing was asked for.
@@ -86,13 +93,12 @@ fn one_of<'a>(
 }
 
 /// Opens an archive: the tarball of a release, or a container image.
-fn archive(file: &Path, choices: &Choices<'_>) -> Result<App, OpenError> {
-    let temp = tempdir()?;
+fn archive(file: &Path, temp: &Path, choices: &Choices<'_>) -> Result<App, OpenError> {
     let io_error = |error| OpenError::Io {
-        path: temp.path().to_path_buf(),
+        path: temp.to_path_buf(),
         error,
     };
-    let mut tree = Unpacker::new(&temp.path().join("spool")).map_err(io_error)?;
+    let mut tree = Unpacker::new(&temp.join("spool")).map_err(io_error)?;
     tree.add(file, Rules::Tarball)?;
     let is_image =
         tree.has_file(Path::new("manifest.json")) || tree.has_file(Path::new("index.json"));
@@ -101,19 +107,18 @@ fn archive(file: &Path, choices: &Choices<'_>) -> Result<App, OpenError> {
         Some(top) if tree.has_file(&top.join(marker)) => Some(top),
         _ => tree.has_file(marker).then(PathBuf::new),
     };
-    let dir = temp.path().join("archive");
+    let dir = temp.join(ARCHIVE);
     if !is_image && top.is_none() {
         return Err(OpenError::Unknown(file.to_path_buf()));
     }
     tree.lay_out(&dir).map_err(io_error)?;
-    let app = match top {
+    match top {
         Some(top) => {
             let system = Sysroot::new(choices.sysroot);
-            Opener::new(choices, system).release(&dir.join(top), Path::new(ROOT))?
+            Opener::new(choices, system).release(&dir.join(top), Path::new(ROOT))
         }
-        None => container(file, &dir, temp.path(), choices)?,
-    };
-    Ok(keep(app, temp))
+        None => container(file, &dir, temp, choices),
+    }
 }
 
 /// Opens a container image whose parts are in `dir`.
@@ -123,7 +128,7 @@ fn container(
     temp: &Path,
     choices: &Choices<'_>,
 ) -> Result<App, OpenError> {
-    let root = temp.join("root");
+    let root = temp.join(CONTAINER);
     let config = Image::new(path, dir).unpack(&root, &temp.join("layers"))?;
     let system = Sysroot::new(&root);
     let found = container::follow(path, &config, &system)?;
@@ -206,7 +211,7 @@ impl<'a> Opener<'a> {
 
     fn shipment(self, dir: &Path, root: &Path, args: &[String]) -> Result<App, OpenError> {
         let entrypoint = dir.join("entrypoint.sh");
-        let text = fs::read_to_string(&entrypoint).map_err(|error| OpenError::Io {
+        let text = limit::read_text(&entrypoint).map_err(|error| OpenError::Io {
             path: entrypoint.clone(),
             error,
         })?;
@@ -290,7 +295,7 @@ impl<'a> Opener<'a> {
             system: self.system,
             ports: Vec::new(),
             warnings: Vec::new(),
-            _unpacked: None,
+            unpacked: None,
         }
     }
 

@@ -184,7 +184,7 @@ fn tarballs_of_releases_are_opened() {
     fixture.write("x.tar", tarball(&entries));
     let app = fixture.open("x.tar", |c| c.otp = Some(&otp)).unwrap();
     assert!(has(&app, "/app/lib/x-1/ebin/x.beam"));
-    let unpacked = app._unpacked.as_ref().unwrap().path().to_path_buf();
+    let unpacked = app.unpacked.as_ref().unwrap().path().to_path_buf();
     assert!(unpacked.is_dir());
     drop(app);
     assert!(!unpacked.exists());

@@ -14,8 +14,8 @@ use crate::terminal;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to make it of: a release (its folder, its tarball, a project with one in _build), the shipment of a Gleam
-    /// project, a folder of .beam files or of applications (with --start), or a container image (docker save, OCI layout)
-    /// [default: that of tyn.toml]
+    /// project, a folder of .beam files or of applications (with --start), or a container image (docker save, OCI layout);
+    /// - for an archive on standard input [default: that of tyn.toml]
     input: Option<PathBuf>,
     /// The release to take where there are several
     #[arg(long, value_name = "NAME")]
@@ -91,6 +91,10 @@ impl Plan {
             bail!(
                 "nothing is named that an image could be made of; name a release, or write `input = \"…\"` below [build] in tyn.toml"
             );
+        };
+        let input = match input.as_os_str() == "-" {
+            true => PathBuf::from("/dev/stdin"),
+            false => input,
         };
         let Some(output) = args.output.clone().or(file.output) else {
             bail!(
@@ -172,7 +176,12 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         }
     });
     bar.finish_and_clear();
-    let built = built?;
+    let built = built.map_err(|error| {
+        anyhow!(
+            "{}",
+            app.named(&format!("{:#}", anyhow::Error::from(error)))
+        )
+    })?;
     if plan.sbom {
         let mut file = plan.output.clone().into_os_string();
         file.push(".cdx.json");
@@ -220,16 +229,19 @@ fn open_with(plan: &Plan, input: &Input, otp: Option<&Path>) -> Result<App, Open
 
 fn report(plan: &Plan, app: &App, built: &Built) {
     for warning in &built.warnings {
-        terminal::say(&format!("tyn: warning: {warning}"));
+        terminal::say(&format!("tyn: warning: {}", app.named(warning)));
     }
     terminal::say(&format!(
-        "{}: {}, ERTS {}, {} libraries, {} files, {:.1} MB",
+        "{}: {}, ERTS {}, {}, {} files, {:.1} MB",
         plan.output.display(),
         [built.recipe.name.as_str(), &built.recipe.version]
             .join(" ")
             .trim_end(),
         built.recipe.erts,
-        built.libraries.len(),
+        match built.libraries.len() {
+            1 => "1 library".to_owned(),
+            more => format!("{more} libraries"),
+        },
         built.entries,
         built.bytes as f64 / 1e6
     ));

@@ -14,6 +14,7 @@ use tyn_bootfmt::contract::{BUILD, OS_VERSION};
 use tyn_release::tree::{Node, Source, Tree};
 
 use crate::bench::Bench;
+use crate::tarball::{archive, entry, gzip, lengthened};
 
 /// What is typed.
 const LINES: &[&str] = &[
@@ -25,6 +26,9 @@ const LINES: &[&str] = &[
     "build link.tar -o out.img",
     "build device.tar -o out.img",
     "build packed.tar.xz -o out.img",
+    "build bomb.tar -o out.img",
+    "build bomb.tar.gz -o out.img",
+    "build /dev/null -o out.img",
     "build ebin -o out.img",
     "build ebin --start other -o out.img",
     "build ebin --start hello --sysroot none -o out.img",
@@ -38,6 +42,8 @@ const LINES: &[&str] = &[
     "run old.img",
     "run app.img --env-file bad.env",
     "run app.img --file /etc/x=none",
+    "run app.img --file /etc/x=folder",
+    "run app.img --file /etc/x=long --memory 64M",
     "run app.img --kernel notes.txt",
     "run app.img --kernel other-kernel",
     "run app.img --kernel other-version",
@@ -64,6 +70,7 @@ const UNREADABLE: &[&str] = &[
     "build locked.tar -o out.img",
     "build locked -o out.img",
     "build loop -o out.img",
+    "build pipe -o out.img",
     "build projects -o out.img",
     "build release1 -o out.img --sysroot .",
     "build release2 -o out.img --sysroot .",
@@ -75,6 +82,12 @@ const UNREADABLE: &[&str] = &[
     "run pipe",
     "run app.img --env-file locked.img",
     "run app.img --file /etc/x=locked.img",
+    "run app.img --env-file pipe",
+    "run app.img --vm-args pipe",
+    "run erlang.img --vm-args pipe",
+    "run app.img --file /etc/x=pipe",
+    "run app.img --config pipe",
+    "run app.img --kernel pipe",
     "run app.img --kernel locked.img",
     "inspect locked.img",
     "inspect pipe",
@@ -98,30 +111,6 @@ const WITHOUT_QEMU: &[(&str, Option<&str>)] = &[
     ),
 ];
 
-/// A header of tar, and its contents.
-fn entry(name: &str, kind: u8, target: &str, data: &[u8]) -> Vec<u8> {
-    let mut head = vec![0; 512];
-    let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, name.as_bytes());
-    put(100, b"0000755\0");
-    put(124, format!("{:011o}\0", data.len()).as_bytes());
-    put(148, b"        ");
-    put(156, &[kind]);
-    put(157, target.as_bytes());
-    put(257, b"ustar\x0000");
-    let sum: u32 = head.iter().map(|&byte| u32::from(byte)).sum();
-    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    head.extend(data);
-    head.resize(head.len().next_multiple_of(512), 0);
-    head
-}
-
-fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = entries.concat();
-    bytes.resize(bytes.len() + 1024, 0);
-    bytes
-}
-
 fn bench() -> Bench {
     let bench = Bench::new();
     let release = entry("app/releases/start_erl.data", b'0', "", b"15.2 1.0.0\n");
@@ -138,6 +127,14 @@ fn bench() -> Bench {
     let device = entry("app/null", b'3', "", b"");
     bench.write("device.tar", archive(&[release, device]));
     bench.write("packed.tar.xz", b"\xfd7zXZ\0rubbish");
+    // A file of 33 GiB, of which there is the beginning.
+    let bomb = lengthened(entry("app/zeros", b'0', "", b""), 33 << 30);
+    bench.write("bomb.tar", &bomb);
+    bench.write("bomb.tar.gz", gzip(&bomb));
+    let long = fs::File::create(bench.path("long")).unwrap();
+    long.set_len(65 << 20).unwrap();
+    let erlang = ["/beam.smp", "--", "-root", "/"];
+    bench.image("erlang.img", &erlang, &[("/beam.smp", b"x")]);
     bench.image("app.img", &["/init"], &[("/init", b"x")]);
     bench.write("empty.img", "");
     let image = fs::read(bench.path("app.img")).unwrap();

@@ -1,15 +1,17 @@
 //! Signals at every stage of every command: nothing is left, and the exit code is 128 + the signal's number.
 //!
-//! Each stage is held by something that blocks for ever (a FIFO, a program that waits), so it does not matter how fast anything is.
+//! Each stage is held by something that blocks for ever (a pipe, a program that waits), so it does not matter how fast anything is.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::Bench;
+use crate::tarball::{entry, lengthened};
 
 /// The signals that end a tool; SIGHUP only where `nohup` does not hold it off us, too.
 fn signals() -> Vec<(Signal, i32)> {
@@ -23,15 +25,19 @@ fn signals() -> Vec<(Signal, i32)> {
     signals
 }
 
-fn fifo(bench: &Bench, name: &str) {
-    let made = Command::new("mkfifo").arg(bench.path(name)).status();
-    assert!(made.unwrap().success());
+/// Starts the tool, with `/dev/stdin` to read from; returns as soon as it reads that, with what keeps it waiting for more.
+fn start_reading(command: &mut Command, text: &[u8]) -> (Child, ChildStdin) {
+    let mut tool = start(command.stdin(Stdio::piped()));
+    let mut input = tool.stdin.take().unwrap();
+    // More than a pipe holds (pipe(7)), so that the last of it is there when the first was taken.
+    input.write_all(text).unwrap();
+    input.write_all(&vec![b'#'; 1 << 18]).unwrap();
+    (tool, input)
 }
 
-/// Opens a FIFO for writing as soon as somebody reads it.
-fn writer(bench: &Bench, name: &str) -> File {
-    let mut options = OpenOptions::new();
-    options.write(true).open(bench.path(name)).unwrap()
+/// The beginning of an archive with a file of 1 GiB.
+fn huge_file() -> Vec<u8> {
+    lengthened(entry("app/a", b'0', "", b""), 1 << 30)
 }
 
 fn start(command: &mut Command) -> Child {
@@ -100,10 +106,9 @@ fn are_gone(pids: &[u32]) {
 #[test]
 fn build_is_interrupted_while_it_unpacks() {
     let bench = Bench::new();
-    fifo(&bench, "rel.tar.gz");
     for (signal, code) in signals() {
-        let tool = start(&mut bench.command("build rel.tar.gz -o out.img"));
-        let input = writer(&bench, "rel.tar.gz");
+        let mut command = bench.command("build - -o out.img");
+        let (tool, input) = start_reading(&mut command, &huge_file());
         assert_eq!(count(&bench.path("tmp")), 1);
         end(tool, signal, code);
         drop(input);
@@ -115,14 +120,9 @@ fn build_is_interrupted_while_it_unpacks() {
 #[test]
 fn what_a_killed_tool_left_is_removed_by_the_next_and_what_is_in_use_is_not() {
     let bench = Bench::new();
-    fifo(&bench, "a.tar");
     bench.write("no.tar", "rubbish");
-    let mut killed = start(&mut bench.command("build a.tar -o out.img"));
-    drop(writer(&bench, "a.tar"));
-    // Its input is over; held again by its next one.
-    let _ = killed.wait();
-    let mut killed = start(&mut bench.command("build a.tar -o out.img"));
-    let input = writer(&bench, "a.tar");
+    let mut command = bench.command("build - -o out.img");
+    let (mut killed, input) = start_reading(&mut command, &huge_file());
     let other = bench.tyn("build no.tar -o out.img");
     assert_eq!(other.code, Some(125), "{other:?}");
     assert_eq!(count(&bench.path("tmp")), 1, "it belongs to one that runs");
@@ -204,10 +204,9 @@ fn image_is_interrupted_while_grub_is_built_and_while_the_disk_is_converted() {
 fn run_is_interrupted_before_there_is_a_machine() {
     let bench = Bench::new();
     bench.image("app.img", &["/init"], &[("/init", b"x")]);
-    fifo(&bench, "secret.env");
     for (signal, code) in signals() {
-        let tool = start(&mut bench.command("run app.img --env-file secret.env"));
-        let input = writer(&bench, "secret.env");
+        let mut command = bench.command("run app.img --env-file /dev/stdin");
+        let (tool, input) = start_reading(&mut command, b"SECRET=x\n");
         end(tool, signal, code);
         drop(input);
         bench.has_no_files();

@@ -11,6 +11,8 @@ mod bench;
 #[cfg(test)]
 mod build;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod goldens;
@@ -22,3 +24,4 @@ mod inspect;
 mod interrupted;
 #[cfg(test)]
 mod run;
+mod tarball;

@@ -54,7 +54,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "run app.img --file /etc/x=tmp",
-        "tmp, which is to be /etc/x in the guest, is no file; name files one by one",
+        "tmp, which is to be /etc/x in the guest, is a folder; name files one by one",
     ),
     (
         "run app.img --file etc/x=bad.env",

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{MAX_BYTES, MAX_ENTRIES};
+use super::budget::{MAX_BYTES, MAX_ENTRIES, MAX_NAMES};
 
 /// Why an archive can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +60,25 @@ pub enum Defect {
     #[error("has '{0}' both as a file and as a folder; make the archive again")]
     FileAsFolder(String),
     /// A bomb.
-    #[error("unpacks to more than {} entries or {} GiB", MAX_ENTRIES, MAX_BYTES >> 30)]
+    #[error(
+        "unpacks to more than {} GiB, {} files or {} MiB of paths, which no release has; make it again with what is needed only",
+        MAX_BYTES >> 30, MAX_ENTRIES, MAX_NAMES >> 20
+    )]
     TooBig,
+    /// A path that Linux would not take.
+    #[error("has a path of {0} bytes, but Linux takes 4096; make the archive again without it")]
+    LongPath(usize),
+    /// More than there is room for.
+    #[error(
+        "unpacks to more than the {} MiB that it may take in {}; make room on that disk, or name another folder by TMPDIR",
+        room >> 20, at.display()
+    )]
+    NoRoom {
+        /// Where it is unpacked.
+        at: PathBuf,
+        /// What it may take there, in bytes.
+        room: u64,
+    },
     /// It can't be read.
     #[error("can't be read: {0}")]
     Read(io::Error),

@@ -145,6 +145,68 @@ fn what_leads_out_of_a_tarball_is_refused() {
     );
 }
 
+/// The header of a file that is said to be so long, and nothing of it.
+fn huge(name: &str, length: u64) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.set_path(name).unwrap();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(length);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+#[test]
+fn bombs_are_refused_before_they_go_off() {
+    let temp = tempfile::tempdir().unwrap();
+    let spool = temp.path().join("spool");
+    let refused = |bytes: &mut dyn Read, want: &str| {
+        let mut tree = Unpacker::new(&spool).unwrap();
+        tree.budget = Budget::with_room(1 << 30);
+        let error = tree.read(bytes, Rules::Layer).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
+        let kept: Vec<_> = fs::read_dir(&spool).unwrap().collect();
+        assert!(kept.is_empty(), "{kept:?}");
+    };
+    // As much as is said, in as little as gzip makes of it.
+    let zeros = || io::repeat(0);
+    let over = huge("x", 33 << 30);
+    refused(&mut over.chain(zeros()), "unpacks to more than 32 GiB");
+    let over = huge("x", (1 << 30) + 1);
+    let want = "unpacks to more than the 1024 MiB that it may take in";
+    refused(&mut over.chain(zeros()), want);
+    // Nothing, for ever: behind the end, and as the name of an entry.
+    let want = "is damaged (64 MiB and more follow its end)";
+    refused(&mut tarball(&[]).chain(zeros()), want);
+    let mut long = Header::new_gnu();
+    long.set_path("././@LongLink").unwrap();
+    long.set_entry_type(EntryType::GNULongName);
+    long.set_size(1 << 40);
+    long.set_cksum();
+    let want = "a header of more than 1 MiB";
+    refused(&mut long.as_bytes().chain(io::repeat(b'a')), want);
+}
+
+#[test]
+fn long_paths_and_too_many_are_refused() {
+    let mut budget = Budget::with_room(u64::MAX);
+    let path = "a/".repeat(2048) + "b";
+    let error = budget.entry(Path::new(&path)).unwrap_err().to_string();
+    assert!(error.contains("has a path of 4097 bytes"), "{error}");
+    let path = "a/".repeat(2048);
+    let taken = (1..).find(|_| budget.entry(Path::new(&path)).is_err());
+    assert_eq!(taken, Some((128 << 20) / 4096 + 1));
+    let mut budget = Budget::with_room(u64::MAX);
+    let taken = (1..).find(|_| budget.entry(Path::new("a")).is_err());
+    assert_eq!(taken, Some(1_000_001));
+    // Small files take room, too.
+    let mut budget = Budget::with_room(1 << 20);
+    let spool = Path::new("spool");
+    let taken = (1..).find(|_| budget.contents(1, spool).is_err());
+    assert_eq!(taken, Some((1 << 20) / 4096 + 1));
+    assert!(budget.contents(u64::MAX, spool).is_err());
+}
+
 #[test]
 fn links_are_followed_within_the_tree() {
     let entries = [
@@ -177,6 +239,8 @@ fn layers_hide_what_is_below() {
             file("a/2", "old"),
             file("b/x/1", "old"),
             file("b/y", "old"),
+            dir("b/kept"),
+            dir("b/gone"),
             file("c", "old"),
             link("d", "c"),
             file("e/1", "old"),
@@ -184,6 +248,7 @@ fn layers_hide_what_is_below() {
         &[
             file("a/.wh.1", ""),
             file("b/x/new", "new"),
+            dir("b/kept"),
             file("b/.wh..wh..opq", ""),
             file("c", "new"),
             file(".wh.d", ""),
@@ -200,6 +265,7 @@ fn layers_hide_what_is_below() {
             "a/1 = back",
             "a/2 = old",
             "b/",
+            "b/kept/",
             "b/x/",
             "b/x/new = new",
             "c = new",
