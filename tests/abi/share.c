@@ -140,3 +140,65 @@ CASE(share_address_only) {
         say("socket %d got %d\n", n, got);
     }
 }
+
+static int address_at(const char *ip, int port, const int *shares) {
+    struct sockaddr_in a = at(port);
+    inet_pton(AF_INET, ip, &a.sin_addr);
+    int s = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    MUST(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, shares, sizeof on));
+    long result = R(bind(s, (void *)&a, sizeof a));
+    if (result == 0)
+        R(listen(s, 4));
+    MUST(close(s));
+    return 0;
+}
+
+/* A port that nobody uses: what is left of an earlier run must not be in the way. */
+static int listen_anywhere(int s) {
+    struct sockaddr_in a = at(0);
+    socklen_t size = sizeof a;
+    MUST(bind(s, (void *)&a, sizeof a));
+    MUST(getsockname(s, (void *)&a, &size));
+    MUST(listen(s, 4));
+    return ntohs(a.sin_port);
+}
+
+/* What is left of a connection keeps the port from others unless both it and they say SO_REUSEADDR. */
+CASE(share_with_what_is_left) {
+    for (int shares = 0; shares < 2; shares++) {
+        int l = MUST(socket(AF_INET, SOCK_STREAM, 0));
+        MUST(setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &shares, sizeof shares));
+        int port = listen_anywhere(l);
+        int c = dial(port, 0), s = MUST(accept(l, NULL, NULL));
+        say("accepted shares %d\n", get(s, SO_REUSEADDR));
+        MUST(close(l));
+        for (int left = 0; left < 2; left++) {
+            address_at("127.0.0.1", port, &off);
+            address_at("127.0.0.1", port, &on);
+            address_at("0.0.0.0", port, &off);
+            address_at("0.0.0.0", port, &on);
+            address_at("127.0.0.2", port, &off);
+            if (left == 0) {
+                char byte;
+                MUST(close(s));
+                R(recv(c, &byte, 1, 0));
+                MUST(close(c));
+            }
+        }
+    }
+}
+
+/* It is what the connection says that counts, not what its listener did. */
+CASE(share_is_the_connections_own) {
+    int l = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    int port = listen_anywhere(l);
+    int c = dial(port, 0), s = MUST(accept(l, NULL, NULL));
+    MUST(close(l));
+    address_at("127.0.0.1", port, &on);
+    R(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
+    address_at("127.0.0.1", port, &on);
+    address_at("127.0.0.1", port, &off);
+    R(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off));
+    address_at("127.0.0.1", port, &on);
+    R(close(c));
+}

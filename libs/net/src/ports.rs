@@ -40,24 +40,40 @@ pub(crate) struct Sharing {
 }
 
 impl Sharing {
-    fn allows(self, other: &Holder) -> bool {
-        self.address && other.sharing.address && !other.listens || self.port && other.sharing.port
+    fn allows(self, other: Self, listens: bool) -> bool {
+        self.address && other.address && !listens || self.port && other.port
+    }
+}
+
+/// How a connection without a bound socket uses its port: what its socket said, also when that is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Use {
+    pub(crate) device: Option<Path>,
+    pub(crate) sharing: Sharing,
+}
+
+/// Connections without a bound socket that use a port alike: accepted ones, those closed but not ended, TIME-WAIT.
+#[derive(Debug)]
+struct Connections {
+    at: IpAddr,
+    by: Use,
+    count: u32,
+}
+
+impl Connections {
+    fn bound(&self) -> Bound {
+        Bound {
+            ip: self.at,
+            is_v6_only: false,
+            device: self.by.device,
+        }
     }
 }
 
 #[derive(Debug, Default)]
 struct Port {
     holders: Vec<Holder>,
-    /// Connections of IPv4 and of IPv6 that use the port without a bound socket: accepted ones, those closed but not
-    /// ended, TIME-WAIT.
-    connections: [u32; 2],
-}
-
-impl Port {
-    fn count(&mut self, at: SocketAddr) -> &mut u32 {
-        let [v4, v6] = &mut self.connections;
-        if at.is_ipv4() { v4 } else { v6 }
-    }
+    connections: Vec<Connections>,
 }
 
 /// The ports of one protocol.
@@ -86,14 +102,6 @@ impl Bound {
         }
     }
 
-    /// Returns whether it is in the way of connections that exist on a port.
-    fn meets(self, [v4, v6]: [u32; 2]) -> bool {
-        match self.ip {
-            IpAddr::V4(_) => v4 > 0,
-            IpAddr::V6(ip) => v6 > 0 || (v4 > 0 && ip.is_unspecified() && !self.is_v6_only),
-        }
-    }
-
     fn overlaps(self, other: Self) -> bool {
         let are_apart =
             self.device.is_some() && other.device.is_some() && self.device != other.device;
@@ -119,9 +127,16 @@ impl Ports {
         sharing: Sharing,
     ) -> Result<(), Errno> {
         let port = self.0.entry(port).or_default();
-        let in_the_way = |h: &Holder| h.address.overlaps(at) && !sharing.allows(h);
-        let shares = sharing.address || sharing.port;
-        if port.holders.iter().any(in_the_way) || (at.meets(port.connections) && !shares) {
+        // Both sides must want to share, TIME-WAIT records too (`inet_csk_bind_conflict` of Linux).
+        let is_held = port.holders.iter().any(|h| {
+            let may_share = sharing.allows(h.sharing, h.listens);
+            h.address.overlaps(at) && !may_share
+        });
+        let is_used = port.connections.iter().any(|c| {
+            let may_share = sharing.allows(c.by.sharing, false);
+            c.bound().overlaps(at) && !may_share
+        });
+        if is_held || is_used {
             return Err(Errno::EADDRINUSE);
         }
         port.holders.push(Holder {
@@ -207,23 +222,33 @@ impl Ports {
     }
 
     /// Counts a connection that uses a port.
-    pub(crate) fn hold(&mut self, at: SocketAddr) {
-        let port = self.0.entry(at.port()).or_default();
-        let count = port.count(at);
-        *count = count.saturating_add(1);
+    pub(crate) fn hold(&mut self, at: SocketAddr, by: Use) {
+        let all = &mut self.0.entry(at.port()).or_default().connections;
+        let same = all.iter_mut().find(|c| c.at == at.ip() && c.by == by);
+        if let Some(same) = same {
+            same.count = same.count.saturating_add(1);
+        } else if all.try_reserve_exact(1).is_ok() {
+            all.push(Connections {
+                at: at.ip(),
+                by,
+                count: 1,
+            });
+        }
     }
 
     /// Ends what [`Ports::hold`] began.
-    pub(crate) fn release(&mut self, at: SocketAddr) {
+    pub(crate) fn release(&mut self, at: SocketAddr, by: Use) {
         if let Some(port) = self.0.get_mut(&at.port()) {
-            let count = port.count(at);
-            *count = count.saturating_sub(1);
+            port.connections.retain_mut(|c| {
+                c.count -= u32::from(c.at == at.ip() && c.by == by);
+                c.count > 0
+            });
         }
         self.forget_unused(at.port());
     }
 
     fn forget_unused(&mut self, port: u16) {
-        let is_unused = |p: &Port| p.holders.is_empty() && p.connections == [0, 0];
+        let is_unused = |p: &Port| p.holders.is_empty() && p.connections.is_empty();
         if self.0.get(&port).is_some_and(is_unused) {
             self.0.remove(&port);
         }
@@ -305,8 +330,17 @@ mod tests {
     #[test]
     fn connections_keep_a_port_from_those_who_do_not_share() {
         let mut p = Ports::default();
-        p.hold(at(80));
+        let shared = Use {
+            sharing: ADDRESS,
+            device: None,
+        };
+        p.hold(at(80), shared);
+        p.hold(at(80), shared);
+        p.release(at(80), shared);
         assert_eq!(p.bind(id(1), any(), 80, ALONE), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(1), any(), 80, PORT), Err(Errno::EADDRINUSE));
+        assert_eq!(p.bind(id(1), bound("127.0.0.2"), 80, ALONE), Ok(()));
+        p.unbind(id(1), 80);
         assert_eq!(p.bind(id(1), bound("::1"), 80, ALONE), Ok(()));
         p.unbind(id(1), 80);
         assert_eq!(
@@ -316,7 +350,11 @@ mod tests {
         assert_eq!(p.bind(id(1), any(), 80, ADDRESS), Ok(()));
         p.unbind(id(1), 80);
         assert!(!p.is_free(80) && p.is_unbound(80));
-        p.release(at(80));
+        // The connection must want it, too.
+        p.hold(at(80), Use::default());
+        assert_eq!(p.bind(id(1), any(), 80, ADDRESS), Err(Errno::EADDRINUSE));
+        p.release(at(80), shared);
+        p.release(at(80), Use::default());
         assert!(p.is_free(80));
     }
 
@@ -326,10 +364,10 @@ mod tests {
         assert_eq!(p.find_free(0), Some(32768));
         assert_eq!(p.find_free(u32::MAX), Some(ephemeral(u32::MAX)));
         for port in EPHEMERAL {
-            p.hold(at(port));
+            p.hold(at(port), Use::default());
         }
         assert_eq!(p.find_free(7), None);
-        p.release(at(40000));
+        p.release(at(40000), Use::default());
         assert_eq!(p.find_free(7), Some(40000));
     }
 

@@ -361,8 +361,8 @@ impl Stack {
                 TimerKey::HalfOpen(tuple) => self.expire_half_open(tuple),
             }
         }
-        while let Some(tuple) = self.tcp.time_waits.expire(now) {
-            self.ports_tcp.release(tuple.local);
+        while let Some((tuple, by)) = self.tcp.time_waits.expire(now) {
+            self.ports_tcp.release(tuple.local, by);
         }
         self.fall_asleep();
         if self.out.expire_v6() {

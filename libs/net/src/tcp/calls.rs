@@ -226,8 +226,10 @@ impl Stack {
             let tuple = Tuple { local, remote };
             let is_free = self.ports_tcp.is_unbound(local.port());
             if is_free && !self.tcp.is_in_use(&tuple) && local != remote {
-                self.ports_tcp.hold(local);
-                self.tcp(id)?.port_use = PortUse::Held;
+                let socket = self.tcp(id)?;
+                socket.port_use = PortUse::Held;
+                let by = socket.port_usage();
+                self.ports_tcp.hold(local, by);
                 return Ok(tuple);
             }
         }
@@ -268,7 +270,8 @@ impl Stack {
             socket.port_use = PortUse::None;
             let local = socket.local;
             socket.local = SocketAddr::new(socket.any, 0);
-            self.ports_tcp.release(local);
+            let by = socket.port_usage();
+            self.ports_tcp.release(local, by);
         }
     }
 
@@ -479,7 +482,7 @@ impl Stack {
         let key = crate::timer::TimerKey::Socket(id);
         self.timers.set(key, &mut due, None);
         heir.port_use = PortUse::Held;
-        self.ports_tcp.hold(tuple.local);
+        self.ports_tcp.hold(tuple.local, heir.port_usage());
         if let Some(new) = self.sockets.insert(Socket::Tcp(Box::new(heir))) {
             self.tcp.connections.insert(tuple, new);
             self.reset(new);
@@ -561,6 +564,7 @@ impl Stack {
     ) -> Result<(), Errno> {
         let socket = self.tcp(id)?;
         let was_corked = socket.options.is_corked;
+        let before = socket.port_usage();
         change(&mut socket.options);
         if was_corked
             && !socket.options.is_corked
@@ -569,8 +573,13 @@ impl Stack {
             connection.release_held();
         }
         let (sharing, at) = (socket.sharing(), socket.bound());
-        let port = socket.local.port();
+        let (local, by, port_use) = (socket.local, socket.port_usage(), socket.port_use);
+        let port = local.port();
         self.ports_tcp.change(id, port, sharing, at.device);
+        if port_use == PortUse::Held && by != before {
+            self.ports_tcp.hold(local, by);
+            self.ports_tcp.release(local, before);
+        }
         let here = self.tcp.listeners.get_mut(&port).into_iter().flatten();
         for listening in here.filter(|l| l.socket == id) {
             listening.at = at;

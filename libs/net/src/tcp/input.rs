@@ -34,12 +34,29 @@ impl Stack {
 
     fn on_segment(&mut self, path: Path, tuple: Tuple, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
         if let Some(&id) = self.tcp.connections.get(&tuple) {
+            if self.is_cut_off(id) {
+                return self.refuse(path, packet);
+            }
             self.on_connection(id, segment);
         } else if self.tcp.half_open.contains_key(&tuple) {
             self.on_half_open(tuple, segment, packet);
         } else {
             self.on_unknown(tuple, path, segment, packet);
         }
+    }
+
+    /// Returns whether a socket was bound to another interface than its connection goes by (`SO_BINDTODEVICE`): nothing
+    /// reaches it, and nothing of it leaves.
+    pub(crate) fn is_cut_off(&self, id: SocketId) -> bool {
+        let Some(Socket::Tcp(socket)) = self.sockets.get(id) else {
+            return false;
+        };
+        let (Some(device), TcpState::Open(connection)) = (socket.options.device, &socket.state)
+        else {
+            return false;
+        };
+        let (path, own) = (connection.path, connection.tuple.local.ip());
+        device != path && device != self.out.routes.device_of(path, own)
     }
 
     fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>) {
@@ -71,8 +88,8 @@ impl Stack {
                 let ack = plain_segment(&tuple, sent.next, Some(sent.acked));
                 return self.send_segment(&tuple, record.path, 0, 64, &ack);
             }
-            Some(Answer::Forget) => return self.ports_tcp.release(tuple.local),
-            Some(Answer::Reopen) => self.ports_tcp.release(tuple.local),
+            Some(Answer::Forget(by)) => return self.ports_tcp.release(tuple.local, by),
+            Some(Answer::Reopen(by)) => self.ports_tcp.release(tuple.local, by),
             None => {}
         }
         let is_request = segment.syn() && !segment.ack() && !segment.rst() && !segment.fin();

@@ -298,6 +298,7 @@ impl Stack {
         let mut child = TcpSocket::new(options, any);
         child.local = tuple.local;
         child.port_use = PortUse::Held;
+        let by = child.port_usage();
         child.state = TcpState::Open(alloc::boxed::Box::new(connection));
         let Some(id) = self
             .sockets
@@ -307,7 +308,7 @@ impl Stack {
         };
         self.forget_half_open(&tuple);
         self.tcp.connections.insert(tuple, id);
-        self.ports_tcp.hold(tuple.local);
+        self.ports_tcp.hold(tuple.local, by);
         if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
             && let TcpState::Listening(listener) = &mut l.state
         {

@@ -24,7 +24,7 @@ use tyn_abi::{Errno, Events, Nanos};
 
 use crate::errors::{ErrorQueue, Origin, is_asked_for};
 use crate::fragment::MtuDiscovery;
-use crate::ports::{Bound, Sharing};
+use crate::ports::{Bound, Sharing, Use};
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
 use crate::tcp::time_wait::TimeWaits;
@@ -263,6 +263,14 @@ impl TcpSocket {
             ip: self.local.ip(),
             is_v6_only: self.options.is_v6_only,
             device: self.options.device,
+        }
+    }
+
+    /// Returns how it uses the port of its connection when it is not bound.
+    pub(crate) fn port_usage(&self) -> Use {
+        Use {
+            device: self.options.device,
+            sharing: self.sharing(),
         }
     }
 

@@ -53,6 +53,7 @@ impl Stack {
 
     /// Gives a connection its turn to send; returns how many segments it sent.
     pub(crate) fn run(&mut self, id: SocketId) -> usize {
+        let is_cut_off = self.is_cut_off(id);
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return 0;
         };
@@ -78,7 +79,9 @@ impl Stack {
             let Some(segment) = connection.tcp.next_train(now, room) else {
                 break;
             };
-            connection.emit(&mut self.out, &socket.options, &segment);
+            if !is_cut_off {
+                connection.emit(&mut self.out, &socket.options, &segment);
+            }
             sent += 1 + segment.len / GREAT;
         }
         if is_exhausted {
@@ -183,6 +186,7 @@ impl Stack {
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return;
         };
+        let by = socket.port_usage();
         let TcpState::Open(connection) = &mut socket.state else {
             return;
         };
@@ -201,10 +205,10 @@ impl Stack {
             let evicted = self
                 .tcp
                 .time_waits
-                .insert(tuple, path, sent, self.out.now, limit);
-            self.ports_tcp.hold(tuple.local);
-            if let Some(evicted) = evicted {
-                self.ports_tcp.release(evicted.local);
+                .insert(tuple, (path, by), sent, self.out.now, limit);
+            self.ports_tcp.hold(tuple.local, by);
+            if let Some((evicted, by)) = evicted {
+                self.ports_tcp.release(evicted.local, by);
             }
         }
         let unread = trimmed(connection.tcp.take_unread());
@@ -234,7 +238,7 @@ impl Stack {
             match socket.port_use {
                 PortUse::None => {}
                 PortUse::Bound => self.ports_tcp.unbind(id, local.port()),
-                PortUse::Held => self.ports_tcp.release(local),
+                PortUse::Held => self.ports_tcp.release(local, socket.port_usage()),
             }
         }
     }

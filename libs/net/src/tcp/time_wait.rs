@@ -6,6 +6,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use smoltcp::wire::TcpPacket;
 use tyn_abi::Nanos;
 
+use crate::ports::Use;
 use crate::types::{Path, Tuple};
 
 /// How long a record stays (`TCP_TIMEWAIT_LEN` of Linux).
@@ -26,6 +27,8 @@ pub(crate) struct Record {
     /// Sequence number after our FIN, and after the peer's.
     pub(crate) last_sent: LastSent,
     pub(crate) path: Path,
+    /// How it uses its port.
+    by: Use,
     until: Nanos,
 }
 
@@ -37,9 +40,9 @@ pub(crate) enum Answer {
     /// Our last acknowledgement again.
     Acknowledge(Record),
     /// The peer opens a new connection with the same addresses; the record is gone (RFC 9293 §3.10.7.4).
-    Reopen,
+    Reopen(Use),
     /// The peer reset the connection; the record is gone.
-    Forget,
+    Forget(Use),
 }
 
 /// The records, oldest first.
@@ -59,16 +62,16 @@ impl TimeWaits {
         self.records.len()
     }
 
-    /// Adds a record and returns the tuple of one that had to give way, if there were `limit`. Without memory for one more
+    /// Adds a record and returns one that had to give way, if there were `limit`. Without memory for one more
     /// it is this one: nothing is remembered of it.
     pub(crate) fn insert(
         &mut self,
         tuple: Tuple,
-        path: Path,
+        (path, by): (Path, Use),
         last_sent: LastSent,
         now: Nanos,
         limit: usize,
-    ) -> Option<Tuple> {
+    ) -> Option<(Tuple, Use)> {
         if self.order.len() > 2 * limit.max(self.records.len()) {
             // Most are of records that are gone: their peers came back with the same port.
             self.order.retain(|(until, tuple)| {
@@ -77,7 +80,7 @@ impl TimeWaits {
             });
         }
         if self.order.try_reserve(1).is_err() {
-            return Some(tuple);
+            return Some((tuple, by));
         }
         let evicted = if self.records.len() >= limit {
             self.pop_first()
@@ -90,6 +93,7 @@ impl TimeWaits {
             Record {
                 last_sent,
                 path,
+                by,
                 until,
             },
         );
@@ -97,14 +101,21 @@ impl TimeWaits {
         evicted
     }
 
-    fn pop_first(&mut self) -> Option<Tuple> {
+    fn pop_first(&mut self) -> Option<(Tuple, Use)> {
         while let Some((until, tuple)) = self.order.pop_front() {
-            if self.records.get(&tuple).is_some_and(|r| r.until == until) {
-                self.records.remove(&tuple);
-                return Some(tuple);
+            let gone = self.remove(until, tuple);
+            if gone.is_some() {
+                return gone;
             }
         }
         None
+    }
+
+    /// Removes a record, if it is the one that was made for this time.
+    fn remove(&mut self, until: Nanos, tuple: Tuple) -> Option<(Tuple, Use)> {
+        let by = self.records.get(&tuple).filter(|r| r.until == until)?.by;
+        self.records.remove(&tuple);
+        Some((tuple, by))
     }
 
     /// Returns when [`TimeWaits::expire`] has something to do.
@@ -112,13 +123,13 @@ impl TimeWaits {
         self.order.front().map(|&(until, _)| until)
     }
 
-    /// Removes the first record whose time has come and returns its tuple.
-    pub(crate) fn expire(&mut self, now: Nanos) -> Option<Tuple> {
+    /// Removes the first record whose time has come and returns what it was about.
+    pub(crate) fn expire(&mut self, now: Nanos) -> Option<(Tuple, Use)> {
         while let Some(&(until, tuple)) = self.order.front().filter(|(until, _)| *until <= now) {
             self.order.pop_front();
-            if self.records.get(&tuple).is_some_and(|r| r.until == until) {
-                self.records.remove(&tuple);
-                return Some(tuple);
+            let gone = self.remove(until, tuple);
+            if gone.is_some() {
+                return gone;
             }
         }
         None
@@ -135,18 +146,18 @@ impl TimeWaits {
         let beyond = start.wrapping_sub(record.last_sent.acked).cast_signed();
         let answer = if segment.rst() {
             if beyond == 0 {
-                Answer::Forget
+                Answer::Forget(record.by)
             } else {
                 Answer::Ignore
             }
         } else if segment.syn() && !segment.ack() && beyond > 0 {
-            Answer::Reopen
+            Answer::Reopen(record.by)
         } else if segment.segment_len() > 0 || beyond != 0 {
             Answer::Acknowledge(record)
         } else {
             Answer::Ignore
         };
-        if matches!(answer, Answer::Forget | Answer::Reopen) {
+        if matches!(answer, Answer::Forget(_) | Answer::Reopen(_)) {
             self.records.remove(tuple);
         }
         Some(answer)
@@ -156,6 +167,7 @@ impl TimeWaits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Sharing;
     use core::net::{Ipv4Addr, SocketAddr};
     use smoltcp::wire::TcpSeqNumber;
 
@@ -167,6 +179,13 @@ mod tests {
         }
     }
 
+    const BY: Use = Use {
+        device: None,
+        sharing: Sharing {
+            address: true,
+            port: false,
+        },
+    };
     const SENT: LastSent = LastSent {
         next: 100,
         acked: 200,
@@ -193,7 +212,7 @@ mod tests {
     #[test]
     fn answers_follow_the_kind_of_segment() {
         let mut w = TimeWaits::default();
-        w.insert(tuple(1), Path::Nic, SENT, Nanos(0), 10);
+        w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(0), 10);
         let fin = segment(199, |p| p.set_fin(true), &[]);
         assert!(matches!(
             answer(&mut w, &fin),
@@ -214,24 +233,24 @@ mod tests {
         let blind_reset = segment(205, |p| p.set_rst(true), &[]);
         assert_eq!(answer(&mut w, &blind_reset), Some(Answer::Ignore));
         let syn = segment(201, |p| p.set_syn(true), &[]);
-        assert_eq!(answer(&mut w, &syn), Some(Answer::Reopen));
+        assert_eq!(answer(&mut w, &syn), Some(Answer::Reopen(BY)));
         assert_eq!(answer(&mut w, &syn), None);
-        w.insert(tuple(1), Path::Nic, SENT, Nanos(0), 10);
+        w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(0), 10);
         let reset = segment(200, |p| p.set_rst(true), &[]);
-        assert_eq!(answer(&mut w, &reset), Some(Answer::Forget));
+        assert_eq!(answer(&mut w, &reset), Some(Answer::Forget(BY)));
     }
 
     #[test]
     fn records_end_in_order_and_give_way_when_there_are_too_many() {
         let mut w = TimeWaits::default();
-        assert_eq!(w.insert(tuple(1), Path::Nic, SENT, Nanos(0), 2), None);
-        assert_eq!(w.insert(tuple(2), Path::Nic, SENT, Nanos(5), 2), None);
+        assert_eq!(w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(0), 2), None);
+        assert_eq!(w.insert(tuple(2), (Path::Nic, BY), SENT, Nanos(5), 2), None);
         assert_eq!(
-            w.insert(tuple(3), Path::Nic, SENT, Nanos(6), 2),
-            Some(tuple(1))
+            w.insert(tuple(3), (Path::Nic, BY), SENT, Nanos(6), 2),
+            Some((tuple(1), BY))
         );
         assert_eq!(w.deadline(), Some(LIFETIME + Nanos(5)));
-        assert_eq!(w.expire(LIFETIME + Nanos(5)), Some(tuple(2)));
+        assert_eq!(w.expire(LIFETIME + Nanos(5)), Some((tuple(2), BY)));
         assert_eq!(w.expire(LIFETIME + Nanos(5)), None);
         assert_eq!(w.len(), 1);
     }
@@ -239,28 +258,28 @@ mod tests {
     #[test]
     fn peer_that_comes_back_again_and_again_costs_no_memory() {
         let mut w = TimeWaits::default();
-        w.insert(tuple(2), Path::Nic, SENT, Nanos(0), 8);
+        w.insert(tuple(2), (Path::Nic, BY), SENT, Nanos(0), 8);
         let syn = segment(201, |p| p.set_syn(true), &[]);
         for n in 1..1000 {
-            w.insert(tuple(1), Path::Nic, SENT, Nanos(n), 8);
-            assert_eq!(answer(&mut w, &syn), Some(Answer::Reopen));
+            w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(n), 8);
+            assert_eq!(answer(&mut w, &syn), Some(Answer::Reopen(BY)));
             assert!(w.order.len() <= 17, "{}", w.order.len());
         }
-        w.insert(tuple(1), Path::Nic, SENT, Nanos(1000), 8);
-        assert_eq!(w.expire(LIFETIME), Some(tuple(2)));
+        w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(1000), 8);
+        assert_eq!(w.expire(LIFETIME), Some((tuple(2), BY)));
         assert_eq!(w.expire(LIFETIME + Nanos(999)), None);
-        assert_eq!(w.expire(LIFETIME + Nanos(1000)), Some(tuple(1)));
+        assert_eq!(w.expire(LIFETIME + Nanos(1000)), Some((tuple(1), BY)));
     }
 
     #[test]
     fn record_that_was_replaced_lives_its_own_time() {
         let mut w = TimeWaits::default();
-        w.insert(tuple(1), Path::Nic, SENT, Nanos(0), 9);
+        w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(0), 9);
         let reset = segment(200, |p| p.set_rst(true), &[]);
-        assert_eq!(answer(&mut w, &reset), Some(Answer::Forget));
-        w.insert(tuple(1), Path::Nic, SENT, Nanos(50), 9);
+        assert_eq!(answer(&mut w, &reset), Some(Answer::Forget(BY)));
+        w.insert(tuple(1), (Path::Nic, BY), SENT, Nanos(50), 9);
         assert_eq!(w.expire(LIFETIME), None);
         assert_eq!(w.len(), 1);
-        assert_eq!(w.expire(LIFETIME + Nanos(50)), Some(tuple(1)));
+        assert_eq!(w.expire(LIFETIME + Nanos(50)), Some((tuple(1), BY)));
     }
 }

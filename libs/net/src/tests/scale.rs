@@ -171,8 +171,14 @@ fn card_that_outran_the_turns_is_asked_for_interrupts_again() {
 fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
     let mut w = World::new();
     let count = crate::ports::ephemeral_count();
+    let sharing = crate::ports::Sharing {
+        address: true,
+        port: false,
+    };
     for n in 0..count {
-        w.a.ports_tcp.hold(at(A, crate::ports::ephemeral(n)));
+        let device = None;
+        let by = crate::ports::Use { device, sharing };
+        w.a.ports_tcp.hold(at(A, crate::ports::ephemeral(n)), by);
     }
     let s = w.a.tcp_socket(options()).unwrap();
     assert_eq!(w.a.tcp_bind(s, at(ANY, 0)), Err(Errno::EADDRINUSE));
@@ -188,10 +194,6 @@ fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
             ip: ANY.into(),
             is_v6_only: false,
             device: None,
-        };
-        let sharing = crate::ports::Sharing {
-            address: true,
-            port: false,
         };
         let _ = w.a.ports_tcp.bind(t, any, port, sharing);
     }

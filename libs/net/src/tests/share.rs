@@ -220,3 +220,34 @@ fn listener_and_connection_by_one_interface() {
     w.settle();
     assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
 }
+
+#[test]
+fn connection_ends_when_its_socket_is_bound_to_another_interface() {
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    let bind = |w: &mut World, device| {
+        w.b.tcp_change_options(b, |o| o.device = device).unwrap();
+    };
+    for device in [Some(Path::Nic), None] {
+        bind(&mut w, device);
+        send(&mut w.a, a, b"x").unwrap();
+        w.pass(seconds(1));
+        assert_eq!(receive(&mut w.b, b, 9), Ok(b"x".to_vec()));
+    }
+    bind(&mut w, Some(Path::Loopback));
+    let before = w.frames;
+    send(&mut w.b, b, b"lost").unwrap();
+    w.pass(seconds(1));
+    assert_eq!(w.frames, before, "nothing leaves");
+    send(&mut w.a, a, b"x").unwrap();
+    w.settle();
+    assert_eq!(w.a.take_error(a), Some(Errno::ECONNRESET));
+    assert_eq!(receive(&mut w.b, b, 9), Err(Errno::EAGAIN));
+    bind(&mut w, None);
+    w.pass(seconds(60));
+    assert_eq!(
+        w.b.take_error(b),
+        Some(Errno::ECONNRESET),
+        "its peer knows no more"
+    );
+}
