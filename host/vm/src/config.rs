@@ -107,6 +107,9 @@ pub struct Config {
     pub machine: Machine,
     /// Accelerator.
     pub accel: Accel,
+    /// The guest's clock counts its instructions, one nanosecond each, whatever the host does: TCG in one thread, whatever
+    /// `accel` says.
+    pub counts_instructions: bool,
     /// Number of virtual CPUs.
     pub cpus: u32,
     /// Memory.
@@ -138,6 +141,7 @@ impl Config {
         Self {
             machine: Machine::default(),
             accel: Accel::default(),
+            counts_instructions: false,
             cpus: 1,
             memory: MemorySize(512 << 20),
             ram: Ram::default(),
@@ -165,7 +169,12 @@ impl Config {
         args.pair("-display", "none");
         args.pair("-name", "tyn");
         args.pair("-machine", self.machine.option());
-        args.pair("-accel", self.accel.resolved().option());
+        if self.counts_instructions {
+            args.pair("-accel", "tcg,thread=single");
+            args.pair("-icount", "shift=0,sleep=off");
+        } else {
+            args.pair("-accel", self.accel.resolved().option());
+        }
         args.pair("-cpu", "max");
         args.pair("-smp", self.cpus.to_string());
         args.pair("-m", format!("{}B", self.memory.0));
@@ -488,6 +497,20 @@ mod tests {
             append: "trace ip=dhcp".into(),
             ..Config::new(Path::new("/k"), Path::new("/i"))
         }
+    }
+
+    #[test]
+    fn instructions_are_counted_in_one_thread() {
+        let counting = Config {
+            counts_instructions: true,
+            ..config(Machine::Q35)
+        };
+        let line = line(&counting);
+        assert!(
+            line.contains("-accel tcg,thread=single -icount shift=0,sleep=off -cpu max"),
+            "{line}"
+        );
+        assert!(!line.contains("thread=multi"), "{line}");
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(super) struct Rows {
     /// Run Tyn only
     #[arg(long)]
     tyn: bool,
+    /// Count instructions instead of nanoseconds, on one CPU: the same whatever else this machine does, so one boot is enough
+    #[arg(long, conflicts_with_all = ["cpus", "runs"])]
+    instructions: bool,
 }
 
 /// One measured row.
@@ -59,7 +62,7 @@ struct Measured {
 ///
 /// # Errors
 /// When a guest can't be built or does not get to the end.
-pub(super) fn host(options: Options, rows: &Rows) -> Result<()> {
+pub(super) fn host(mut options: Options, rows: &Rows) -> Result<()> {
     let mut images = Vec::new();
     if !rows.erlang {
         images.push(micro_image(&rows.rows)?);
@@ -67,8 +70,14 @@ pub(super) fn host(options: Options, rows: &Rows) -> Result<()> {
     if rows.rows.is_empty() {
         images.push(erlang_image()?);
     }
+    let unit = if rows.instructions {
+        (options.runs, options.cpus) = (1, 1);
+        "instructions"
+    } else {
+        "nanoseconds"
+    };
     println!(
-        "{} boots of each guest in turn, {} CPUs, {} MiB; medians of each boot's fastest batch, in nanoseconds",
+        "boots of each guest, in turn: {}; CPUs: {}; {} MiB; medians of each boot's fastest batch, in {unit}",
         options.runs, options.cpus, options.memory
     );
     println!("| row | unit | tyn | {} | tyn / linux |", guests::LINUX);
@@ -81,8 +90,8 @@ pub(super) fn host(options: Options, rows: &Rows) -> Result<()> {
         let mut table = Vec::new();
         for _ in 0..options.runs {
             for (i, guest) in guests.iter().enumerate() {
-                let found =
-                    measure(guest, options).with_context(|| format!("{} failed", guest.name))?;
+                let found = measure(guest, options, rows.instructions)
+                    .with_context(|| format!("{} failed", guest.name))?;
                 found.into_iter().for_each(|row| add(&mut table, i, row));
             }
         }
@@ -115,8 +124,9 @@ fn print(row: &Measured) {
 }
 
 /// Boots a guest and returns the rows that it prints.
-fn measure(guest: &Guest, options: Options) -> Result<Vec<Row>> {
+fn measure(guest: &Guest, options: Options, counts_instructions: bool) -> Result<Vec<Row>> {
     let mut config = Config::new(&guest.kernel, &guest.initrd);
+    config.counts_instructions = counts_instructions;
     config.machine = guest.machine;
     config.cpus = options.cpus;
     config.memory = MemorySize(options.memory << 20);
