@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::arch::x86_64::{self, cpuid, fpu, max_leaf};
 use crate::cpu_local::CpuLocal;
@@ -15,28 +15,11 @@ pub const MAX_CPUS: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct CpuId(pub u32);
 
-/// Whether GS points at a per-CPU block (it does on every CPU from its first Rust code on; never in host tests).
-static HAS_BLOCK: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicUsize = AtomicUsize::new(1);
 
-/// What [`lock_owner`] returns while no block exists.
-pub(crate) const UNKNOWN_OWNER: u32 = u32::MAX - 1;
-
-/// Returns a CPU ([`local`]) as lock owner.
-pub(crate) fn lock_owner(cpu: Option<&CpuLocal>) -> u32 {
-    cpu.map_or(UNKNOWN_OWNER, |cpu| cpu.id)
-}
-
-/// Returns this CPU's block, if there are blocks yet.
-#[inline]
-pub(crate) fn local() -> Option<&'static CpuLocal> {
-    HAS_BLOCK.load(Ordering::Relaxed).then(CpuLocal::current)
-}
-
-/// Notes that the boot CPU has its block (with no lock held), and how many CPUs there will be.
-pub(crate) fn set_ready(count: usize) {
+/// Notes how many CPUs there will be.
+pub(crate) fn set_count(count: usize) {
     COUNT.store(count, Ordering::Release);
-    HAS_BLOCK.store(true, Ordering::Release);
 }
 
 /// Sets CR0, CR4 and what depends on them, on the current CPU.
@@ -83,7 +66,7 @@ pub(crate) fn init_control_registers() {
 #[must_use]
 #[inline]
 pub fn current() -> CpuId {
-    CpuId(CpuLocal::current().id)
+    CpuId(CpuLocal::current_id())
 }
 
 /// Returns how many CPUs there are (all get started; fixed before `Entry::bsp` runs).

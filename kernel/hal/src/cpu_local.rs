@@ -7,8 +7,8 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use crate::arch::x86_64::apic;
 use crate::arch::x86_64::gdt::{Gdt, Tss};
+use crate::arch::x86_64::{apic, msr, write_msr};
 use crate::cpu::MAX_CPUS;
 use crate::mem::Space;
 use crate::task::Task;
@@ -79,6 +79,11 @@ pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + Tss::RSP0_OFFSET;
 /// APIC id of a CPU that has not arrived.
 const NOT_ARRIVED: u32 = u32::MAX;
 
+static EARLY: CpuLocal = CpuLocal {
+    this: &raw const EARLY,
+    ..CpuLocal::new(0)
+};
+
 static BLOCKS: [AtomicPtr<CpuLocal>; MAX_CPUS] =
     [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 /// CPUs that have a block.
@@ -87,7 +92,17 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 impl CpuLocal {
     /// Makes the block of CPU `id`, before that CPU runs; it lives for ever.
     pub(crate) fn create(id: u32) -> &'static Self {
-        let block = Box::leak(Box::new(Self {
+        let block = Box::leak(Box::new(Self::new(id)));
+        block.this = ptr::from_ref(block);
+        block.tss.allocate_stacks();
+        block.gdt.set_tss(&raw const block.tss);
+        BLOCKS[id as usize].store(ptr::from_mut(block), Ordering::Release);
+        COUNT.fetch_max(id as usize + 1, Ordering::Release);
+        block
+    }
+
+    const fn new(id: u32) -> Self {
+        Self {
             this: ptr::null(),
             user_context: Cell::new(0),
             kernel_rsp: Cell::new(0),
@@ -110,13 +125,14 @@ impl CpuLocal {
             in_window: Cell::new(false),
             kicks: AtomicU32::new(0),
             timer_fired: Cell::new(false),
-        }));
-        block.this = ptr::from_ref(block);
-        block.tss.allocate_stacks();
-        block.gdt.set_tss(&raw const block.tss);
-        BLOCKS[id as usize].store(ptr::from_mut(block), Ordering::Release);
-        COUNT.fetch_max(id as usize + 1, Ordering::Release);
-        block
+        }
+    }
+
+    /// Makes GS point at a block that the boot CPU has until there is memory for its own: locks need one. Called once, first
+    /// of all; no lock is held when the other replaces it.
+    pub(crate) fn use_early() {
+        // SAFETY: ring 0, and the block lives for ever.
+        unsafe { write_msr(msr::GS_BASE, &raw const EARLY as u64) };
     }
 
     /// Returns the local APIC id; `None` before the CPU has arrived.
@@ -136,6 +152,38 @@ impl CpuLocal {
     pub(crate) fn kick(&self) {
         if let Some(id) = self.apic_id() {
             apic::kick(id);
+        }
+    }
+
+    /// Returns the index of the current CPU.
+    #[inline]
+    pub(crate) fn current_id() -> u32 {
+        let id;
+        // SAFETY: ring 0: GS points at this CPU's block.
+        unsafe {
+            core::arch::asm!("mov {:e}, gs:[{ID}]", out(reg) id, ID = const offset_of!(Self, id),
+                options(nostack, readonly, preserves_flags));
+        }
+        id
+    }
+
+    /// Counts a spinlock that the current CPU has taken.
+    #[inline]
+    pub(crate) fn count_lock() {
+        // SAFETY: ring 0: GS points at this CPU's block; with interrupts off nobody else uses the counter.
+        unsafe {
+            core::arch::asm!("inc dword ptr gs:[{DEPTH}]", DEPTH = const offset_of!(Self, spin_depth),
+                options(nostack));
+        }
+    }
+
+    /// Counts a spinlock that the current CPU has released.
+    #[inline]
+    pub(crate) fn count_unlock() {
+        // SAFETY: as for `count_lock`.
+        unsafe {
+            core::arch::asm!("dec dword ptr gs:[{DEPTH}]", DEPTH = const offset_of!(Self, spin_depth),
+                options(nostack));
         }
     }
 

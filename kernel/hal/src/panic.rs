@@ -63,7 +63,7 @@ impl Write for Flat<'_, '_> {
 #[cfg(feature = "entry")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let me = crate::cpu::lock_owner(crate::cpu::local());
+    let me = crate::cpu::current().0;
     match PANICKING.compare_exchange(NOBODY, me, Ordering::SeqCst, Ordering::SeqCst) {
         Ok(_) => {}
         Err(other) if other != me => halt(),
@@ -73,7 +73,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
             off()
         }
     }
-    report(format_args!("panic CPU {}: {}", CpuName(me), OneLine(info)));
+    report(format_args!("panic CPU {me}: {}", OneLine(info)));
     console_line(format_args!("kernel panic: {}", OneLine(info)));
     let mut frame: u64;
     // SAFETY: only reads RBP, which is the frame pointer (force-frame-pointers).
@@ -104,18 +104,6 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         epitaph();
     }
     off()
-}
-
-/// A lock owner's number as text.
-struct CpuName(u32);
-
-impl fmt::Display for CpuName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            crate::cpu::UNKNOWN_OWNER => f.write_str("0 (early)"),
-            id => write!(f, "{id}"),
-        }
-    }
 }
 
 // Unwinding does not happen (`panic = "abort"`), but prebuilt `alloc` refers to these.

@@ -241,6 +241,7 @@ fn archive(module: (u64, u64)) -> Archive {
 
 #[unsafe(no_mangle)]
 extern "C" fn tyn_boot_rust(information: u64, protocol: u32) -> ! {
+    CpuLocal::use_early();
     time::start();
     smp::init_mode();
     let loaded = match protocol {
@@ -265,7 +266,7 @@ extern "C" fn tyn_boot_rust(information: u64, protocol: u32) -> ! {
     smp::init_this_cpu(block);
     let info = acpi::info();
     let cpus = info.cpus.len().min(MAX_CPUS);
-    cpu::set_ready(cpus);
+    cpu::set_count(cpus);
     power::init();
     apic::init_io(&info.io_apics);
     smp::start(&info.cpus, apic::id());
