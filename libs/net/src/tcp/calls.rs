@@ -126,11 +126,11 @@ impl Stack {
             socket: id,
             is_in_group,
         });
-        self.tcp(id)?.state = TcpState::Listening(Listener {
+        self.tcp(id)?.state = TcpState::Listening(Box::new(Listener {
             backlog,
             queue: VecDeque::new(),
             waiting: VecDeque::new(),
-        });
+        }));
         self.report(id, Events::empty());
         Ok(())
     }

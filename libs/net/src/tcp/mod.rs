@@ -194,7 +194,7 @@ pub(crate) enum TcpState {
     /// Neither connected nor listening.
     Idle,
     /// `listen(2)`.
-    Listening(Listener),
+    Listening(Box<Listener>),
     /// It has a connection, or is making one.
     Open(Box<Connection>),
     /// Its connection is over; this is what was not read yet. Its memory counts among that of the queues.
@@ -395,3 +395,6 @@ impl TcpTables {
 pub(crate) fn share_of(hash: u32, count: usize) -> usize {
     ((u64::from(hash) * count as u64) >> 32) as usize
 }
+
+/// What each connection has of these is allocated in powers of two: a byte more and it takes twice as much.
+const _: () = assert!(size_of::<TcpSocket>() <= 256 && size_of::<Connection>() <= 1024);

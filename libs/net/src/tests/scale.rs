@@ -247,3 +247,30 @@ fn orphans_are_bounded_and_the_rest_is_reset() {
         w.pass(seconds(1000));
     }
 }
+
+/// `cargo test --release -p tyn-net turns -- --ignored --nocapture`: what the stack, all of which is under one lock, costs
+/// for a small request and its answer, both ends and the cards between them together.
+#[test]
+#[ignore = "a measurement"]
+fn turns_of_a_request() {
+    const ROUNDS: u32 = 50_000;
+    let mut w = World::new();
+    let (a, b) = w.pair();
+    let start = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        send(&mut w.a, a, &[7; 100]).unwrap();
+        w.a.poll(w.now);
+        w.carry(Side::A);
+        w.b.on_interrupt(w.now);
+        receive(&mut w.b, b, 200).unwrap();
+        send(&mut w.b, b, &[7; 300]).unwrap();
+        w.b.poll(w.now);
+        w.carry(Side::B);
+        w.a.on_interrupt(w.now);
+        receive(&mut w.a, a, 400).unwrap();
+    }
+    std::println!(
+        "{:?} for a request and its answer",
+        start.elapsed() / ROUNDS
+    );
+}
