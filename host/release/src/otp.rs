@@ -110,6 +110,12 @@ impl Otp {
         })
     }
 
+    /// Returns its folder on this machine.
+    #[must_use]
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Returns the number of the OTP release, e.g. `27`.
     #[must_use]
     pub fn release(&self) -> String {

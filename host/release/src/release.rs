@@ -89,7 +89,8 @@ pub enum ReleaseError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} was built with {app} {wanted}, but the Erlang/OTP {otp} in {} has {found}; \
-     name the one it was built with by --otp", dir.display(), at.display()
+     name the one it was built with by --otp{}", dir.display(), at.display(),
+    otp::number(erts).map(|number| format!(" {number}")).unwrap_or_default()
 )]
 pub struct OtpVersion {
     /// The release.
@@ -230,7 +231,7 @@ impl Release {
                 app: app.into(),
                 wanted: wanted.into(),
                 otp: otp.release(),
-                at: otp.root.clone(),
+                at: otp.dir().to_path_buf(),
                 found: found.into(),
                 erts: self.erts.clone(),
             }))

@@ -1,11 +1,16 @@
 //! Remedies for what the operating system refuses, whatever was tried.
 
 /// What it says, and what can be done. The numbers are Linux's.
-const REMEDIES: [(&str, &str); 4] = [
+const REMEDIES: [(&str, &str); 6] = [
+    (
+        "(os error 2)",
+        "there is nothing of that name: mend the path, or make it",
+    ),
     (
         "(os error 13)",
         "this user may not: have its owner change the permissions (chmod, chown), or name another place",
     ),
+    ("(os error 21)", "it is a folder: name a file"),
     (
         "(os error 28)",
         "make room on that disk, or name another place (for temporary files: by TMPDIR)",
@@ -37,7 +42,9 @@ mod tests {
     #[test]
     fn system_errors_get_a_remedy_and_others_stay() {
         for (number, want) in [
+            (2, "; there is nothing"),
             (13, "; this user may not"),
+            (21, "; it is a folder"),
             (28, "; make room"),
             (30, "; that disk is"),
             (40, "; a symbolic link"),

@@ -50,7 +50,7 @@ pub enum Input {
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// There is nothing.
-    #[error("{} isn't there; name a release, e.g. _build/prod/rel/NAME, its tarball, or a container image", .0.display())]
+    #[error("{} isn't there; {}", .0.display(), missing_remedy(.0))]
     Missing(PathBuf),
     /// Something else.
     #[error(
@@ -195,6 +195,18 @@ pub(crate) fn folders(dir: &Path) -> Vec<PathBuf> {
 fn has_modules(dir: &Path) -> bool {
     let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.any(|entry| entry.path().extension().is_some_and(|e| e == "beam"))
+}
+
+/// Returns what is to be named instead; `docker` knows images by names, which are no files.
+fn missing_remedy(path: &Path) -> String {
+    let name = path.to_string_lossy();
+    if name.contains("://") {
+        return "download it first, and name the file".into();
+    }
+    if name.contains(':') {
+        return format!("if it is an image of Docker's: docker save {name} | tyn build -");
+    }
+    "name a release, e.g. _build/prod/rel/NAME, its tarball, or a container image".into()
 }
 
 fn io_error(path: &Path, error: io::Error) -> InputError {

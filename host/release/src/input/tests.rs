@@ -235,12 +235,11 @@ fn releases_without_a_run_time_system_take_one() {
     fixture.otp("other/usr/lib/erlang", "16.0");
     let other = fixture.path("other");
     let error = fixture.open("rel", |c| c.otp = Some(&other)).unwrap_err();
-    assert!(
-        error.contains(
-            "was built with ERTS 15.0, but the Erlang/OTP 28 in /usr/lib/erlang has 16.0"
-        ),
-        "{error}"
+    let want = format!(
+        "was built with ERTS 15.0, but the Erlang/OTP 28 in {}/usr/lib/erlang has 16.0; name the one it was built with by --otp 27",
+        other.display()
     );
+    assert!(error.contains(&want), "{error}");
     fs::rename(
         fixture.path("system/usr/lib/erlang/lib/kernel-10.0"),
         fixture.path("system/usr/lib/erlang/lib/kernel-10.1"),

@@ -113,13 +113,22 @@ mod tests {
         files: &[(&str, &str)],
         env: &[(&str, &str)],
     ) -> Result<Start, StartError> {
+        start_with(kind, "/app", files, env)
+    }
+
+    fn start_with(
+        kind: Kind,
+        otp: &str,
+        files: &[(&str, &str)],
+        env: &[(&str, &str)],
+    ) -> Result<Start, StartError> {
         let recipe = Recipe {
             kind,
             name: "x".into(),
             version: "1".into(),
             erts: "15.0".into(),
             root: "/app".into(),
-            otp: "/app".into(),
+            otp: otp.into(),
             cwd: "/app".into(),
             env: vec![("BAKED".into(), "b".into())],
             main: String::new(),
@@ -135,6 +144,17 @@ mod tests {
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
             .collect();
         derive(&recipe, &Archive(files.collect()), &env, Mode::Daemon)
+    }
+
+    #[test]
+    fn systools_finds_applications_where_they_are() {
+        let root = |files: &[(&str, &str)]| {
+            let start = start_with(Kind::Systools, "/usr/lib/erlang", files, &[]).unwrap();
+            assert_eq!(start.env["BINDIR"], "/usr/lib/erlang/erts-15.0/bin");
+            start.env["ROOTDIR"].clone()
+        };
+        assert_eq!(root(&[("/app/lib/x-1", "")]), "/usr/lib/erlang");
+        assert_eq!(root(&[("/app/lib/kernel-10.0", "")]), "/app");
     }
 
     fn changes(

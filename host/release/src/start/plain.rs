@@ -32,6 +32,12 @@ pub(super) fn systools(script: &mut Script<'_>, mode: Mode) {
     shell.export("RELEASE_NAME", recipe.name.as_str());
     shell.export("RELEASE_VSN", recipe.version.as_str());
     script.export_erts();
+    // Its boot file looks below the root for all applications: where its own are.
+    let applications = script.files.names(&recipe.root.join("lib"));
+    if applications.iter().any(|app| app.starts_with("kernel-")) {
+        let root = recipe.root.display().to_string();
+        script.shell.export("ROOTDIR", root);
+    }
 }
 
 /// `entrypoint.sh run`, or `shell`.

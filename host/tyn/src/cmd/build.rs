@@ -1,5 +1,7 @@
 //! `tyn build`: makes an image of an OTP release.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -153,6 +155,7 @@ pub(crate) fn build(args: &Args) -> Result<()> {
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.set_message("reading");
+    check_output(&plan.output)?;
     let mut app = open(plan)?;
     app.recipe.env.extend(plan.env.iter().cloned());
     let request = Request {
@@ -189,6 +192,20 @@ pub(crate) fn build(args: &Args) -> Result<()> {
     }
     report(plan, &app, &built);
     Ok(())
+}
+
+/// Says what can't become an image before much is done for it.
+fn check_output(out: &Path) -> Result<()> {
+    let folder = out.parent().filter(|folder| *folder != Path::new(""));
+    if let Some(folder) = folder
+        && matches!(fs::metadata(folder), Err(error) if error.kind() == ErrorKind::NotFound)
+    {
+        bail!(
+            "the folder {} is not there; make it, or name another --output",
+            folder.display()
+        );
+    }
+    Ok(tyn_release::check_output(out)?)
 }
 
 /// Reads NAME=VALUE.

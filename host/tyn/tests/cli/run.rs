@@ -30,7 +30,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "run app.img --env-file none.env",
-        "the variables in none.env can't be read: No such file or directory (os error 2)",
+        "the variables in none.env can't be read: No such file or directory (os error 2); there is nothing of that name: mend the path, or make it",
     ),
     (
         "run app.img --env-file bad.env",
@@ -50,7 +50,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "run app.img --file /etc/x=none",
-        "none, which is to be /etc/x in the guest, can't be read: No such file or directory (os error 2)",
+        "none, which is to be /etc/x in the guest, can't be read: No such file or directory (os error 2); there is nothing of that name: mend the path, or make it",
     ),
     (
         "run app.img --file /etc/x=tmp",
@@ -70,7 +70,7 @@ const BAD: &[(&str, &str)] = &[
     ),
     (
         "run app.img --vm-args none.args",
-        "the arguments file none.args can't be read: No such file or directory (os error 2)",
+        "the arguments file none.args can't be read: No such file or directory (os error 2); there is nothing of that name: mend the path, or make it",
     ),
     (
         "run app.img --vm-args no-value.args",
@@ -87,11 +87,11 @@ const BAD: &[(&str, &str)] = &[
     ("run app.img -- +S", "+S lacks its value; add it"),
     (
         "run app.img --kernel none",
-        "the kernel none can't be read: No such file or directory (os error 2)",
+        "the kernel none can't be read: No such file or directory (os error 2); there is nothing of that name: mend the path, or make it",
     ),
     (
         "run app.img --config none.toml",
-        "the settings in none.toml can't be read: No such file or directory (os error 2)",
+        "the settings in none.toml can't be read: No such file or directory (os error 2); there is nothing of that name: mend the path, or make it",
     ),
 ];
 

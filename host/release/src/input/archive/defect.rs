@@ -19,7 +19,9 @@ pub struct ArchiveError {
 #[derive(Debug, thiserror::Error)]
 pub enum Defect {
     /// Not one.
-    #[error("is not a tar archive (plain, or compressed by gzip or zstd)")]
+    #[error(
+        "is not a tar archive (plain, or compressed by gzip or zstd); name what `mix release`, `rebar3 tar` or `docker save` wrote"
+    )]
     NotTar,
     /// By another program.
     #[error("is compressed by {0}; use gzip or zstd")]
