@@ -1,6 +1,8 @@
 //! Tests with more binaries than the reference's: other releases of OTP and Elixir as Debian built them, scripts, and ways
 //! of linking. Each runs in a guest; what can run on this machine runs there first, and must say the same.
 
+mod by_number;
+
 use std::fs;
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt;
@@ -186,7 +188,7 @@ fn erlang(lab: &Lab, otp: &str, kind: Kind) -> Result<()> {
     let sysroot = sysroot::ensure_kind(kind)?;
     let name = format!("erlang_http-otp{otp}");
     let release = example::ensure_as(&name, &sysroot)?;
-    let guest = serve(lab, build_image(lab, &sysroot, &release, &name)?)?;
+    let guest = serve(lab, by_number::build(lab, otp, &release, &name)?)?;
     let body = &guest.answer.body;
     ensure!(
         body.starts_with(&format!("Hello from Erlang/OTP {otp} (jit ")),
