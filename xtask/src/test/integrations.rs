@@ -148,7 +148,7 @@ fn rebar3_run(tools: &Tools) -> Result<()> {
         &project.join("rebar.config"),
         "{tyn, [",
         &format!(
-            "{{tyn, [{{build, [{{sysroot, {:?}}}]}}, ",
+            "{{tyn, [{{build, [strip_elf, {{sysroot, {:?}}}]}}, ",
             tools.rebar3.dir()
         ),
     )?;
@@ -167,6 +167,13 @@ fn rebar3_run(tools: &Tools) -> Result<()> {
     let body = answer.with_context(|| output.clone())?;
     expect(&body, "Rust on OTP 27 found 78498 primes below 1000000")?;
     expect(&output, "listening on port 8080")?;
+    // What answered has no symbols any more; other files of the image never had any.
+    let image = fs::read(project.join("_build/default/tyn/rust_nif.img"))?;
+    let has = |name: &[u8]| image.windows(name.len()).any(|part| part == name);
+    ensure!(
+        has(b"nif_init") && !has(b".symtab\0"),
+        "the NIF is not stripped"
+    );
     expect(&output, "tyn: stopping the guest")
 }
 
