@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tyn_vm_host::{Config, Console, Forward, MemorySize, Ram, Vm};
+use tyn_vm_host::{Config, Console, Forward, Machine, MemorySize, Ram, Vm};
 
 use super::guests::{self, Guest};
 use super::{Options, median};
@@ -97,8 +97,30 @@ fn print_ratios(guests: &[Guest], boots: &[Vec<Boot>]) {
                 ratio(|b| b.answer_s),
                 ratio(|b| b.ram_mib)
             );
+            if let Some(there_s) = reference_s(linux) {
+                let here_s = median_of(l, |b| b.answer_s);
+                let kernel_ms = median_of(t, |b| b.kernel_ms.unwrap_or(f64::NAN));
+                println!(
+                    "entry to user on {:?}: {kernel_ms:.1} ms here, {:.1} ms where {} takes {there_s} s (here {here_s:.2}); target {ENTRY_TO_USER_MS} ms there",
+                    tyn.machine,
+                    kernel_ms * there_s / here_s,
+                    linux.name,
+                );
+            }
         }
     }
+}
+
+/// Most that PVH entry to the first user instruction is to take on the machine on which that was decided, in milliseconds.
+const ENTRY_TO_USER_MS: u32 = 30;
+
+/// Returns what the trimmed Linux took to its answer on that machine, in seconds: how much slower this one is, now, is told by
+/// the same guest in the same run. Both times are an emulator's translating and running code.
+fn reference_s(guest: &Guest) -> Option<f64> {
+    (guest.name == guests::LINUX).then_some(match guest.machine {
+        Machine::Microvm => 2.82,
+        Machine::Q35 | Machine::Pc => 3.05,
+    })
 }
 
 fn summary(values: &[f64]) -> String {
