@@ -10,7 +10,7 @@ use crate::types::Path;
 use crate::wire::IPV6_HEADER;
 
 /// Length of the extension header that IPv6 says it by.
-const FRAGMENT_HEADER: usize = 8;
+pub(crate) const FRAGMENT_HEADER: usize = 8;
 /// What packets of IPv6 may have beside their header.
 const MOST_V6: usize = 65_535;
 

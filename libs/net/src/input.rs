@@ -10,6 +10,7 @@ use tyn_abi::Errno;
 
 use crate::device::RxChecksum;
 use crate::errors::{NetError, Trouble};
+use crate::reassembly::Piece;
 use crate::stack::Stack;
 use crate::tcp::input::tuple_of;
 use crate::types::{Path, is_unicast};
@@ -54,11 +55,9 @@ impl Stack {
         if ip.version() != 4 || !ip.verify_checksum() {
             return;
         }
-        // Fragments are not put together: they are lost, as their senders must expect.
-        if ip.more_frags() || ip.frag_offset() != 0 {
-            return;
-        }
-        if ip.next_header() == IpProtocol::Udp
+        let is_piece = ip.more_frags() || ip.frag_offset() != 0;
+        if !is_piece
+            && ip.next_header() == IpProtocol::Udp
             && let Ok(udp) = UdpPacket::new_checked(ip.payload())
             && (udp.src_port(), udp.dst_port()) == (DHCP_SERVER, DHCP_CLIENT)
             && let Some(dhcp) = self.dhcp.as_mut()
@@ -79,7 +78,11 @@ impl Stack {
         let whole = packet
             .get(..usize::from(ip.total_len()))
             .unwrap_or_default();
-        self.on_sound(whole, checksum);
+        if is_piece {
+            self.on_piece(whole);
+        } else {
+            self.on_sound(whole, checksum);
+        }
     }
 
     fn on_nic_packet6(&mut self, packet: &[u8], checksum: RxChecksum) {
@@ -101,7 +104,36 @@ impl Stack {
             return;
         }
         let len = IPV6_HEADER + ip.payload.len();
-        self.on_sound(packet.get(..len).unwrap_or_default(), checksum);
+        let whole = packet.get(..len).unwrap_or_default();
+        if ip.protocol == IpProtocol::Ipv6Frag {
+            self.on_piece(whole);
+        } else {
+            self.on_sound(whole, checksum);
+        }
+    }
+
+    /// Takes in a piece of a packet that is for us.
+    fn on_piece(&mut self, packet: &[u8]) {
+        let now = self.out.now;
+        let piece = Piece::parse(packet);
+        let Some(whole) = piece.and_then(|piece| self.reassembly.add(&piece, now)) else {
+            return;
+        };
+        let Some(ip) = Ip::parse(&whole) else {
+            return;
+        };
+        // What neighbours and routers say never comes in pieces (RFC 6980), and hop-by-hop options come before them.
+        let is_allowed = match ip.protocol {
+            IpProtocol::HopByHop | IpProtocol::Ipv6Frag | IpProtocol::Igmp => false,
+            IpProtocol::Icmpv6 => {
+                Icmpv6Packet::new_checked(ip.payload).is_ok_and(|icmp| !icmp.msg_type().is_ndisc())
+            }
+            _ => true,
+        };
+        if is_allowed {
+            // What a card says of a piece's checksum says nothing of the whole's.
+            self.on_sound(&whole, RxChecksum::Unknown);
+        }
     }
 
     /// Takes in a packet from the card that is for us, if its transport checksum is right.
@@ -148,7 +180,7 @@ impl Stack {
                 self.out.on_igmp(&ip, dice);
             }
             IpProtocol::HopByHop if path == Path::Nic => self.on_hop_by_hop(&ip),
-            // Fragments are not put together.
+            // Those that come by the wire are put together before.
             IpProtocol::HopByHop | IpProtocol::Ipv6Frag => {}
             _ if is_unicast => self.refuse(path, packet),
             _ => {}

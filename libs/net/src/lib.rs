@@ -21,6 +21,7 @@ pub mod netlink;
 mod offload;
 mod output;
 mod ports;
+mod reassembly;
 mod routes;
 mod secret;
 mod shim;

@@ -89,7 +89,8 @@ impl Device for Shim<'_> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut caps = DeviceCapabilities::default();
         caps.medium = Medium::Ip;
-        caps.max_transmission_unit = self.out.mtu(self.path);
+        // What is longer than the link is split behind smoltcp's back.
+        caps.max_transmission_unit = self.out.mtu(Path::Loopback);
         caps.checksum = self.out.checksums(self.path);
         caps
     }
@@ -113,8 +114,19 @@ pub(crate) struct Transmit<'a> {
 
 impl TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Self { out, path, tos } = self;
         let fill = |packet: &mut [u8]| Ok::<R, Infallible>(f(packet));
-        let Ok(result) = self.out.emit_reserved(self.path, len, self.tos, fill);
+        let mtu = out.mtu(path);
+        if path == Path::Loopback || len <= mtu {
+            let Ok(result) = out.emit_reserved(path, len, tos, fill);
+            return result;
+        }
+        // The answer to a question that came in pieces; it is lost when another packet's pieces wait for room.
+        let is_free = out.send_split();
+        let Ok(result) = out.build(len, tos, fill);
+        if is_free {
+            out.launch_split(mtu);
+        }
         result
     }
 }

@@ -23,6 +23,7 @@ use crate::dhcp::Dhcp;
 use crate::errors::{NetError, Trouble};
 use crate::output::Output;
 use crate::ports::Ports;
+use crate::reassembly::Reassembly;
 use crate::secret::Secret;
 use crate::shim::{interface, set_address};
 use crate::slab::Slab;
@@ -46,6 +47,14 @@ pub struct Limits {
     pub half_open: usize,
     /// TIME-WAIT records.
     pub time_wait: usize,
+}
+
+impl Limits {
+    /// Returns how many bytes packets may take of which not all pieces have come: Linux's `ipfrag_high_thresh`, and less where
+    /// memory is short.
+    fn pieces(&self) -> usize {
+        (self.tcp_buffers / 16).min(4 << 20)
+    }
 }
 
 impl Default for Limits {
@@ -132,6 +141,7 @@ pub struct Stack {
     pub(crate) wakes: Vec<Wake>,
     pub(crate) limits: Limits,
     pub(crate) dhcp: Option<Dhcp>,
+    pub(crate) reassembly: Reassembly,
     events: Vec<ConfigEvent>,
     frame: Vec<u8>,
     /// There is more to do than the last turn did.
@@ -178,6 +188,7 @@ impl Stack {
             wakes: Vec::new(),
             limits: config.limits,
             dhcp,
+            reassembly: Reassembly::new(config.limits.pieces()),
             events: Vec::new(),
             frame: Vec::new(),
             is_behind: true,
@@ -260,6 +271,7 @@ impl Stack {
             self.out.deadline(),
             self.tcp.time_waits.deadline(),
             self.sleep_deadline(),
+            self.reassembly.deadline(),
             dhcp,
         ];
         all.into_iter().flatten().min()
@@ -365,6 +377,7 @@ impl Stack {
             self.ports_tcp.release(tuple.local, by);
         }
         self.fall_asleep();
+        self.reassembly.expire(now);
         if self.out.expire_v6() {
             self.changed6();
         }

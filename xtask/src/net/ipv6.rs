@@ -1,14 +1,16 @@
-//! IPv6 over the card: neighbours find each other, a router's announcement gives the guest an address.
+//! IPv6 over the card: neighbours find each other, a router's announcement gives the guest an address. Datagrams that Linux
+//! sends in pieces are put together, of IPv4, too.
 //!
 //! The example serves IPv4 alone. That nobody listens is told by the guest's stack, so a refusal is an answer.
 
 use std::io::ErrorKind;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::flood::{GUEST_MAC, OUR_MAC, Wire, checksum, sum};
+use super::tap::Tap;
 use super::{Guest, Options};
 use crate::lab::Lab;
 
@@ -16,6 +18,8 @@ use crate::lab::Lab;
 const NETWORK: [u16; 4] = [0xfd78, 0, 0, 1];
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Length of a datagram that the wire does not take whole.
+const IN_PIECES: usize = 4000;
 /// A port on which nobody listens.
 const PORT: u16 = 7;
 /// How long an answer may take.
@@ -51,7 +55,7 @@ fn announcement() -> Vec<u8> {
     frame
 }
 
-/// Waits until the guest refuses a connection, and a datagram.
+/// Waits until the guest refuses a connection, and a datagram, and one that comes in pieces.
 fn refused_at(address: SocketAddr) -> Result<()> {
     let start = Instant::now();
     loop {
@@ -62,17 +66,23 @@ fn refused_at(address: SocketAddr) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+    let any = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(LIMIT))?;
-    socket.send(b"nobody?")?;
-    let answer = socket.recv(&mut [0; 8]);
-    ensure!(
-        answer
-            .as_ref()
-            .is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused),
-        "a datagram to {address}: {answer:?}"
-    );
+    for len in [7, IN_PIECES] {
+        socket.send(&vec![b'?'; len])?;
+        let answer = socket.recv(&mut [0; 8]);
+        ensure!(
+            answer
+                .as_ref()
+                .is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused),
+            "a datagram of {len} bytes to {address}: {answer:?}"
+        );
+    }
     Ok(())
 }
 
@@ -87,6 +97,7 @@ pub(super) fn neighbours(lab: &Lab, options: &Options) -> Result<()> {
     let local = guest_in([0xfe80, 0, 0, 0]);
     let local = SocketAddrV6::new(local, PORT, 0, guest.tap.index()?);
     guest.explain(refused_at(local.into()))?;
+    guest.explain(refused_at(Tap::guest(PORT)))?;
     let wire: &Wire = guest.wire.as_ref().context("the guest has a wire")?;
     wire.send(&announcement())?;
     let global = SocketAddr::from((guest_in(NETWORK), PORT));

@@ -3,6 +3,8 @@
 use super::hostile::{deliver, icmp};
 use super::*;
 use crate::MtuDiscovery;
+use crate::fragment::Split;
+use crate::reassembly::{Piece, Reassembly};
 
 /// Two stacks whose cards say this MTU.
 fn narrow(mtu: usize) -> World {
@@ -224,4 +226,76 @@ fn segments_may_be_split_by_routers_if_the_program_says_so() {
         assert_eq!(ip.dont_frag(), keeps_whole);
         assert!(ip.verify_checksum());
     }
+}
+
+#[test]
+fn datagrams_in_pieces_arrive_whole_and_what_does_not_is_forgotten() {
+    let mut w = narrow(1500);
+    w.pair();
+    let (a, b) = (w.a.udp_socket().unwrap(), w.b.udp_socket().unwrap());
+    w.b.udp_bind(b, at(ANY, 9)).unwrap();
+    let data: Vec<u8> = (0..4000).map(|n| (n % 251) as u8).collect();
+    let arrived = |w: &mut World| {
+        let mut buffer = alloc::vec![0; 5000];
+        let received = w.b.udp_receive(b, false, &mut &mut buffer[..]);
+        received.map(|r| buffer[..r.copied] == data && r.len == data.len())
+    };
+    w.a.udp_send(a, Some(at(B, 9)), &mut &data[..]).unwrap();
+    w.settle();
+    assert_eq!(arrived(&mut w), Ok(true));
+    w.filter = Box::new(|_, _| Fault::Lose);
+    w.a.udp_send(a, Some(at(B, 9)), &mut &data[..]).unwrap();
+    w.a.poll(w.now);
+    let frames = w.cards[0].with(|c| core::mem::take(&mut c.sent));
+    let frames: Vec<_> = frames.into();
+    assert_eq!(frames.len(), 3);
+    let mut damaged = frames.clone();
+    damaged[1][600] ^= 1;
+    for (frames, whole) in [
+        (damaged, Err(Errno::EAGAIN)),
+        (frames.clone(), Ok(true)),
+        (frames[..2].to_vec(), Err(Errno::EAGAIN)),
+    ] {
+        frames.into_iter().rev().for_each(|f| deliver(&mut w, f));
+        assert_eq!(arrived(&mut w), whole);
+    }
+    assert!(w.b.reassembly.deadline().is_some());
+    w.b.poll(w.now + Nanos(60_000_000_000));
+    assert_eq!(w.b.reassembly.deadline(), None);
+}
+
+#[test]
+fn echo_in_pieces_is_answered_in_pieces() {
+    let mut w = narrow(1500);
+    w.pair();
+    let data: Vec<u8> = (0..4000).map(|n| (n % 251) as u8).collect();
+    let frame = icmp(8, 0, &data);
+    let mut split = Split::new(&frame[14..], 1500, 3).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    w.filter = Box::new(move |side, frame| {
+        if side == Side::B {
+            log.lock().unwrap().push(frame.to_vec());
+        }
+        Fault::Lose
+    });
+    let mut piece = frame[..14].to_vec();
+    while split.next(&mut piece).is_some() {
+        deliver(&mut w, core::mem::replace(&mut piece, frame[..14].to_vec()));
+    }
+    let answers = core::mem::take(&mut *seen.lock().unwrap());
+    let mut whole = None;
+    let mut reassembly = Reassembly::new(1 << 20);
+    for answer in answers.iter().filter(|a| a[12..14] == [8, 0]) {
+        assert!(answer.len() <= 1514);
+        let piece = Piece::parse(&answer[14..]).unwrap();
+        assert!(whole.is_none());
+        whole = reassembly.add(&piece, w.now);
+    }
+    let whole = whole.unwrap();
+    let ip = Ipv4Packet::new_checked(&whole[..]).unwrap();
+    assert_eq!((ip.src_addr(), ip.dst_addr()), (B, A));
+    let echo = smoltcp::wire::Icmpv4Packet::new_checked(ip.payload()).unwrap();
+    assert!(echo.verify_checksum());
+    assert_eq!((u8::from(echo.msg_type()), echo.data()), (0, &data[..]));
 }
