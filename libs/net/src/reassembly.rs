@@ -16,7 +16,9 @@ use crate::wire::{IPV6_HEADER, Ip};
 /// How long a packet's pieces may take (`ipfrag_time`, `ip6frag_time` of Linux).
 const PATIENCE: Nanos = Nanos(30_000_000_000);
 const PATIENCE6: Nanos = Nanos(60_000_000_000);
-/// What a piece counts for beside its bytes: the least pieces, of 8 bytes, must not take more than is counted.
+/// What a packet and a piece count for beside its bytes. The least pieces, of 8 bytes, must not take more than is counted:
+/// nodes of trees, which may be half empty, and the header.
+const PACKET_COST: usize = 1024;
 const PIECE_COST: usize = 128;
 /// Most that the length fields of either IP can say.
 const MOST: usize = 65_535;
@@ -122,7 +124,7 @@ impl Partial {
     }
 
     fn cost(&self) -> usize {
-        self.bytes + PIECE_COST * (1 + self.pieces.len())
+        self.bytes + PACKET_COST + PIECE_COST * self.pieces.len()
     }
 
     fn add(&mut self, piece: &Piece<'_>) -> Result<(), Void> {

@@ -88,7 +88,7 @@ proptest! {
         list in prop::collection::vec(
             (any::<bool>(), 0u32..4, 0usize..9000, 0usize..64, any::<bool>()), 0..200),
     ) {
-        const MOST: usize = 4000;
+        const MOST: usize = 6000;
         let mut r = Reassembly::new(MOST);
         for (is_v4, number, eight, len, is_last) in list {
             let header = packet(is_v4, 0);
@@ -164,7 +164,7 @@ fn pieces_that_contradict_each_other_make_their_packet_void() {
 #[test]
 fn packets_that_were_begun_first_give_way() {
     let whole = packet(true, 3000);
-    let mut r = Reassembly::new(3 * 1600);
+    let mut r = Reassembly::new(3 * 2500);
     for number in 0..5 {
         let first = &pieces(&whole, number)[0];
         let piece = Piece::parse(first).unwrap();
