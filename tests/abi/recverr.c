@@ -1,35 +1,12 @@
 /* Error queues: IP_RECVERR and MSG_ERRQUEUE of ip(7), IPV6_RECVERR of ipv6(7). */
 #include "abi.h"
+#include "address.h"
 
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 
 static const int on = 1, off = 0;
-
-union address {
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static union address at(int family, const char *ip, int port) {
-    union address a;
-    memset(&a, 0, sizeof a);
-    if (family == AF_INET) {
-        a.v4.sin_family = AF_INET;
-        a.v4.sin_port = htons((uint16_t)port);
-        inet_pton(AF_INET, ip, &a.v4.sin_addr);
-    } else {
-        a.v6.sin6_family = AF_INET6;
-        a.v6.sin6_port = htons((uint16_t)port);
-        inet_pton(AF_INET6, ip, &a.v6.sin6_addr);
-    }
-    return a;
-}
-
-static socklen_t size_of(int family) {
-    return family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-}
 
 static void show(const char *what, const void *address, size_t size) {
     char text[64] = "";
