@@ -79,6 +79,7 @@ pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + Tss::RSP0_OFFSET;
 /// APIC id of a CPU that has not arrived.
 const NOT_ARRIVED: u32 = u32::MAX;
 
+/// The block of the boot CPU until [`CpuLocal::create`] has made its own.
 static EARLY: CpuLocal = CpuLocal {
     this: &raw const EARLY,
     ..CpuLocal::new(0)
