@@ -1,6 +1,7 @@
-/* sched(7): yielding, affinity, policies, priorities, fairness. */
+/* sched(7): yielding, affinity, policies, priorities, fairness, what a thread keeps while others run. */
 #include "abi.h"
 
+#include <immintrin.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 
@@ -132,4 +133,23 @@ CASE(sched_policies) {
     R(setpriority(PRIO_PROCESS, 0, 0));
     R(getpriority(PRIO_PROCESS, 0x3fffffff));
     R(getpriority(3, 0));
+}
+
+/* MXCSR's flags stay set until the program clears them, whoever else runs on the CPU meanwhile and has them set, too. */
+CASE(sched_keeps_exception_flags) {
+    enum { INEXACT = 0x1fa0 };
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    R(sched_setaffinity(0, sizeof first, &first));
+    int kept = 0, status = 0;
+    pid_t child = fork();
+    _mm_setcsr(INEXACT);
+    for (int i = 0; i < 1000; i++) {
+        sched_yield();
+        kept += _mm_getcsr() == INEXACT;
+    }
+    if (!child) _exit(kept != 1000);
+    waitpid(child, &status, 0);
+    say("kept: here %d of 1000, there %d\n", kept, status == 0);
 }
