@@ -128,6 +128,8 @@ pub struct Config {
     pub mac: Option<Mac>,
     /// More properties of the network card, as QEMU writes them: `mrg_rxbuf=off,csum=off`.
     pub card: String,
+    /// Pairs of queues that the network card offers; more than one only with a TAP device that has as many.
+    pub queue_pairs: u16,
     /// Forwarded ports; only the user network has them.
     pub forwards: Vec<Forward>,
     /// Size of the terminal that shows the console; with it the guest follows [`crate::Vm::resize`].
@@ -151,6 +153,7 @@ impl Config {
             network: Network::default(),
             mac: None,
             card: String::new(),
+            queue_pairs: 1,
             forwards: Vec::new(),
             tty_size: None,
         }
@@ -212,12 +215,18 @@ impl Config {
         if !self.card.is_empty() {
             more += &format!(",{}", self.card);
         }
+        let mut vectors = String::new();
+        if self.queue_pairs > 1 {
+            more += ",mq=on";
+            // One for each queue, for changes of the configuration, and for the control queue.
+            vectors = format!(",vectors={}", 2 * u32::from(self.queue_pairs) + 2);
+        }
         match self.machine {
             // Without its ROM the firmware does not look for a boot server.
             Machine::Q35 | Machine::Pc => args
                 .pair(
                     "-device",
-                    format!("virtio-net-pci,netdev=net,romfile={more}"),
+                    format!("virtio-net-pci,netdev=net,romfile={vectors}{more}"),
                 )
                 .pair("-device", "virtio-rng-pci"),
             // QEMU's MMIO devices follow virtio 0.9 unless told; ours are of virtio 1.
@@ -239,7 +248,11 @@ impl Config {
                 args.pair("-netdev", net);
             }
             Network::Tap(name) => {
-                args.pair("-netdev", tap("net", name));
+                let queues = match self.queue_pairs {
+                    0 | 1 => String::new(),
+                    pairs => format!(",queues={pairs}"),
+                };
+                args.pair("-netdev", tap("net", name) + &queues);
             }
             Network::Hub {
                 tap: name,
@@ -582,6 +595,30 @@ mod tests {
             "hubport,id=net,hubid=0 ",
         ] {
             assert!(text.contains(want), "{want} in {text}");
+        }
+    }
+
+    #[test]
+    fn cards_offer_several_pairs_of_queues_on_request() {
+        for (machine, card) in [
+            (
+                Machine::Q35,
+                "virtio-net-pci,netdev=net,romfile=,vectors=8,csum=off,mq=on ",
+            ),
+            (
+                Machine::Microvm,
+                "virtio-net-device,netdev=net,csum=off,mq=on ",
+            ),
+        ] {
+            let mut config = config(machine);
+            config.network = Network::Tap("tap7".into());
+            config.card = "csum=off".to_owned();
+            assert!(!line(&config).contains("queues="));
+            config.queue_pairs = 3;
+            let text = line(&config);
+            for want in ["ifname=tap7,script=no,downscript=no,queues=3 ", card] {
+                assert!(text.contains(want), "{want} in {text}");
+            }
         }
     }
 

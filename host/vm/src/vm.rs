@@ -175,6 +175,14 @@ impl Control {
         lock(&self.qmp).monitor(&line).map(drop)
     }
 
+    /// Asks QEMU's human monitor, for what has no other command.
+    ///
+    /// # Errors
+    /// When QEMU refuses the command or is gone.
+    pub fn monitor(&self, line: &str) -> io::Result<String> {
+        lock(&self.qmp).monitor(line)
+    }
+
     /// Ends QEMU at once.
     pub fn kill(&self) {
         // An error says that it has ended already.

@@ -212,6 +212,12 @@ impl MsixTable {
         Some(Self { table, len })
     }
 
+    /// Returns how many entries there are.
+    #[must_use]
+    pub fn entries(&self) -> u16 {
+        self.len
+    }
+
     /// Points an entry at a message and unmasks it; returns whether there is such an entry.
     #[must_use]
     pub fn set(&self, entry: u16, message: tyn_hal::irq::MsiMessage) -> bool {

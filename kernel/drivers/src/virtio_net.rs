@@ -1,32 +1,33 @@
-//! The virtio network device (virtio 1.2 §5.1), one queue pair, with checksums, segmentation and merged receive buffers
-//! left to it as far as it offers that. What the header before a frame means is [`tyn_net::virtio`]'s.
+//! The virtio network device (virtio 1.2 §5.1), with checksums, segmentation and merged receive buffers left to it as far
+//! as it offers that, and with as many queue pairs as it has, one for each CPU at most. What the header before a frame
+//! means, and by which pair it goes, is [`tyn_net::virtio`]'s.
+
+mod pair;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use tyn_hal::cpu::{self, CpuId};
 use tyn_hal::irq;
+use tyn_hal::power::report;
 use tyn_net::device::{Full, NetDevice, Offload, Offloads, Received};
-use tyn_net::virtio::{self, Filled, HEADER, LONGEST_FRAME};
+use tyn_net::virtio::{self, LONGEST_FRAME, pairs};
 
-use crate::virtio::queue::{Direction, Used, Virtqueue};
-use crate::virtio::{DeviceError, Transport, features, negotiate, start};
-
-/// Slot size: header and frame, rounded so that slots do not straddle pages. A greater frame takes several.
-const SLOT_BYTES: usize = 2048;
-/// Most entries that we use of each queue.
-const QUEUE_ENTRIES: u16 = 128;
-
-const RECEIVE: u16 = 0;
-const TRANSMIT: u16 = 1;
+use self::pair::{Pair, SLOT_BYTES};
+use crate::virtio::queue::{Direction, Virtqueue};
+use crate::virtio::{DeviceError, Doorbell, Transport, features, negotiate, start};
 
 /// A network device.
 pub struct VirtioNet {
     transport: Arc<dyn Transport>,
-    receive: Virtqueue,
-    transmit: Virtqueue,
-    /// Transmit slots that we own.
-    free: Vec<u16>,
+    /// At least one.
+    pairs: Vec<Pair>,
+    /// How many of them frames are sent by: one until the device has said that it uses all.
+    in_use: u16,
+    /// The pair whose frame is received next.
+    turn: usize,
+    control: Option<Control>,
     mac: [u8; 6],
     offloads: Offloads,
     /// A received frame may take several slots.
@@ -41,55 +42,66 @@ impl core::fmt::Debug for VirtioNet {
 }
 
 impl VirtioNet {
-    /// Brings the device up. `on_interrupt` runs when frames arrived or room for frames came back, as asked for.
+    /// Brings the device up in a machine with `memory` bytes. `on_interrupt` makes what runs when frames arrived or room for
+    /// frames came back, as asked for, on whatever CPU.
     ///
     /// # Errors
     /// [`DeviceError`].
     pub fn new(
         transport: Box<dyn Transport>,
-        on_interrupt: irq::Handler,
+        memory: u64,
+        on_interrupt: impl Fn() -> irq::Handler,
     ) -> Result<Self, DeviceError> {
         let transport: Arc<dyn Transport> = transport.into();
-        let mut says = 0;
+        let config_u16 = |at| {
+            let byte = |n| transport.config_u8(at + n);
+            u16::from_le_bytes([byte(0), byte(1)])
+        };
+        let (mut says, mut most, mut count) = (0, 1, 1);
         let accepted = negotiate(&*transport, |offered| {
             if offered & virtio::feature::MTU != 0 {
-                let byte = |n| transport.config_u8(virtio::CONFIG_MTU + n);
-                says = u16::from_le_bytes([byte(0), byte(1)]);
+                says = config_u16(virtio::CONFIG_MTU);
             }
-            virtio::accepted(offered, says, SLOT_BYTES) | features::EVENT_IDX
+            if offered & virtio::feature::MQ != 0 {
+                most = config_u16(pairs::CONFIG_MAX_PAIRS);
+                count = pairs::count(offered, most, cpu::count(), memory);
+            }
+            let several = if count > 1 { pairs::FEATURES } else { 0 };
+            virtio::accepted(offered, says, SLOT_BYTES) | several | features::EVENT_IDX
         })?;
         let event_index = accepted & features::EVENT_IDX != 0;
-        transport.on_interrupt(on_interrupt)?;
-        let queue = |index, direction| {
-            let size = transport.queue_limit(index).min(QUEUE_ENTRIES);
-            if !size.is_power_of_two() {
-                return Err(DeviceError::Missing("receive or transmit queue"));
-            }
-            let queue = Virtqueue::new(index, size, SLOT_BYTES, direction, event_index)?;
-            transport.enable_queue(&queue)?;
-            Ok(queue)
+        // Each pair interrupts a CPU of its own, if it can.
+        let interrupts = transport.interrupts().clamp(1, count);
+        for number in 0..interrupts {
+            let cpu = (cpu::current().0 as usize + usize::from(number)) % cpu::count();
+            transport.on_interrupt(number, CpuId(cpu as u32), on_interrupt())?;
+        }
+        let mut pairs = (0..count)
+            .map(|number| Pair::new(&*transport, number, number % interrupts, event_index))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut control = match count {
+            1 => None,
+            _ => Some(Control::new(&*transport, pairs::control_queue(most))?),
         };
-        let mut receive = queue(RECEIVE, Direction::DeviceWrites)?;
-        let mut transmit = queue(TRANSMIT, Direction::DeviceReads)?;
         let mac = match accepted & virtio::feature::MAC {
             // Locally administered, for a device that leaves the choice to us.
             0 => [0x02, 0x54, 0x59, 0x4e, 0, 1],
             _ => core::array::from_fn(|i| transport.config_u8(i)),
         };
         start(&*transport);
-        for slot in 0..receive.size() {
-            receive.post(&[slot], SLOT_BYTES);
+        for pair in &mut pairs {
+            pair.post_all();
+            pair.flush(&*transport);
         }
-        if receive.publish() {
-            transport.notify(RECEIVE);
+        if let Some(control) = &mut control {
+            control.command(&*transport, pairs::command(count));
         }
-        transmit.disable_interrupts();
-        let free = (0..transmit.size()).rev().collect();
         Ok(Self {
             transport,
-            receive,
-            transmit,
-            free,
+            pairs,
+            in_use: 1,
+            turn: 0,
+            control,
             mac,
             offloads: virtio::offloads(accepted),
             merges: accepted & virtio::feature::MRG_RXBUF != 0,
@@ -97,39 +109,56 @@ impl VirtioNet {
         })
     }
 
-    /// Takes back the slots whose frames were sent.
-    fn reclaim(&mut self) {
-        while let Some(used) = self.transmit.pop() {
-            self.free.extend(self.transmit.chain(used.slot));
+    /// Looks whether the device has answered that it uses all pairs, as long as it has not.
+    fn settle(&mut self) {
+        if let Some(answer) = self.control.as_mut().and_then(Control::answer)
+            && answer == pairs::OK
+        {
+            self.in_use = self.pairs.len() as u16;
+            report(format_args!("metric net_queue_pairs {}", self.in_use));
         }
     }
 }
 
-/// Slots of the receive queue that the device has filled.
-struct Slots<'a> {
-    queue: &'a mut Virtqueue,
-    current: Option<Used>,
+/// The control queue, for the one command that is given.
+struct Control {
+    queue: Virtqueue,
+    doorbell: Doorbell,
 }
 
-impl Slots<'_> {
-    fn give_back(&mut self) {
-        if let Some(used) = self.current.take() {
-            self.queue.post(&[used.slot], SLOT_BYTES);
+/// Slots of the control queue: the command, and the answer to it.
+const COMMAND: u16 = 0;
+const ANSWER: u16 = 1;
+
+impl Control {
+    fn new(transport: &dyn Transport, index: u16) -> Result<Self, DeviceError> {
+        if transport.queue_limit(index) < 2 {
+            return Err(DeviceError::Missing("control queue"));
+        }
+        // The command is looked for when there is something else to do.
+        let mut queue = Virtqueue::new(index, 2, pairs::COMMAND, Direction::DeviceReads, false)?;
+        queue.disable_interrupts();
+        let doorbell = transport.enable_queue(&queue, None)?;
+        Ok(Self { queue, doorbell })
+    }
+
+    fn command(&mut self, transport: &dyn Transport, command: [u8; pairs::COMMAND]) {
+        const ERR: u8 = 1;
+        self.queue.fill(COMMAND, 0, &command);
+        self.queue.fill(ANSWER, 0, &[ERR]);
+        self.queue.post_request(COMMAND, command.len(), ANSWER, 1);
+        if self.queue.publish() {
+            transport.notify(self.doorbell);
         }
     }
-}
 
-impl Filled for Slots<'_> {
-    fn advance(&mut self) -> Option<usize> {
-        self.give_back();
-        self.current = self.queue.pop();
-        self.current.map(|used| used.len)
-    }
-
-    fn read(&self, offset: usize, to: &mut [u8]) {
-        if let Some(used) = self.current {
-            self.queue.read(used.slot, offset, to);
-        }
+    /// Takes the answer to the command.
+    fn answer(&mut self) -> Option<u8> {
+        self.queue.pop()?;
+        let mut answer = [0];
+        self.queue.read(ANSWER, 0, &mut answer);
+        let [answer] = answer;
+        Some(answer)
     }
 }
 
@@ -147,68 +176,49 @@ impl NetDevice for VirtioNet {
     }
 
     fn room(&mut self) -> usize {
+        self.settle();
         let each = virtio::slots(self.mtu, SLOT_BYTES);
-        self.reclaim();
-        while self.free.len() < each && self.transmit.enable_interrupts_later() {
-            // Room came back while the interrupt was being asked for.
-            self.reclaim();
-        }
-        if self.free.len() >= each {
-            self.transmit.disable_interrupts();
-        }
-        self.free.len() / each
+        // Whichever pair the frames go by.
+        let in_use = self.pairs.iter_mut().take(self.in_use.into());
+        in_use.map(|pair| pair.room(each)).min().unwrap_or(0)
     }
 
     fn transmit(&mut self, frame: &[u8], offload: Option<Offload>) -> Result<(), Full> {
         let frame = frame.get(..LONGEST_FRAME).unwrap_or(frame);
-        let len = HEADER + frame.len();
-        let count = len.div_ceil(SLOT_BYTES);
-        if self.free.len() < count {
-            self.reclaim();
-        }
-        let at = self.free.len().checked_sub(count).ok_or(Full)?;
-        let slots = self.free.get(at..).unwrap_or_default();
-        let (head, mut rest) = frame.split_at(frame.len().min(SLOT_BYTES - HEADER));
-        for (i, &slot) in slots.iter().enumerate() {
-            if i == 0 {
-                self.transmit
-                    .fill(slot, 0, &virtio::header(offload.as_ref()));
-                self.transmit.fill(slot, HEADER, head);
-            } else {
-                let (piece, more) = rest.split_at(rest.len().min(SLOT_BYTES));
-                self.transmit.fill(slot, 0, piece);
-                rest = more;
-            }
-        }
-        self.transmit.post(slots, len);
-        self.free.truncate(at);
-        Ok(())
+        let number = pairs::of_frame(frame, self.in_use);
+        let pair = self.pairs.get_mut(usize::from(number)).ok_or(Full)?;
+        pair.transmit(frame, offload.as_ref())
     }
 
     fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received> {
-        let mut filled = Slots {
-            queue: &mut self.receive,
-            current: None,
-        };
-        let received = virtio::receive(&mut filled, self.merges, frame);
-        filled.give_back();
-        received
+        // Each pair in turn, so that none of them waits for the others to be empty.
+        let count = self.pairs.len();
+        for _ in 0..count {
+            let pair = self.pairs.get_mut(self.turn)?;
+            self.turn = (self.turn + 1) % count;
+            let received = pair.receive(self.merges, frame);
+            if received.is_some() {
+                return received;
+            }
+        }
+        None
     }
 
     fn flush(&mut self) {
-        if self.transmit.publish() {
-            self.transport.notify(TRANSMIT);
-        }
-        if self.receive.publish() {
-            self.transport.notify(RECEIVE);
+        for pair in &mut self.pairs {
+            pair.flush(&*self.transport);
         }
     }
 
     fn enable_interrupts(&mut self) -> bool {
-        self.receive.enable_interrupts()
+        // All of them, whatever the first says.
+        let enable = |more, pair: &mut Pair| pair.enable_interrupts() | more;
+        self.pairs.iter_mut().fold(false, enable)
     }
 
     fn disable_interrupts(&mut self) {
-        self.receive.disable_interrupts();
+        for pair in &mut self.pairs {
+            pair.disable_interrupts();
+        }
     }
 }

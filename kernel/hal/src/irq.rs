@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use crate::acpi;
 use crate::arch::x86_64::apic;
+use crate::cpu::CpuId;
 use crate::cpu_local::CpuLocal;
 use crate::sync::Once;
 
@@ -37,13 +38,15 @@ pub enum IrqError {
     NoSuchLine,
 }
 
-/// Allocates a vector for `handler`, delivered to the current CPU, and returns the message for the device's table.
+/// Allocates a vector for `handler` and returns the message for the device's table. It is delivered to `cpu`, or to the
+/// current one when that has not arrived yet or no message can name it.
 ///
 /// # Errors
 /// [`IrqError::NoVector`].
-pub fn register_msi(handler: Handler) -> Result<MsiMessage, IrqError> {
+pub fn register_msi(cpu: CpuId, handler: Handler) -> Result<MsiMessage, IrqError> {
     let vector = allocate(handler)?;
-    let (address, data) = apic::msi_message(vector);
+    let wanted = CpuLocal::of(cpu.0 as usize).and_then(CpuLocal::apic_id);
+    let (address, data) = apic::msi_message(wanted, vector);
     Ok(MsiMessage { address, data })
 }
 

@@ -12,6 +12,7 @@ use tyn_drivers::uart::{Port, Uart};
 use tyn_drivers::virtio_net::VirtioNet;
 use tyn_drivers::{discover, virtio};
 use tyn_hal::boot::{BootInfo, Entry};
+use tyn_hal::irq;
 use tyn_hal::power::{self, report};
 use tyn_io::ConsoleDevice;
 use tyn_linux::boot::{self, Probes};
@@ -62,7 +63,8 @@ fn find_network_card(info: &BootInfo) -> Option<Box<dyn NetDevice>> {
                 device_type: NETWORK,
                 transport,
             }) if network.is_none() => {
-                match VirtioNet::new(transport, Box::new(tyn_linux::net::on_interrupt)) {
+                let handler = || Box::new(tyn_linux::net::on_interrupt) as irq::Handler;
+                match VirtioNet::new(transport, info.ram_bytes, handler) {
                     Ok(card) => network = Some(Box::new(card) as Box<dyn NetDevice>),
                     Err(e) => report(format_args!("log the network card cannot be used: {e:?}")),
                 }

@@ -3,6 +3,8 @@
 //!
 //! The card may write anything: what makes no sense costs the frame, never more.
 
+pub mod pairs;
+
 use alloc::vec::Vec;
 
 use crate::device::{Offload, Offloads, Received, RxChecksum};
@@ -32,6 +34,10 @@ pub mod feature {
     pub const HOST_TSO6: u64 = 1 << 12;
     /// A frame may take several receive buffers.
     pub const MRG_RXBUF: u64 = 1 << 15;
+    /// There is a queue for commands.
+    pub const CTRL_VQ: u64 = 1 << 17;
+    /// There are several pairs of queues.
+    pub const MQ: u64 = 1 << 22;
 }
 
 /// Where the card's configuration has the MTU (`struct virtio_net_config`, §5.1.4): two bytes, little-endian.

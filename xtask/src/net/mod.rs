@@ -1,11 +1,12 @@
 //! `cargo xtask net`: what the guest's network bears, measured over a TAP device with this Linux as the peer: connections
-//! held, a burst of connections, a flood of requests, great transfers, and IPv6. The suite `net` runs the same at the size
+//! held, a burst of connections, a flood of requests, great transfers, several queues, and IPv6. The suite `net` runs the same at the size
 //! that CI has time for.
 
 pub(crate) mod bulk;
 pub(crate) mod clients;
 mod flood;
 mod ipv6;
+mod queues;
 pub(crate) mod tap;
 
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ pub(crate) fn net(options: &Options) -> Result<()> {
     if options.blocks > 0 {
         bulk::transfer(&lab, options, bulk::ALL, options.blocks)?;
     }
+    queues::several(&lab, options)?;
     ipv6::neighbours(&lab, options)
 }
 
@@ -93,7 +95,19 @@ impl Guest {
         has_wire: bool,
         change: impl FnOnce(&mut Config),
     ) -> Result<Self> {
-        let tap = Tap::new()?;
+        let mut config = Config {
+            machine: Machine::Q35,
+            cpus: options.cpus,
+            memory: options.memory,
+            ram: Ram::Memfd,
+            append: format!("{} {}", Tap::option(), options.append),
+            ..Config::new(&lab.kernel, &lab.image)
+        };
+        change(&mut config);
+        let tap = match config.queue_pairs {
+            1 => Tap::new()?,
+            _ => Tap::with_queues()?,
+        };
         let dir = tempfile::Builder::new().prefix("tyn-net-").tempdir()?;
         let (network, wire) = if has_wire {
             let network = Network::Hub {
@@ -104,16 +118,7 @@ impl Guest {
         } else {
             (Network::Tap(tap.name.clone()), None)
         };
-        let mut config = Config {
-            machine: Machine::Q35,
-            cpus: options.cpus,
-            memory: options.memory,
-            ram: Ram::Memfd,
-            append: format!("{} {}", Tap::option(), options.append),
-            network,
-            ..Config::new(&lab.kernel, &lab.image)
-        };
-        change(&mut config);
+        config.network = network;
         let vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
         let guest = Self {
             vm,
@@ -291,6 +296,10 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
     tally.count(
         "great_transfers_are_exact_whatever_the_card_does",
         bulk::transfer(&lab, &options, bulk::FEW, options.blocks),
+    );
+    tally.count(
+        "each_pair_of_queues_is_used",
+        queues::several(&lab, &options),
     );
     tally.count(
         "ipv6_reaches_neighbours_and_listens_to_routers",

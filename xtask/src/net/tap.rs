@@ -46,7 +46,15 @@ impl Tap {
     /// # Errors
     /// Without root or `/dev/net/tun`.
     pub(crate) fn new() -> Result<Self> {
-        Self::at(HOST)
+        Self::with(HOST, &[])
+    }
+
+    /// The same with several pairs of queues, as many as whoever opens it asks for.
+    ///
+    /// # Errors
+    /// Without root or `/dev/net/tun`.
+    pub(crate) fn with_queues() -> Result<Self> {
+        Self::with(HOST, &["multi_queue"])
     }
 
     /// The same with another address.
@@ -54,12 +62,17 @@ impl Tap {
     /// # Errors
     /// Without root or `/dev/net/tun`.
     pub(crate) fn at(host: Ipv4Addr) -> Result<Self> {
+        Self::with(host, &[])
+    }
+
+    fn with(host: Ipv4Addr, more: &[&str]) -> Result<Self> {
         ensure!(is_root(), "a TAP device needs root");
         debian::ensure_program("ip", "iproute2")?;
         remove_abandoned()?;
         let name = format!("{PREFIX}{}", std::process::id());
         let mut add = Command::new("ip");
         add.args(["tuntap", "add", "dev", &name, "mode", "tap"]);
+        add.args(more);
         output(&mut add).context("no TAP device can be made")?;
         let tap = Self { name };
         tap.ip(&["address", "add", &format!("{host}/24"), "dev", &tap.name])?;

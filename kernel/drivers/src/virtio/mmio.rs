@@ -3,11 +3,12 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use tyn_hal::cpu::CpuId;
 use tyn_hal::irq::{self, Trigger};
 use tyn_hal::mem::{Mmio, PhysAddr};
 
 use super::queue::Virtqueue;
-use super::{DeviceError, Transport};
+use super::{DeviceError, Doorbell, Transport};
 
 /// Register offsets (§4.2.2).
 mod reg {
@@ -106,7 +107,31 @@ impl Transport for MmioTransport {
         u16::try_from(self.regs.read_u32(reg::QUEUE_NUM_MAX)).unwrap_or(u16::MAX)
     }
 
-    fn enable_queue(&self, queue: &Virtqueue) -> Result<(), DeviceError> {
+    fn interrupts(&self) -> u16 {
+        1
+    }
+
+    fn on_interrupt(
+        &self,
+        number: u16,
+        _: CpuId,
+        handler: irq::Handler,
+    ) -> Result<(), DeviceError> {
+        if number != 0 {
+            return Err(DeviceError::Missing("second interrupt"));
+        }
+        let regs = Arc::clone(&self.regs);
+        let acknowledging = Box::new(move || {
+            let pending = regs.read_u32(reg::INTERRUPT_STATUS);
+            // Acknowledge first: what the device uses after this raises the line again.
+            regs.write_u32(reg::INTERRUPT_ACK, pending);
+            handler();
+        });
+        irq::register_line(self.gsi, Trigger::LevelHigh, acknowledging)
+            .map_err(|_| DeviceError::Missing("interrupt line"))
+    }
+
+    fn enable_queue(&self, queue: &Virtqueue, _: Option<u16>) -> Result<Doorbell, DeviceError> {
         self.regs
             .write_u32(reg::QUEUE_SEL, u32::from(queue.index()));
         self.regs.write_u32(reg::QUEUE_NUM, u32::from(queue.size()));
@@ -121,22 +146,14 @@ impl Transport for MmioTransport {
             self.regs.write_u32(offset + 4, (address.0 >> 32) as u32);
         }
         self.regs.write_u32(reg::QUEUE_READY, 1);
-        Ok(())
+        Ok(Doorbell {
+            queue: queue.index(),
+            offset: reg::QUEUE_NOTIFY,
+        })
     }
 
-    fn notify(&self, queue: u16) {
-        self.regs.write_u32(reg::QUEUE_NOTIFY, u32::from(queue));
-    }
-
-    fn on_interrupt(&self, handler: irq::Handler) -> Result<(), DeviceError> {
-        let regs = Arc::clone(&self.regs);
-        let acknowledging = Box::new(move || {
-            let pending = regs.read_u32(reg::INTERRUPT_STATUS);
-            // Acknowledge first: what the device uses after this raises the line again.
-            regs.write_u32(reg::INTERRUPT_ACK, pending);
-            handler();
-        });
-        irq::register_line(self.gsi, Trigger::LevelHigh, acknowledging)
-            .map_err(|_| DeviceError::Missing("interrupt line"))
+    fn notify(&self, doorbell: Doorbell) {
+        self.regs
+            .write_u32(doorbell.offset, u32::from(doorbell.queue));
     }
 }

@@ -6,6 +6,7 @@ pub mod queue;
 
 use alloc::boxed::Box;
 
+use tyn_hal::cpu::CpuId;
 use tyn_hal::irq;
 
 use queue::Virtqueue;
@@ -71,20 +72,43 @@ pub trait Transport: Send + Sync {
     /// Returns the most entries that queue `index` can have; 0 when it does not exist.
     fn queue_limit(&self, index: u16) -> u16;
 
-    /// Hands a queue's memory to the device and enables it.
+    /// Returns how many interrupts the device has that can be told apart; at least 1.
+    fn interrupts(&self) -> u16;
+
+    /// Has `handler` run, on `cpu` if it can take interrupts of devices by now, when interrupt `number` comes. With one
+    /// interrupt alone it comes for all queues, and to the current CPU.
     ///
     /// # Errors
     /// [`DeviceError::Missing`].
-    fn enable_queue(&self, queue: &Virtqueue) -> Result<(), DeviceError>;
+    fn on_interrupt(
+        &self,
+        number: u16,
+        cpu: CpuId,
+        handler: irq::Handler,
+    ) -> Result<(), DeviceError>;
+
+    /// Hands a queue's memory to the device and enables it. `interrupt` is the number of the one that comes when the device
+    /// has used its buffers; `None`: nobody waits for one (it may come if there is one alone).
+    ///
+    /// # Errors
+    /// [`DeviceError::Missing`].
+    fn enable_queue(
+        &self,
+        queue: &Virtqueue,
+        interrupt: Option<u16>,
+    ) -> Result<Doorbell, DeviceError>;
 
     /// Tells the device that a queue has new buffers.
-    fn notify(&self, queue: u16);
+    fn notify(&self, doorbell: Doorbell);
+}
 
-    /// Has `handler` run whenever the device used buffers of any queue.
-    ///
-    /// # Errors
-    /// [`DeviceError::Missing`].
-    fn on_interrupt(&self, handler: irq::Handler) -> Result<(), DeviceError>;
+/// Where the device is told of a queue's new buffers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doorbell {
+    /// The queue's number.
+    queue: u16,
+    /// Offset of its register; of use to the transport alone.
+    offset: usize,
 }
 
 /// Resets the device and negotiates features: of those that it offers the ones that `choose` picks, plus `VERSION_1`, which

@@ -1,20 +1,17 @@
 //! Virtio over PCI (virtio 1.2 §4.1), with MSI-X.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
-
+use tyn_hal::cpu::CpuId;
 use tyn_hal::irq;
 use tyn_hal::mem::Mmio;
 
 use super::queue::Virtqueue;
-use super::{DeviceError, Transport};
+use super::{DeviceError, Doorbell, Transport};
 use crate::pci::{CAP_MSIX, CAP_VENDOR, Function, MsixTable};
 
 /// Vendor id of virtio devices.
 const VENDOR: u16 = 0x1af4;
 /// MSI-X vector value for "none".
 const NO_VECTOR: u16 = 0xffff;
-/// Most queues that one device uses here.
-const MAX_QUEUES: usize = 4;
 
 /// Offsets in the common configuration structure (§4.1.4.3).
 mod common {
@@ -52,8 +49,6 @@ pub struct PciTransport {
     common: Mmio,
     notify: Mmio,
     notify_multiplier: usize,
-    /// Where in the notification structure each enabled queue is kicked, read once (an access costs a VM exit).
-    notify_offsets: [AtomicUsize; MAX_QUEUES],
     device: Option<Mmio>,
     msix: MsixTable,
 }
@@ -98,7 +93,6 @@ impl PciTransport {
             common,
             notify,
             notify_multiplier: multiplier,
-            notify_offsets: Default::default(),
             device,
             msix,
         })
@@ -143,39 +137,50 @@ impl Transport for PciTransport {
         self.common.read_u16(common::QUEUE_SIZE)
     }
 
-    fn enable_queue(&self, queue: &Virtqueue) -> Result<(), DeviceError> {
+    fn interrupts(&self) -> u16 {
+        self.msix.entries()
+    }
+
+    fn on_interrupt(
+        &self,
+        number: u16,
+        cpu: CpuId,
+        handler: irq::Handler,
+    ) -> Result<(), DeviceError> {
+        let message = irq::register_msi(cpu, handler)
+            .map_err(|_| DeviceError::Missing("interrupt vector"))?;
+        self.common.write_u16(common::CONFIG_MSIX_VECTOR, NO_VECTOR);
+        self.msix
+            .set(number, message)
+            .then_some(())
+            .ok_or(DeviceError::Missing("MSI-X table entry"))
+    }
+
+    fn enable_queue(
+        &self,
+        queue: &Virtqueue,
+        interrupt: Option<u16>,
+    ) -> Result<Doorbell, DeviceError> {
         self.common.write_u16(common::QUEUE_SELECT, queue.index());
         self.common.write_u16(common::QUEUE_SIZE, queue.size());
         for (i, address) in queue.addresses().into_iter().enumerate() {
             self.write_u64(common::QUEUE_DESC + 8 * i, address.0);
         }
-        self.common.write_u16(common::QUEUE_MSIX_VECTOR, 0);
-        if self.common.read_u16(common::QUEUE_MSIX_VECTOR) == NO_VECTOR {
+        let vector = interrupt.unwrap_or(NO_VECTOR);
+        self.common.write_u16(common::QUEUE_MSIX_VECTOR, vector);
+        if self.common.read_u16(common::QUEUE_MSIX_VECTOR) != vector {
             return Err(DeviceError::Missing("MSI-X vector for a queue"));
         }
-        let offset =
-            usize::from(self.common.read_u16(common::QUEUE_NOTIFY_OFF)) * self.notify_multiplier;
-        let known = self.notify_offsets.get(usize::from(queue.index()));
-        known
-            .ok_or(DeviceError::Missing("room for so many queues"))?
-            .store(offset, Ordering::Relaxed);
+        // Read once: an access costs a VM exit.
+        let place = usize::from(self.common.read_u16(common::QUEUE_NOTIFY_OFF));
         self.common.write_u16(common::QUEUE_ENABLE, 1);
-        Ok(())
+        Ok(Doorbell {
+            queue: queue.index(),
+            offset: place * self.notify_multiplier,
+        })
     }
 
-    fn notify(&self, queue: u16) {
-        if let Some(offset) = self.notify_offsets.get(usize::from(queue)) {
-            self.notify.write_u16(offset.load(Ordering::Relaxed), queue);
-        }
-    }
-
-    fn on_interrupt(&self, handler: irq::Handler) -> Result<(), DeviceError> {
-        let message =
-            irq::register_msi(handler).map_err(|_| DeviceError::Missing("interrupt vector"))?;
-        self.common.write_u16(common::CONFIG_MSIX_VECTOR, NO_VECTOR);
-        self.msix
-            .set(0, message)
-            .then_some(())
-            .ok_or(DeviceError::Missing("MSI-X table entry"))
+    fn notify(&self, doorbell: Doorbell) {
+        self.notify.write_u16(doorbell.offset, doorbell.queue);
     }
 }

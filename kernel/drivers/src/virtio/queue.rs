@@ -158,8 +158,21 @@ impl Virtqueue {
             let len = left.min(self.slot_bytes);
             left -= len;
             let next = slots.get(i + 1).copied();
-            self.describe(slot, len, next);
+            self.describe(slot, len, self.flags, next);
         }
+        self.make_available(first);
+    }
+
+    /// Gives two slots to the device as one chain: `request`, with `len` valid bytes, which it reads, and `answer`, with room
+    /// for `room` bytes, which it writes. What it says that it has used is the chain's first slot, the request.
+    pub fn post_request(&mut self, request: u16, len: usize, answer: u16, room: usize) {
+        self.describe(request, len.min(self.slot_bytes), 0, Some(answer));
+        self.describe(answer, room.min(self.slot_bytes), WRITE, None);
+        self.make_available(request);
+    }
+
+    /// Puts a chain's first slot into the ring.
+    fn make_available(&mut self, first: u16) {
         let entry = Self::avail_offset(self.size) + 4 + 2 * usize::from(self.available % self.size);
         self.rings.store_u16(entry, first);
         self.available = self.available.wrapping_add(1);
@@ -169,10 +182,10 @@ impl Virtqueue {
     }
 
     /// Writes a slot's descriptor but for its address.
-    fn describe(&mut self, slot: u16, len: usize, next: Option<u16>) {
+    fn describe(&mut self, slot: u16, len: usize, flags: u16, next: Option<u16>) {
         let [l0, l1, l2, l3] = (len as u32).to_le_bytes();
         let more = next.map_or(0, |_| NEXT);
-        let [f0, f1] = (self.flags | more).to_le_bytes();
+        let [f0, f1] = (flags | more).to_le_bytes();
         let [n0, n1] = next.unwrap_or(0).to_le_bytes();
         let bytes = [l0, l1, l2, l3, f0, f1, n0, n1];
         self.rings.write(usize::from(slot) * 16 + 8, &bytes);

@@ -246,15 +246,15 @@ pub(crate) fn init_io(io_apics: &[IoApic]) {
     }
 }
 
-/// Returns whom devices are to interrupt: this CPU, unless its id is too long for an IO-APIC or a message.
-fn destination() -> u32 {
+/// Returns whom devices are to interrupt: `wanted`, else this CPU, else the boot CPU: an IO-APIC and a message have room for
+/// a short id only.
+fn destination(wanted: Option<u32>) -> u32 {
     const LARGEST: u32 = 0xff;
-    let own = id();
-    if own <= LARGEST {
-        own
-    } else {
-        BOOT_APIC_ID.load(Ordering::Relaxed)
-    }
+    [wanted, Some(id())]
+        .into_iter()
+        .flatten()
+        .find(|&id| id <= LARGEST)
+        .unwrap_or_else(|| BOOT_APIC_ID.load(Ordering::Relaxed))
 }
 
 /// Routes a global system interrupt to `vector` on this CPU.
@@ -268,15 +268,16 @@ pub(crate) fn route(gsi: u32, trigger: Trigger, vector: u8) -> Result<(), IrqErr
         Trigger::LevelLow => 1 << 15 | 1 << 13,
     };
     let input = gsi - chip.first_gsi;
-    chip.write(0x11 + 2 * input, destination() << 24);
+    chip.write(0x11 + 2 * input, destination(None) << 24);
     chip.write(0x10 + 2 * input, u32::from(vector) | mode);
     Ok(())
 }
 
-/// Returns the address and data with which a device raises `vector` on this CPU (Intel SDM vol. 3 §11.11).
-pub(crate) fn msi_message(vector: u8) -> (u64, u32) {
+/// Returns the address and data with which a device raises `vector` on the CPU with the APIC id `wanted`, or on this one
+/// (Intel SDM vol. 3 §11.11).
+pub(crate) fn msi_message(wanted: Option<u32>, vector: u8) -> (u64, u32) {
     (
-        0xfee0_0000 | u64::from(destination()) << 12,
+        0xfee0_0000 | u64::from(destination(wanted)) << 12,
         u32::from(vector),
     )
 }
