@@ -22,8 +22,10 @@ const OPENSSL_MODULES: &str = "ossl-modules";
 pub enum LibraryError {
     /// Nobody has it.
     #[error(
-        "the shared library {name}, which {needed_by} needs, is neither in the release nor below {}; {}",
-        sysroot.display(), remedy(name)
+        "the shared library {name}, which {needed_by} needs, is {} {}; {}",
+        if *is_container { "not in" } else { "neither in the release nor below" },
+        sysroot.display(),
+        remedy(name, *is_container)
     )]
     NotFound {
         /// Its name (`DT_NEEDED`) or path (`PT_INTERP`).
@@ -32,6 +34,8 @@ pub enum LibraryError {
         needed_by: String,
         /// Where it was looked for.
         sysroot: PathBuf,
+        /// Whether that is a container image.
+        is_container: bool,
     },
     /// It is for another C library than the emulator.
     #[error(
@@ -48,8 +52,13 @@ pub enum LibraryError {
     },
     /// The C library is too old.
     #[error(
-        "{} needs glibc {}.{} or newer, but {} is {}.{}; name a newer system by --sysroot, or build the release on an older one",
-        path.display(), needed.0, needed.1, libc.display(), has.0, has.1
+        "{} needs glibc {}.{} or newer, but {} is {}.{}; {}",
+        path.display(), needed.0, needed.1, libc.display(), has.0, has.1,
+        if *is_container {
+            "let all stages of its Dockerfile begin FROM the same system"
+        } else {
+            "name a newer system by --sysroot, or build the release on an older one"
+        }
     )]
     OldLibc {
         /// The file, as a path in the image.
@@ -60,6 +69,8 @@ pub enum LibraryError {
         libc: PathBuf,
         /// Its version.
         has: (u32, u32),
+        /// Whether it is of a container image.
+        is_container: bool,
     },
     /// It can't be used.
     #[error("{} {error}{}", path.display(), if matches!(error, ElfError::Machine(_)) { skip_hint(path) } else { "" })]
@@ -100,11 +111,16 @@ fn is_in_priv(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "priv")
 }
 
-fn remedy(name: &str) -> &'static str {
-    if name.contains("musl") {
-        "it is for musl (Alpine Linux): name the root of such a system by --sysroot, or build from a container image that has it"
-    } else {
-        "install the package that has it there, or name another --sysroot"
+fn remedy(name: &str, is_container: bool) -> &'static str {
+    match (name.contains("musl"), is_container) {
+        (true, true) => {
+            "it is for musl (Alpine Linux): let all stages of its Dockerfile begin FROM the same system"
+        }
+        (true, false) => {
+            "it is for musl (Alpine Linux): name the root of such a system by --sysroot, or build from a container image that has it"
+        }
+        (false, true) => "let the last stage of its Dockerfile install the package that has it",
+        (false, false) => "install the package that has it there, or name another --sysroot",
     }
 }
 
@@ -230,6 +246,7 @@ impl Search<'_> {
                     needed: needs.glibc.needed,
                     libc: libc.clone(),
                     has: has.glibc.defined,
+                    is_container: self.sysroot.is_container(),
                 })
             }
             _ => Ok(()),
@@ -323,6 +340,7 @@ impl Search<'_> {
             name: name.unwrap_or_default(),
             needed_by: needed_by.display().to_string(),
             sysroot: self.sysroot.dir().to_path_buf(),
+            is_container: self.sysroot.is_container(),
         }))
     }
 }

@@ -21,6 +21,7 @@ const MAX_LINKS: usize = 40;
 #[derive(Clone, Debug)]
 pub struct Sysroot {
     dir: PathBuf,
+    is_container: bool,
 }
 
 impl Sysroot {
@@ -29,7 +30,23 @@ impl Sysroot {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_path_buf(),
+            is_container: false,
         }
+    }
+
+    /// Takes the folder `dir` that a container image was unpacked to: its user can choose no other.
+    #[must_use]
+    pub(crate) fn of_container(dir: &Path) -> Self {
+        Self {
+            is_container: true,
+            ..Self::new(dir)
+        }
+    }
+
+    /// Returns whether it is that of a container image.
+    #[must_use]
+    pub(crate) fn is_container(&self) -> bool {
+        self.is_container
     }
 
     /// Returns its folder.

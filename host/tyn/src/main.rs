@@ -28,6 +28,7 @@ mod settings;
 mod stopper;
 mod table;
 mod terminal;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -96,18 +97,24 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let is_help = !error.use_stderr();
-            // Nothing can be done about a closed terminal.
-            let _ = error.print();
-            return if is_help {
-                ExitCode::SUCCESS
-            } else {
-                not_started()
-            };
-        }
+        Err(error) => return not_understood(&error),
     };
     ended(perform(cli.command))
+}
+
+/// Shows help that was asked for, or what is wrong with the command line.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if let Some(text) = usage::bad_value(error) {
+        terminal::say(&format!("tyn: {text}"));
+        return not_started();
+    }
+    // Nothing can be done about a closed terminal.
+    let _ = error.print();
+    if error.use_stderr() {
+        not_started()
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn ended(result: Result<u8>) -> ExitCode {

@@ -13,6 +13,7 @@ use tyn_vm_host::{Accel, Forward, Machine, MemorySize};
 
 use crate::env::{self, Lookup};
 use crate::project::Project;
+use crate::usage;
 
 /// Memory of a guest that asks for none.
 const MEMORY: MemorySize = MemorySize(512 << 20);
@@ -29,7 +30,7 @@ pub(crate) struct Flags {
     #[arg(short, long)]
     pub(crate) interactive: bool,
     /// Virtual CPUs [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = usage::cpus, allow_negative_numbers = true)]
     pub(crate) cpus: Option<u32>,
     /// Memory, e.g. 128M or 2G [default: 512M]
     #[arg(long, value_name = "SIZE")]
@@ -96,7 +97,9 @@ impl FromStr for FileArg {
                 guest: guest.into(),
                 host: host.into(),
             }),
-            _ => Err("it is not GUEST=HOST, e.g. /etc/app.conf=./app.conf".into()),
+            _ => Err(format!(
+                "'{text}' is not GUEST=HOST: use e.g. /etc/app.conf=./app.conf"
+            )),
         }
     }
 }

@@ -16,4 +16,4 @@ pub use config::{Accel, Config, Forward, Mac, Machine, MemorySize, Network, Ram}
 pub use console::{Console, ConsolePipe, Resizer};
 pub use report::{ExitCode, Outcome, Report};
 pub use symbols::Symbols;
-pub use vm::{Control, OnLine, Vm, VmError};
+pub use vm::{Control, MAX_CPUS, OnLine, Vm, VmError};

@@ -130,7 +130,7 @@ fn container(
 ) -> Result<App, OpenError> {
     let root = temp.join(CONTAINER);
     let config = Image::new(path, dir).unpack(&root, &temp.join("layers"))?;
-    let system = Sysroot::new(&root);
+    let system = Sysroot::of_container(&root);
     let found = container::follow(path, &config, &system)?;
     let outside = root.join(found.root.strip_prefix("/").unwrap_or(&found.root));
     let opener = Opener::new(choices, system);

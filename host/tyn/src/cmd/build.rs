@@ -212,7 +212,7 @@ fn check_output(out: &Path) -> Result<()> {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
-        _ => Err("it is not NAME=VALUE".into()),
+        _ => Err(format!("'{text}' is not NAME=VALUE: use e.g. LANG=C.UTF-8")),
     }
 }
 

@@ -79,13 +79,6 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     let options = settings::kernel_options(&args.append, None)?;
     tyn_release::check(&args.image)?;
     tyn_release::check_output(&args.output)?;
-    let grub = Grub::find(&args.grub)?;
-    let tool = args.format.tool().map(|(tool, package)| {
-        find_program(tool).with_context(|| {
-            format!("{tool} is missing; install it (Debian package {package}), or use --format raw")
-        })
-    });
-    let tool = tool.transpose()?;
     let folder = args
         .output
         .parent()
@@ -101,6 +94,14 @@ pub(crate) fn image(args: &Args) -> Result<()> {
     let dir = tyn_scratch::Dir::new_in(folder);
     let dir = dir.with_context(|| format!("{} can't be written to", folder.display()))?;
     let kernel = kernel::find(args.kernel.as_deref(), dir.path())?;
+    // What was named is looked at first, then what the machine has.
+    let grub = Grub::find(&args.grub)?;
+    let tool = args.format.tool().map(|(tool, package)| {
+        find_program(tool).with_context(|| {
+            format!("{tool} is missing; install it (Debian package {package}), or use --format raw")
+        })
+    });
+    let tool = tool.transpose()?;
     // A machine reads it as it lies on the disk.
     let unpacked = is_compressed(&args.image)?.then(|| behind_image(&args.image, &[], dir.path()));
     let unpacked = unpacked

@@ -8,6 +8,7 @@ use crate::guests::{Guests, Status};
 use crate::log::{self, Reader};
 use crate::output::Output;
 use crate::terminal;
+use crate::usage;
 
 /// How often it is looked for more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     follow: bool,
     /// Begin with the last N lines
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = usage::lines, allow_negative_numbers = true)]
     lines: Option<usize>,
 }
 

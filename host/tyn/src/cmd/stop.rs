@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::control::{self, Request};
 use crate::guests::{Guest, Guests, Status};
-use crate::{output, terminal};
+use crate::{output, terminal, usage};
 
 /// How long a killed guest's end is waited for: QEMU may have much memory to give back.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(required = true)]
     names: Vec<String>,
     /// Seconds that a guest has to stop before it is killed
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = usage::seconds, allow_negative_numbers = true)]
     timeout: u64,
 }
 

@@ -14,6 +14,7 @@ use tyn_bootfmt::contract::{BUILD, OS_VERSION};
 use tyn_release::tree::{Node, Source, Tree};
 
 use crate::bench::Bench;
+use crate::container;
 use crate::tarball::{archive, entry, gzip, lengthened};
 
 /// What is typed.
@@ -33,6 +34,8 @@ const LINES: &[&str] = &[
     "build bomb.tar -o out.img",
     "build bomb.tar.gz -o out.img",
     "build /dev/null -o out.img",
+    "build bare.tar -o out.img",
+    "build alpine.tar -o out.img",
     "build ebin -o out.img",
     "build ebin --start other -o out.img",
     "build ebin --start hello --sysroot none -o out.img",
@@ -61,6 +64,19 @@ const LINES: &[&str] = &[
     "run app.img --kernel kernel --cpus 65",
     "run app.img --kernel kernel -p PORT:80",
     "run app.img --kernel kernel -p 80",
+    "run app.img --kernel kernel -p 80:http",
+    "run app.img --kernel kernel --cpus two",
+    "run app.img --kernel kernel --cpus -1",
+    "run app.img --kernel kernel --memory lots",
+    "run app.img --kernel kernel --memory",
+    "run app.img --kernel kernel --machine isapc",
+    "run app.img --kernel kernel --accel hvf",
+    "run app.img --kernel kernel --trace=all",
+    "run app.img --kernel kernel --file /etc/x",
+    "build app -e X",
+    "image app.img --format vhd -o out.raw",
+    "logs none -n some",
+    "stop none --timeout soon",
     "run app.img --kernel kernel --append colour=red",
     "run app.img --kernel kernel --accel tcg",
     "run -d app.img --name a/b",
@@ -139,6 +155,10 @@ fn bench() -> Bench {
     let bomb = lengthened(entry("app/zeros", b'0', "", b""), 33 << 30);
     bench.write("bomb.tar", &bomb);
     bench.write("bomb.tar.gz", gzip(&bomb));
+    let program = fs::read("/bin/true").unwrap();
+    bench.write("bare.tar", container::saved("", &program, &[]));
+    let alpine = container::saved("", &container::program_for_musl(), &[]);
+    bench.write("alpine.tar", alpine);
     let long = fs::File::create(bench.path("long")).unwrap();
     long.set_len(65 << 20).unwrap();
     let erlang = ["/beam.smp", "--", "-root", "/"];
