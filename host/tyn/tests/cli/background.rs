@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 use crate::bench::{Bench, Ended};
+use crate::pty::Pty;
 
 const RUN: &str = "run -d app.img --kernel kernel --accel tcg --memory 64M";
 
@@ -138,7 +139,6 @@ fn guests_are_started_listed_stopped_and_forgotten() {
 
 #[test]
 fn shell_that_is_interrupted_while_it_connects_leaves_the_terminal_as_it_was() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, tcgetattr};
     let bench = bench();
     bench.image(
@@ -158,22 +158,15 @@ fn shell_that_is_interrupted_while_it_connects_leaves_the_terminal_as_it_was() {
         &[("/beam", b"x")],
     );
     bench.says(RUN, "app\n", "");
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let file = || {
-        let mut options = fs::File::options();
-        options.read(true).write(true).open(name.to_str().unwrap())
-    };
-    let side = file().unwrap();
+    let terminal = Pty::new();
+    let side = terminal.open();
     let modes = || tcgetattr(&side).unwrap().local_modes;
     let before = modes();
     assert!(before.contains(LocalModes::ECHO | LocalModes::ICANON));
     for (signal, code) in [(Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)] {
         let mut command = bench.command("shell app");
-        command.stdin(file().unwrap()).stdout(file().unwrap());
-        let mut tool = command.stderr(file().unwrap()).spawn().unwrap();
+        command.stdin(terminal.open()).stdout(terminal.open());
+        let mut tool = command.stderr(terminal.open()).spawn().unwrap();
         // The guest answers nobody; the terminal waits for the shell.
         while modes().contains(LocalModes::ECHO) {
             assert_eq!(tool.try_wait().unwrap(), None);

@@ -11,6 +11,8 @@ mod bench;
 #[cfg(test)]
 mod build;
 #[cfg(test)]
+mod colours;
+#[cfg(test)]
 mod container;
 #[cfg(test)]
 mod docs;
@@ -22,6 +24,7 @@ mod image;
 mod inspect;
 #[cfg(test)]
 mod interrupted;
+mod pty;
 #[cfg(test)]
 mod run;
 mod tarball;
