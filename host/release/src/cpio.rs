@@ -276,6 +276,8 @@ fn name(path: &Path) -> &[u8] {
 }
 
 #[cfg(test)]
+mod round_trip_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 

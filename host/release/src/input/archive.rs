@@ -203,21 +203,27 @@ impl Unpacker {
             return true;
         };
         if hidden == ".wh..opq" {
-            // All of the layers below goes; what this layer put there before stays.
-            let all: Vec<PathBuf> = below(&self.nodes, &parent).cloned().collect();
-            // A folder comes before what is in it: from the end, it is empty when nothing new is.
-            for path in all.into_iter().rev() {
-                let is_old = self.nodes.get(&path).is_some_and(|placed| {
-                    placed.layer < self.layer && below(&self.nodes, &path).next().is_none()
-                });
-                if is_old {
-                    self.nodes.remove(&path);
-                }
-            }
+            self.hide(&parent, false);
         } else if !hidden.is_empty() && hidden != "." && hidden != ".." {
-            self.remove(&parent.join(hidden));
+            self.hide(&parent.join(hidden), true);
         }
         true
+    }
+
+    /// Removes what layers below have in a folder, and maybe the folder or file itself; what this layer put there stays.
+    fn hide(&mut self, path: &Path, with_itself: bool) {
+        let itself = with_itself.then(|| path.to_path_buf());
+        let all = below(&self.nodes, path).cloned();
+        let all: Vec<PathBuf> = itself.into_iter().chain(all).collect();
+        // A folder comes before what is in it: from the end, it is empty when nothing new is.
+        for path in all.into_iter().rev() {
+            let is_old = self.nodes.get(&path).is_some_and(|placed| {
+                placed.layer < self.layer && below(&self.nodes, &path).next().is_none()
+            });
+            if is_old {
+                self.nodes.remove(&path);
+            }
+        }
     }
 
     /// Keeps the contents of a file.
@@ -382,5 +388,7 @@ impl Unpacker {
     }
 }
 
+#[cfg(test)]
+mod layer_tests;
 #[cfg(test)]
 pub(crate) mod tests;

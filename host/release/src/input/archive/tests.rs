@@ -62,7 +62,7 @@ fn hard(name: &str, target: &str) -> Made {
 }
 
 /// Unpacks archives over each other; returns the folder.
-fn unpacked(archives: &[&[Made]], rules: Rules) -> Result<tempfile::TempDir, Defect> {
+pub(super) fn unpacked(archives: &[&[Made]], rules: Rules) -> Result<tempfile::TempDir, Defect> {
     let temp = tempfile::tempdir().unwrap();
     let mut tree = Unpacker::new(&temp.path().join("spool")).unwrap();
     for entries in archives {
@@ -74,7 +74,7 @@ fn unpacked(archives: &[&[Made]], rules: Rules) -> Result<tempfile::TempDir, Def
 }
 
 /// Lists a folder: `a/` folders, `a -> b` links, `a = text` files.
-fn listed(dir: &Path) -> Vec<String> {
+pub(super) fn listed(dir: &Path) -> Vec<String> {
     let walk = walkdir::WalkDir::new(dir).min_depth(1).sort_by_file_name();
     walk.into_iter()
         .map(|entry| {
