@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{abi_docs, command, documents, paths};
+use crate::{abi_docs, command, documents, fuzz_readers, paths};
 
 /// Layers from the top: a crate may depend on its own layer or a lower one. Host tools and kernel meet only in `libs`.
 const LAYERS: &[(&str, u32)] = &[
@@ -28,7 +28,8 @@ const HOST_LAYERS: &[(&str, u32)] = &[("xtask", 30), ("host/tyn", 20), ("host", 
 /// What is wrong, and how to mend it.
 pub(crate) fn check(tasks: &BTreeSet<String>) -> Result<()> {
     step("format", || {
-        command::run(cargo(&["fmt", "--all", "--check"]))
+        command::run(cargo(&["fmt", "--all", "--check"]))?;
+        command::run(fuzz_readers::cargo().args(["fmt", "--check"]))
     })?;
     step("lints", lints)?;
     step("layers", layers)?;
@@ -72,7 +73,16 @@ fn lints() -> Result<()> {
         "--",
         "-D",
         "warnings",
-    ]))
+    ]))?;
+    // The fuzzer's targets, without the fuzzer.
+    let mut targets = fuzz_readers::cargo();
+    targets.args([
+        "clippy",
+        "--quiet",
+        "--no-default-features",
+        "--all-targets",
+    ]);
+    command::run(targets.args(["--", "-D", "warnings"]))
 }
 
 /// Returns the folder of a workspace package, relative to the root.
@@ -140,7 +150,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
 /// Every crate root but hal's forbids unsafe code.
 fn unsafe_code() -> Result<()> {
     let mut roots = 0;
-    for group in ["kernel", "libs", "host", "xtask", "tests"] {
+    for group in ["kernel", "libs", "host", "xtask", "tests", "fuzz"] {
         for entry in walkdir::WalkDir::new(paths::root().join(group)).max_depth(4) {
             let Ok(entry) = entry else { continue };
             let path = entry.path();

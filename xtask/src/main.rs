@@ -10,6 +10,7 @@ mod demo;
 mod documents;
 mod example;
 mod fuzz;
+mod fuzz_readers;
 mod hoard;
 mod kernel;
 mod lab;
@@ -64,6 +65,8 @@ enum Task {
     Soak(soak::Options),
     /// Make random system calls in a guest: it must not panic, hang or lose memory
     Fuzz(fuzz::Options),
+    /// Fuzz the readers of foreign bytes (images, archives, settings, packets) on this machine
+    FuzzReaders(fuzz_readers::Options),
     /// Make as many of the kernel's objects as it can in a guest: it must not panic or lose memory
     Hoard(hoard::Options),
     /// Boot RabbitMQ and ejabberd as Debian packages them, and use them
@@ -135,6 +138,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Demo(options) => demo::demo(options),
         Task::Soak(options) => soak::soak(options),
         Task::Fuzz(options) => fuzz::fuzz(options),
+        Task::FuzzReaders(options) => fuzz_readers::run(&options),
         Task::Hoard(options) => hoard::hoard(&options),
         Task::Apps(options) => apps::apps(&options),
         Task::Net(options) => net::net(&options),

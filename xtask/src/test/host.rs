@@ -5,9 +5,9 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use super::Tally;
-use crate::{paths, sysroot};
+use crate::{fuzz_readers, paths, sysroot};
 
-/// Runs `cargo test` over the workspace but the kernel image and counts what libtest reports.
+/// Runs `cargo test` over the workspace but the kernel image, and over the fuzzer's targets, and counts what libtest reports.
 pub(super) fn run() -> Result<Tally> {
     // What is ignored by a plain `cargo test` compares with programs of the sysroot.
     sysroot::ensure()?;
@@ -24,6 +24,17 @@ pub(super) fn run() -> Result<Tally> {
         "--",
         "--include-ignored",
     ]);
+    let mut tally = count_of(&mut cargo)?;
+    // The fuzzer's targets, by their seeds; without the tests of what they have of the tool.
+    let mut targets = fuzz_readers::cargo();
+    targets.args(["test", "--no-default-features", "--lib", "--quiet", "--"]);
+    targets.args(["env::", "given::", "project::"].map(|tests| format!("--skip={tests}")));
+    tally.add(count_of(&mut targets)?);
+    Ok(tally)
+}
+
+/// Runs `cargo test` and counts.
+fn count_of(cargo: &mut Command) -> Result<Tally> {
     let output = cargo.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut tally = count(&text);
