@@ -19,6 +19,7 @@ mod background;
 mod configured;
 mod early;
 mod interrupted;
+mod two;
 mod unheard;
 
 use super::Tally;
@@ -66,6 +67,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "guest_in_the_background_serves_logs_and_stops",
         background::background,
+    ),
+    (
+        "two_guests_of_one_image_serve_at_a_time",
+        two::guests_of_one_image,
     ),
     (
         "shell_of_a_guest_is_left_and_come_back_to",

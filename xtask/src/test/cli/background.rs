@@ -12,7 +12,7 @@ use crate::screen::Screen;
 
 impl Bench<'_> {
     /// Returns the tool, with its state in our folder.
-    fn with_state(&self) -> Command {
+    pub(super) fn with_state(&self) -> Command {
         let mut tyn = self.lab.tyn();
         tyn.env("XDG_STATE_HOME", self.file("state"));
         tyn
@@ -41,7 +41,7 @@ impl Bench<'_> {
     }
 
     /// Stops a guest, which must end by itself with exit status 0.
-    fn stops(&self, name: &str) -> Result<()> {
+    pub(super) fn stops(&self, name: &str) -> Result<()> {
         let limit = STOP_LIMIT.as_secs().to_string();
         output(self.with_state().args(["stop", name, "--timeout", &limit]))?;
         let listed = output(self.with_state().args(["ps", "-a"]))?;
