@@ -18,6 +18,8 @@ use crate::recipe::EPMD;
 use crate::start::{DISTRIBUTION_PORT, OTHER_WAYS};
 
 /// Folders that are not the image's in a guest: the kernel's own, and the start description's.
+/// Longest variable in bytes, with its name: Linux's `MAX_ARG_STRLEN` (execve(2)) but for the NUL.
+const LONGEST_VARIABLE: usize = 32 * 4096 - 1;
 const NOT_OURS: [&str; 4] = ["/.tyn", "/dev", "/proc", "/sys"];
 /// Flags of which a node heeds one only; the first of each group ends up in the others' place, too.
 const SINGLE: [&[&str]; 7] = [
@@ -87,8 +89,8 @@ pub enum HandoverError {
         /// The folder.
         folder: &'static str,
     },
-    /// Files don't fit upon the image's.
-    #[error("{} can't be a file in the guest: {} is {what} in the image; choose another path", path.display(), at.display())]
+    /// Files don't fit upon the image's, or among each other.
+    #[error("{} can't be a file in the guest: {} is {what}; choose another path", path.display(), at.display())]
     Conflict {
         /// The path.
         path: PathBuf,
@@ -96,6 +98,17 @@ pub enum HandoverError {
         at: PathBuf,
         /// What that is.
         what: &'static str,
+    },
+    /// A variable that no program can be given.
+    #[error(
+        "the variable {name} has {length} bytes with its name, but programs take {} at most (execve(2)); give it as a file by --file",
+        LONGEST_VARIABLE
+    )]
+    LongVariable {
+        /// Its name.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
     },
     /// The archive can't be made.
     #[error("{} can't be handed over: {error}", path.display())]
@@ -140,8 +153,12 @@ impl RunConfig {
             mode: 0o600,
             data: run,
         };
+        for variable in &self.env {
+            check_length(variable)?;
+        }
         for file in &self.files {
             check_place(&file.path, image)?;
+            self.check_beside(&file.path)?;
         }
         for GuestFile { path, mode, data } in self.files.iter().chain([&description]) {
             writer
@@ -156,6 +173,31 @@ impl RunConfig {
             error,
         });
         Ok([self.archive.clone(), finished?.0].concat())
+    }
+
+    /// Expects that none of our files is where a folder of the file at `path` must be.
+    fn check_beside(&self, path: &Path) -> Result<(), HandoverError> {
+        let mut folders = path.ancestors().skip(1);
+        let is_file = |at: &&Path| self.files.iter().any(|file| file.path == **at);
+        match folders.find(is_file) {
+            Some(at) => Err(HandoverError::Conflict {
+                path: path.to_path_buf(),
+                at: at.to_path_buf(),
+                what: "another file of yours",
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Expects that a program can be given a variable.
+fn check_length(variable: &str) -> Result<(), HandoverError> {
+    match variable.len() > LONGEST_VARIABLE {
+        true => Err(HandoverError::LongVariable {
+            name: variable.split('=').next().unwrap_or_default().to_owned(),
+            length: variable.len(),
+        }),
+        false => Ok(()),
     }
 }
 
@@ -178,9 +220,9 @@ fn check_place(path: &Path, image: &Checked) -> Result<(), HandoverError> {
         let what = match image.entries.get(at).map(|mode| mode & 0o170_000) {
             None | Some(0o040_000) if at != path => continue,
             None | Some(0o100_000 | 0o120_000) if at == path => continue,
-            Some(0o040_000) => "a folder",
-            Some(0o120_000) => "a symbolic link",
-            _ => "a file",
+            Some(0o040_000) => "a folder in the image",
+            Some(0o120_000) => "a symbolic link in the image",
+            _ => "a file in the image",
         };
         return Err(HandoverError::Conflict {
             path: path.to_path_buf(),

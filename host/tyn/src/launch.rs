@@ -157,7 +157,10 @@ impl Launch {
     ) -> Result<Vm> {
         let dir = tyn_scratch::Dir::new();
         // Removed at the end: QEMU has read the files when the machine runs.
-        let dir = dir.context("a private folder can't be made")?;
+        let dir = dir.with_context(|| {
+            let place = std::env::temp_dir();
+            format!("the temporary folder {} can't be used", place.display())
+        })?;
         let kernel = kernel::find(self.kernel.as_deref(), dir.path())?;
         let is_whole = self.archive.is_empty() && !image::is_compressed(&self.image)?;
         let copy = if is_whole {

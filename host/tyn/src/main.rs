@@ -30,9 +30,10 @@ mod table;
 mod terminal;
 mod usage;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -108,12 +109,17 @@ fn not_understood(error: &clap::Error) -> ExitCode {
         terminal::say(&format!("tyn: {text}"));
         return not_started();
     }
-    // Nothing can be done about a closed terminal.
-    let _ = error.print();
+    let printed = error.print();
     if error.use_stderr() {
-        not_started()
-    } else {
-        ExitCode::SUCCESS
+        // Nothing can be done about a closed terminal.
+        return not_started();
+    }
+    match printed {
+        // Whoever closes the pipe has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            ended(Err(error).context("standard output can't be written"))
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

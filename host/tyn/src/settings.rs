@@ -266,7 +266,7 @@ mod tests {
         let error = |args: &[&str]| merged(args, Run::default()).unwrap_err().to_string();
         assert!(error(&[]).starts_with("no image is named"));
         assert!(error(&["i", "--append", "x"]).contains("kernel option 'x' is unknown"));
-        assert!(error(&["i", "--file", "/x"]).contains("it is not GUEST=HOST"));
+        assert!(error(&["i", "--file", "/x"]).contains("is not GUEST=HOST"));
         assert!(error(&["i", "--env-file", "/none"]).contains("/none can't be read"));
     }
 }

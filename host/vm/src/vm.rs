@@ -5,6 +5,7 @@
 //! when asked to. [`Vm::wait`] waits for the first and then for the process. [`Control`] may be used from any thread
 //! meanwhile. Whatever happens, dropping the [`Vm`] ends QEMU.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
@@ -28,6 +29,8 @@ use crate::report::{self, Outcome, Report};
 
 /// The most CPUs that are offered: what the kernel is built for.
 pub const MAX_CPUS: u32 = 64;
+/// What QEMU says when the guest's memory can't be had (`util/oslib-posix.c`, `softmmu/physmem.c`).
+const NO_MEMORY: &str = "cannot set up guest memory";
 /// How long QEMU may take to open its sockets.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -71,6 +74,12 @@ pub enum VmError {
         "port {0} of this machine is for root only; forward one from 1024 on, or allow it: sudo sysctl net.ipv4.ip_unprivileged_port_start={0}"
     )]
     PortDenied(u16),
+    /// A port that is forwarded to two of the guest.
+    #[error("port {0} of this machine can't be forwarded twice; use another one for one of both")]
+    PortTwice(u16),
+    /// This machine has not so much memory.
+    #[error("{0} of memory can't be had on this machine; use less by --memory")]
+    NoMemory(config::MemorySize),
     /// The image does not fit.
     #[error(
         "{memory} of memory is too little for an image of {image_mib} MiB; use --memory {least_mib}M or more"
@@ -224,9 +233,13 @@ impl Vm {
         let started = Instant::now();
         let mut child = spawn(config, dir.path(), console, &stderr)?;
         let connected = connect(&mut child, &sockets, &stderr);
-        let (qmp, reports, size) = connected.inspect_err(|_| {
+        let (qmp, reports, size) = connected.map_err(|error| {
             let _ = child.kill();
             let _ = child.wait();
+            match error {
+                VmError::Qemu(said) if said.contains(NO_MEMORY) => VmError::NoMemory(config.memory),
+                other => other,
+            }
         })?;
         let output = Arc::new(Mutex::new(Vec::new()));
         let (mut console_reader, mut console_pipe) = (None, None);
@@ -429,8 +442,12 @@ fn check(config: &Config) -> Result<(), VmError> {
             least_mib,
         });
     }
-    for forward in &config.forwards {
-        let port = forward.host;
+    let mut ports = BTreeSet::new();
+    let twice = config.forwards.iter().find(|f| !ports.insert(f.host));
+    if let Some(forward) = twice {
+        return Err(VmError::PortTwice(forward.host));
+    }
+    for port in ports {
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => VmError::PortDenied(port),
             _ => VmError::Port { port, error },

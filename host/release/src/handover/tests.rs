@@ -256,6 +256,25 @@ fn files_without_a_place_are_refused() {
         assert!(error.contains(want), "{error}");
     }
     let config = RunConfig {
+        files: vec![file("/new/x/y/z"), file("/new/x")],
+        ..RunConfig::default()
+    };
+    let error = config.to_archive(&image(RELEASE)).unwrap_err().to_string();
+    let want = "/new/x/y/z can't be a file in the guest: /new/x is another file of yours; choose another path";
+    assert_eq!(error, want);
+    let config = RunConfig {
+        env: vec![format!("LONG={}", "x".repeat(131_067))],
+        ..RunConfig::default()
+    };
+    let error = config.to_archive(&image(RELEASE)).unwrap_err().to_string();
+    let want = "the variable LONG has 131072 bytes with its name, but programs take 131071 at most";
+    assert!(error.starts_with(want), "{error}");
+    let config = RunConfig {
+        env: vec![format!("LONG={}", "x".repeat(131_066))],
+        ..RunConfig::default()
+    };
+    config.to_archive(&image(RELEASE)).unwrap();
+    let config = RunConfig {
         env: vec!["NOVALUE".into()],
         ..RunConfig::default()
     };

@@ -65,6 +65,10 @@ const LINES: &[&str] = &[
     "run app.img --kernel kernel -p PORT:80",
     "run app.img --kernel kernel -p 80",
     "run app.img --kernel kernel -p 80:http",
+    "run app.img --kernel kernel -p 18080:80 -p 18080:81",
+    "run app.img --kernel kernel --memory 1000000G",
+    "run app.img --file /x=notes.txt --file /x/y=notes.txt",
+    "run app.img --env-file long.env",
     "run app.img --kernel kernel --cpus two",
     "run app.img --kernel kernel --cpus -1",
     "run app.img --kernel kernel --memory lots",
@@ -175,6 +179,7 @@ fn bench() -> Bench {
     let mut bytes = Vec::new();
     old.write(&mut bytes, 0, |_| {}).unwrap();
     bench.write("old.img", bytes);
+    bench.write("long.env", format!("LONG={}", "x".repeat(1 << 17)));
     bench.write("bad.env", "A=1\nB C=2\n");
     bench.kernel("kernel", "error it is refused\n", false);
     bench.kernel_of("#1 SMP Tyn 99.1.2\0", "other-version", "", true);

@@ -287,3 +287,19 @@ fn signal_at_any_time_leaves_no_file_and_no_machine() {
         }
     }
 }
+
+#[test]
+fn help_that_can_not_be_written_is_an_error() {
+    let bench = Bench::new();
+    for line in ["--help", "run --help", "--version"] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = bench.command(line);
+        let ended = bench.ended(&command.stdout(full).output().unwrap());
+        let want = "tyn: standard output can't be written: No space left on device";
+        assert!(ended.err.starts_with(want), "{ended:?}");
+        assert_eq!(ended.code, Some(125), "tyn {line}");
+    }
+}
