@@ -90,6 +90,9 @@ pub enum Network {
         /// Where QEMU receives frames, and where it sends them.
         sockets: [PathBuf; 2],
     },
+    /// A Unix stream socket on which somebody listens who carries frames, each behind its length in four bytes, most
+    /// significant first. The card offers no checksums and no segmentation then: a frame is a packet. Needs QEMU 7.2.
+    Stream(PathBuf),
 }
 
 /// A word that is none of the values.
@@ -253,6 +256,13 @@ impl Config {
                     pairs => format!(",queues={pairs}"),
                 };
                 args.pair("-netdev", tap("net", name) + &queues);
+            }
+            Network::Stream(path) => {
+                let path = escaped(path);
+                args.pair(
+                    "-netdev",
+                    format!("stream,id=net,server=off,addr.type=unix,addr.path={path}"),
+                );
             }
             Network::Hub {
                 tap: name,
@@ -583,6 +593,11 @@ mod tests {
         assert!(
             text.contains("-netdev tap,id=net,ifname=tap7,script=no")
                 && !text.contains("-netdev user")
+        );
+        config.network = Network::Stream("/a,b".into());
+        assert!(
+            line(&config)
+                .contains("-netdev stream,id=net,server=off,addr.type=unix,addr.path=/a,,b ")
         );
         config.network = Network::Hub {
             tap: "tap7".into(),

@@ -5,6 +5,9 @@ mod boot;
 mod guests;
 mod host;
 mod net;
+mod path;
+mod running;
+mod table;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -48,6 +51,8 @@ enum What {
     Host(host::Rows),
     /// Requests, connections and great transfers through a network card
     Net(net::Load),
+    /// Great transfers over a path that loses, delays and reorders
+    Path(path::Load),
 }
 
 /// Runs what was asked for.
@@ -60,6 +65,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Some(What::Boot { least_memory }) => boot::boot(command.options, *least_memory),
         Some(What::Host(rows)) => host::host(command.options, rows),
         Some(What::Net(load)) => net::net(command.options, *load),
+        Some(What::Path(load)) => path::path(command.options, *load),
     }
 }
 

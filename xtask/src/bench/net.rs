@@ -3,30 +3,22 @@
 //! Load comes from `wrk` and from this program, on the same machine as the guest. CPU time is QEMU's, all threads
 //! together. Ratios are such that more than 1 means that Tyn is better.
 
-use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use tyn_vm_host::{Config, Console, MemorySize, Network, Vm};
 
+use super::Options;
 use super::guests::{self, Guest};
-use super::{Options, median};
+use super::running::{GUEST, Running};
+use super::table::{Better, Row, Table, machine_load};
 use crate::lab::GUEST_PORT;
-use crate::net::tap::Tap;
 use crate::net::{bulk, clients};
 use crate::{command, debian};
 
-/// The addresses that `bench/linux-init.c` gives its guest.
-const HOST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 2);
-const GUEST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 15);
-/// Units of `/proc/PID/stat` in a second (`USER_HZ`, the same on all x86 machines).
-const TICKS: f64 = 100.0;
 /// How long one step may take.
 const LIMIT: Duration = Duration::from_secs(240);
-/// How long a guest may take to its first answer.
-const BOOT: Duration = Duration::from_secs(60);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, Args)]
@@ -40,28 +32,6 @@ pub(super) struct Load {
     /// Connections that are open in the last row; 0 leaves it out
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-}
-
-/// Which way a number is better.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Better {
-    More,
-    Less,
-}
-
-/// A number that was measured.
-#[derive(Clone, Debug)]
-struct Row {
-    name: String,
-    unit: &'static str,
-    better: Better,
-    value: f64,
-}
-
-/// All values of one row, of Tyn and of Linux.
-struct Measured {
-    row: Row,
-    values: [Vec<f64>; 2],
 }
 
 /// Measures both guests in turn and prints the table.
@@ -80,96 +50,23 @@ pub(super) fn net(options: Options, load: Load) -> Result<()> {
         load.seconds,
         machine_load()?
     );
-    let mut table: Vec<Measured> = Vec::new();
+    let mut table = Table::default();
     for _ in 0..options.runs {
         for (i, guest) in guests.iter().enumerate() {
             let rows =
                 measure(guest, options, load).with_context(|| format!("{} failed", guest.name))?;
             for row in rows {
                 eprintln!("{}: {} {:.2} {}", guest.name, row.name, row.value, row.unit);
-                add(&mut table, i, row);
+                table.add(i, row);
             }
         }
     }
-    println!("| row | unit | tyn | {} | ratio |", guests::LINUX);
-    println!("|---|---|---|---|---|");
-    table.iter().for_each(print);
+    table.print();
     println!("load of this machine {}", machine_load()?);
     Ok(())
 }
 
-fn machine_load() -> Result<String> {
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let words: Vec<_> = load.split(' ').take(3).collect();
-    Ok(words.join(" "))
-}
-
-fn add(table: &mut Vec<Measured>, guest: usize, row: Row) {
-    let value = row.value;
-    let at = table.iter().position(|m| m.row.name == row.name);
-    let at = at.unwrap_or_else(|| {
-        table.push(Measured {
-            row,
-            values: [Vec::new(), Vec::new()],
-        });
-        table.len() - 1
-    });
-    table[at].values[guest].push(value);
-}
-
-fn print(measured: &Measured) {
-    let [tyn, linux] = [median(&measured.values[0]), median(&measured.values[1])];
-    let ratio = ratio(measured.row.better, tyn, linux);
-    let (name, unit) = (&measured.row.name, measured.row.unit);
-    println!("| {name} | {unit} | {tyn:.2} | {linux:.2} | {ratio:.2} |");
-}
-
-fn ratio(better: Better, tyn: f64, linux: f64) -> f64 {
-    match better {
-        Better::More => tyn / linux,
-        Better::Less => linux / tyn,
-    }
-}
-
-/// A guest at the end of a TAP device.
-struct Running {
-    vm: Vm,
-    // Behind the machine: it must go first.
-    _tap: Tap,
-}
-
 impl Running {
-    fn boot(guest: &Guest, options: Options) -> Result<Self> {
-        let tap = Tap::at(HOST)?;
-        let config = Config {
-            machine: guest.machine,
-            cpus: options.cpus,
-            memory: MemorySize(options.memory << 20),
-            append: format!("{} ip={GUEST}/24,{HOST}", guest.append),
-            network: Network::Tap(tap.name.clone()),
-            ..Config::new(&guest.kernel, &guest.initrd)
-        };
-        let vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
-        let running = Self { vm, _tap: tap };
-        let start = Instant::now();
-        while clients::connect(1, (GUEST, GUEST_PORT).into(), Duration::from_secs(2))
-            .and_then(|one| clients::ask(&one))
-            .is_err()
-        {
-            let console = || running.vm.console();
-            ensure!(start.elapsed() < BOOT, "it does not answer: {}", console());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(running)
-    }
-
-    /// Returns the CPU time that QEMU has used, in seconds.
-    fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.vm.control().pid()))?;
-        let ticks = cpu_ticks(&stat).context("/proc/PID/stat makes no sense")?;
-        Ok(ticks as f64 / TICKS)
-    }
-
     /// Runs `wrk` and returns what it says, and QEMU's CPU time for each request in microseconds.
     fn wrk(&self, connections: usize, seconds: u32, closes: bool) -> Result<(Wrk, f64)> {
         let mut wrk = Command::new("wrk");
@@ -190,16 +87,6 @@ impl Running {
         let each = cpu * 1e6 / said.requests as f64;
         Ok((said, each))
     }
-}
-
-/// Returns user and system time of a process (`proc(5)`).
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The name may have spaces.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
 }
 
 /// What `wrk` says.
@@ -242,7 +129,7 @@ fn milliseconds(text: &str) -> Option<f64> {
 
 /// Boots a guest and measures all rows.
 fn measure(guest: &Guest, options: Options, load: Load) -> Result<Vec<Row>> {
-    let running = Running::boot(guest, options)?;
+    let running = Running::boot(guest, options, None)?;
     let result = rows(&running, load);
     result.with_context(|| format!("console: {}", running.vm.console()))
 }
@@ -360,18 +247,5 @@ mod tests {
         assert_eq!(Wrk::parse("unable to connect"), None);
         assert_eq!(milliseconds("1.50s"), Some(1500.0));
         assert_eq!(milliseconds("7"), None);
-    }
-
-    #[test]
-    fn times_of_a_process_are_found_behind_its_name() {
-        let stat = "12 (qemu (x) y) S 1 2 3 4 5 6 7 8 9 10 40 2 0 0 20";
-        assert_eq!(cpu_ticks(stat), Some(42));
-        assert_eq!(cpu_ticks("12 (q) S"), None);
-    }
-
-    #[test]
-    fn ratios_above_one_are_better() {
-        assert!((ratio(Better::More, 2.0, 1.0) - 2.0).abs() < 1e-9);
-        assert!((ratio(Better::Less, 2.0, 1.0) - 0.5).abs() < 1e-9);
     }
 }

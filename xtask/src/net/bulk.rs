@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::net::sockopt;
 use tyn_vm_host::Machine;
 
 use super::tap::Tap;
@@ -70,8 +71,12 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     }
 }
 
-fn open(address: SocketAddr, wish: &str) -> Result<TcpStream> {
+fn open(address: SocketAddr, wish: &str, congestion: Option<&str>) -> Result<TcpStream> {
     let mut stream = connect(address)?;
+    if let Some(name) = congestion {
+        sockopt::set_tcp_congestion(&stream, name)
+            .with_context(|| format!("this machine has no congestion control {name}"))?;
+    }
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(wish.as_bytes())?;
@@ -85,7 +90,7 @@ fn open(address: SocketAddr, wish: &str) -> Result<TcpStream> {
 pub(crate) fn from_guest(address: SocketAddr, count: usize) -> Result<Duration> {
     let block = block();
     let start = Instant::now();
-    let mut stream = open(address, &format!("give {count}\n"))?;
+    let mut stream = open(address, &format!("give {count}\n"), None)?;
     let mut got = vec![0; BLOCK];
     for n in 0..count {
         stream
@@ -102,9 +107,21 @@ pub(crate) fn from_guest(address: SocketAddr, count: usize) -> Result<Duration> 
 /// # Errors
 /// When it does not take them, or they are not what they should be.
 pub(crate) fn to_guest(address: SocketAddr, count: usize) -> Result<Duration> {
+    to_guest_by(address, count, None)
+}
+
+/// The same by one of this machine's congestion controls.
+///
+/// # Errors
+/// When there is no such, or as before.
+pub(crate) fn to_guest_by(
+    address: SocketAddr,
+    count: usize,
+    congestion: Option<&str>,
+) -> Result<Duration> {
     let block = block();
     let start = Instant::now();
-    let mut stream = open(address, &format!("take {count}\n"))?;
+    let mut stream = open(address, &format!("take {count}\n"), congestion)?;
     for n in 0..count {
         stream
             .write_all(&block)

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::flood::{GUEST_MAC, OUR_MAC, Wire, checksum, sum};
 use super::tap::Tap;
-use super::{Guest, Options};
+use super::{Guest, Options, Wiring};
 use crate::lab::Lab;
 
 /// The network that the router announces.
@@ -91,7 +91,7 @@ fn refused_at(address: SocketAddr) -> Result<()> {
 /// # Errors
 /// When it can't be reached.
 pub(super) fn neighbours(lab: &Lab, options: &Options) -> Result<()> {
-    let guest = Guest::boot(lab, options, true)?;
+    let guest = Guest::boot(lab, options, Wiring::Wire)?;
     let [a, b, c, d] = NETWORK;
     guest.tap.add_v6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 1))?;
     let local = guest_in([0xfe80, 0, 0, 0]);

@@ -1,11 +1,14 @@
 //! `cargo xtask net`: what the guest's network bears, measured over a TAP device with this Linux as the peer: connections
-//! held, a burst of connections, a flood of requests, great transfers, several queues, and IPv6. The suite `net` runs the same at the size
-//! that CI has time for.
+//! held, a burst of connections, a flood of requests, great transfers, also over a bad path, several queues, and IPv6. The
+//! suite `net` runs the same at the size that CI has time for.
 
 pub(crate) mod bulk;
 pub(crate) mod clients;
 mod flood;
+mod impaired;
 mod ipv6;
+pub(crate) mod line;
+pub(crate) mod path;
 mod queues;
 pub(crate) mod tap;
 
@@ -16,6 +19,7 @@ use tyn_vm_host::{Config, Console, Machine, MemorySize, Network, Ram, Vm};
 
 use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, last_words};
 use flood::Wire;
+use path::BadPath;
 use tap::Tap;
 
 /// Options of the command.
@@ -33,6 +37,11 @@ pub(crate) struct Options {
     /// Blocks of 64 KiB to transfer each way with each kind of card; 0 leaves this out
     #[arg(long, default_value_t = 2000)]
     blocks: usize,
+    /// Blocks of 64 KiB to transfer each way over a path that loses, delays and reorders; 0 leaves this out, 16389 are 1 GiB
+    #[arg(long, default_value_t = 300)]
+    impaired: usize,
+    #[command(flatten)]
+    path: line::Impairment,
     /// Memory of the guest
     #[arg(long, default_value = "1G")]
     memory: MemorySize,
@@ -66,13 +75,28 @@ pub(crate) fn net(options: &Options) -> Result<()> {
         bulk::transfer(&lab, options, bulk::ALL, options.blocks)?;
     }
     queues::several(&lab, options)?;
+    if options.impaired > 0 {
+        impaired::transfer(&lab, options)?;
+    }
     ipv6::neighbours(&lab, options)
+}
+
+/// What is between this machine and the guest.
+#[derive(Clone, Copy)]
+enum Wiring {
+    /// A TAP device.
+    Tap,
+    /// The same, and somebody who forges frames.
+    Wire,
+    /// A TAP device and a bad path.
+    Path(line::Impairment),
 }
 
 /// A guest at the end of a TAP device.
 struct Guest {
     vm: Vm,
     wire: Option<Wire>,
+    path: Option<BadPath>,
     // Behind the machine: it must go first.
     tap: Tap,
     _dir: tempfile::TempDir,
@@ -80,19 +104,19 @@ struct Guest {
 
 impl Guest {
     /// Boots the example and waits for its first answer.
-    fn boot(lab: &Lab, options: &Options, has_wire: bool) -> Result<Self> {
-        Self::boot_as(lab, options, has_wire, |_| {})
+    fn boot(lab: &Lab, options: &Options, wiring: Wiring) -> Result<Self> {
+        Self::boot_as(lab, options, wiring, |_| {})
     }
 
     /// Boots a machine that was changed, and waits for its first answer.
     fn boot_with(lab: &Lab, options: &Options, change: impl FnOnce(&mut Config)) -> Result<Self> {
-        Self::boot_as(lab, options, false, change)
+        Self::boot_as(lab, options, Wiring::Tap, change)
     }
 
     fn boot_as(
         lab: &Lab,
         options: &Options,
-        has_wire: bool,
+        wiring: Wiring,
         change: impl FnOnce(&mut Config),
     ) -> Result<Self> {
         let mut config = Config {
@@ -109,20 +133,28 @@ impl Guest {
             _ => Tap::with_queues()?,
         };
         let dir = tempfile::Builder::new().prefix("tyn-net-").tempdir()?;
-        let (network, wire) = if has_wire {
-            let network = Network::Hub {
-                tap: tap.name.clone(),
-                sockets: flood::sockets(dir.path()),
-            };
-            (network, Some(Wire::new(dir.path())?))
-        } else {
-            (Network::Tap(tap.name.clone()), None)
+        let (mut wire, mut path) = (None, None);
+        let network = match wiring {
+            Wiring::Tap => Network::Tap(tap.name.clone()),
+            Wiring::Wire => {
+                wire = Some(Wire::new(dir.path())?);
+                Network::Hub {
+                    tap: tap.name.clone(),
+                    sockets: flood::sockets(dir.path()),
+                }
+            }
+            Wiring::Path(how) => {
+                let socket = dir.path().join("path");
+                path = Some(BadPath::new(&tap.name, &socket, how)?);
+                Network::Stream(socket)
+            }
         };
         config.network = network;
         let vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
         let guest = Self {
             vm,
             wire,
+            path,
             tap,
             _dir: dir,
         };
@@ -169,7 +201,7 @@ impl Guest {
 /// # Errors
 /// When one is lost or not answered.
 pub(crate) fn hold(lab: &Lab, options: &Options) -> Result<()> {
-    let guest = Guest::boot(lab, options, false)?;
+    let guest = Guest::boot(lab, options, Wiring::Tap)?;
     let before = guest.touched()?;
     let count = options.connections;
     let start = Instant::now();
@@ -208,7 +240,7 @@ pub(crate) fn hold(lab: &Lab, options: &Options) -> Result<()> {
 /// # Errors
 /// When one is lost or not answered.
 pub(crate) fn burst(lab: &Lab, options: &Options) -> Result<()> {
-    let guest = Guest::boot(lab, options, false)?;
+    let guest = Guest::boot(lab, options, Wiring::Tap)?;
     let start = Instant::now();
     let streams = guest.explain(clients::connect(
         options.burst,
@@ -235,7 +267,7 @@ pub(crate) fn flood(lab: &Lab, options: &Options) -> Result<()> {
     const MOST_MEMORY: u64 = 24 << 20;
     /// Forged requests are remembered for a minute; a new connection does not wait for their end.
     const SOON: Duration = Duration::from_secs(30);
-    let guest = Guest::boot(lab, options, true)?;
+    let guest = Guest::boot(lab, options, Wiring::Wire)?;
     let streams = guest.explain(clients::connect(100, Tap::guest(GUEST_PORT), LIMIT))?;
     guest.explain(clients::ask(&streams))?;
     let before = guest.touched()?;
@@ -285,6 +317,8 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
         burst: 1500,
         flood: 30_000,
         blocks: 300,
+        impaired: 50,
+        path: impaired::ORDINARY,
         // Queues for a thousand connections.
         memory: crate::lab::mib(256),
         cpus: 2,
@@ -300,6 +334,10 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
     tally.count(
         "each_pair_of_queues_is_used",
         queues::several(&lab, &options),
+    );
+    tally.count(
+        "transfers_over_a_bad_path_are_exact",
+        impaired::transfer(&lab, &options),
     );
     tally.count(
         "ipv6_reaches_neighbours_and_listens_to_routers",
