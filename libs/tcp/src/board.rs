@@ -308,6 +308,19 @@ impl Board {
         self.repeated_segments += usize::from(sent.is_again());
     }
 
+    /// Forgets what was taken for lost.
+    pub(crate) fn forget_losses(&mut self) {
+        if self.lost == 0 {
+            return;
+        }
+        for sent in &mut self.sent {
+            let was_lost = core::mem::take(&mut sent.is_lost);
+            self.repeated_segments += usize::from(was_lost && sent.is_again());
+        }
+        (self.lost, self.lost_segments) = (0, 0);
+        self.first_lost = self.sent.len();
+    }
+
     /// Forgets what the peer has told of what it has: it may have changed its mind (RFC 2018 §8).
     pub(crate) fn forget_sacks(&mut self) {
         for sent in &mut self.sent {

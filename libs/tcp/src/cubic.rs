@@ -31,6 +31,17 @@ pub(crate) struct Cubic {
     reno_rest: u64,
 }
 
+/// What a reduction changes (RFC 9438 §4.9.2).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    epoch: Nanos,
+    window: u32,
+    threshold: u32,
+    peak: u32,
+    reno: u32,
+    to_peak: u32,
+}
+
 /// Returns the cube root, rounded down.
 fn cube_root(n: u64) -> u64 {
     let mut root = 0u64;
@@ -155,6 +166,31 @@ impl Cubic {
     /// What was lost is repaired (RFC 6937 §3.1).
     pub(crate) fn end_recovery(&mut self) {
         self.window = self.threshold;
+    }
+
+    /// Returns what a reduction will change.
+    pub(crate) fn before(&self) -> Before {
+        Before {
+            epoch: self.epoch,
+            window: self.window,
+            threshold: self.threshold,
+            peak: self.peak,
+            reno: self.reno,
+            to_peak: self.to_peak,
+        }
+    }
+
+    /// Takes a reduction back, unless the window has outgrown it (RFC 9438 §4.9.2).
+    pub(crate) fn restore(&mut self, before: Before) {
+        if self.window >= before.window {
+            return;
+        }
+        self.epoch = before.epoch;
+        self.window = before.window;
+        self.threshold = before.threshold;
+        self.peak = before.peak;
+        self.reno = before.reno;
+        self.to_peak = before.to_peak;
     }
 
     /// Begins anew after a retransmission time-out (RFC 5681 §3.1, RFC 9438 §4.8).

@@ -274,6 +274,7 @@ impl Connection {
             self.rtt.measure(sample);
         }
         self.rtt.relax();
+        self.note_echo(segment);
         let is_growing = !self.recovery.is_on() || self.recovery.is_after_timeout;
         self.on_progress();
         let bytes = ack.beyond(self.send_start).min(self.send.len());

@@ -15,6 +15,7 @@
 //! | received bytes | `receive`, [`ring`] | RFC 2018, 2883 |
 //! | sent segments | `board`, `recovery` | RFC 6675, 8985 |
 //! | how much while losses are repaired | `prr` | RFC 6937 |
+//! | losses that were none | `undo` | RFC 3522, 3708, 9438 §4.9 |
 //! | round-trip time | `rtt` | RFC 6298 |
 //! | congestion window | `cubic` | RFC 9438, 5681, 6928 |
 //! | timers | `timers` | RFC 6298, 8985 §7, 9293 §3.8.6 |
@@ -44,6 +45,7 @@ pub mod seq;
 mod tests;
 mod timers;
 mod train;
+mod undo;
 mod user;
 mod window;
 

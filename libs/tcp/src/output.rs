@@ -195,6 +195,7 @@ impl Connection {
             return None;
         }
         self.board.repeat(lost.start, len, now);
+        self.note_repeated(now);
         if is_first {
             self.recovery.repairs = false;
             self.timed_from = now;

@@ -2,21 +2,21 @@
 
 use crate::connection::Connection;
 
-/// What has happened since a recovery began, in bytes.
+/// What has happened since a recovery began, in bytes: fewer than there are sequence numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prr {
     /// What was unacknowledged then (RecoverFS).
-    flight: usize,
+    flight: u32,
     /// What has arrived since (prr_delivered).
-    delivered: usize,
+    delivered: u32,
     /// What was sent since (prr_out).
-    pub(crate) out: usize,
+    out: u32,
 }
 
 impl Prr {
     pub(crate) fn new(flight: usize) -> Self {
         Self {
-            flight: flight.max(1),
+            flight: (flight as u32).max(1),
             delivered: 0,
             out: 0,
         }
@@ -25,12 +25,14 @@ impl Prr {
     /// Returns how much may be sent for an acknowledgement of `arrived` bytes when `pipe` bytes are under way, and the
     /// window is to be `target` in the end.
     fn allowance(&mut self, arrived: usize, pipe: usize, target: usize, segment: usize) -> usize {
-        self.delivered += arrived;
+        self.delivered = self.delivered.saturating_add(arrived as u32);
         let due = if pipe > target {
-            let share = (self.delivered as u64 * target as u64).div_ceil(self.flight as u64);
-            (share as usize).saturating_sub(self.out)
+            let share = u64::from(self.delivered) * target as u64;
+            let share = share.div_ceil(u64::from(self.flight)) as usize;
+            share.saturating_sub(self.out as usize)
         } else {
-            let limit = self.delivered.saturating_sub(self.out).max(arrived) + segment;
+            let unused = self.delivered.saturating_sub(self.out) as usize;
+            let limit = unused.max(arrived) + segment;
             limit.min(target - pipe)
         };
         // The first repair goes at once.
@@ -54,7 +56,7 @@ impl Connection {
     /// Counts bytes that are sent in recovery.
     pub(crate) fn count_in_recovery(&mut self, len: usize) {
         if let Some(prr) = &mut self.recovery.prr {
-            prr.out += len;
+            prr.out = prr.out.saturating_add(len as u32);
         }
     }
 }

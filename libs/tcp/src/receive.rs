@@ -6,8 +6,9 @@ use crate::options::{Block, Options};
 use crate::ring::Ring;
 use crate::seq::Seq;
 
-/// Islands that are kept; a segment that would make one more is dropped, and comes again.
-const MOST_ISLANDS: usize = 64;
+/// Islands that are kept; a segment that would make one more is dropped, and comes again. A window of megabytes on a path that
+/// loses or reorders has hundreds.
+const MOST_ISLANDS: usize = 1024;
 
 /// What became of a segment's data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,9 +85,8 @@ impl Receive {
             end: seq + data.len(),
         };
         if self
-            .islands
-            .iter()
-            .any(|i| !i.start.is_after(block.start) && !i.end.is_before(block.end))
+            .island_at(block.start)
+            .is_some_and(|i| !i.end.is_before(block.end))
         {
             self.repeated = Some(block);
             return Taken::Repeated;
@@ -117,6 +117,13 @@ impl Receive {
         self.ring.extend(by);
         self.next = next;
         Taken::InOrder(by, had_islands)
+    }
+
+    /// Returns the island that has a byte.
+    fn island_at(&self, at: Seq) -> Option<Block> {
+        let behind = self.islands.partition_point(|i| !i.start.is_after(at));
+        let island = self.islands.get(behind.checked_sub(1)?)?;
+        island.end.is_after(at).then_some(*island)
     }
 
     /// Notes an island, joined with those that it touches.
@@ -161,11 +168,7 @@ impl Receive {
         if self.islands.is_empty() {
             return;
         }
-        let latest = self
-            .islands
-            .iter()
-            .find(|i| !i.start.is_after(self.latest.start) && i.end.is_after(self.latest.start));
-        let latest = latest.copied();
+        let latest = self.island_at(self.latest.start);
         let others = self.islands.iter().copied().filter(|i| Some(*i) != latest);
         for block in latest.into_iter().chain(others).take(left) {
             options.push_block(block);
@@ -224,6 +227,25 @@ mod tests {
             Taken::InOrder(500, true)
         );
         assert!(!r.has_islands());
+    }
+
+    #[test]
+    fn as_many_islands_are_kept_as_a_great_window_has() {
+        let mut r = receive();
+        let start = r.next;
+        for n in 1..=MOST_ISLANDS {
+            assert_eq!(r.take(start + n * 20, &[1; 10], 1 << 20), Taken::Early);
+            assert_eq!(
+                r.take(start + n * 20 + 2, &[1; 8], 1 << 20),
+                Taken::Repeated
+            );
+        }
+        let one_more = start + (MOST_ISLANDS + 1) * 20;
+        assert_eq!(r.take(one_more, &[1; 10], 1 << 20), Taken::Dropped);
+        // What joins two needs no place.
+        assert_eq!(r.take(start + 30, &[1; 10], 1 << 20), Taken::Early);
+        assert_eq!(r.take(one_more, &[1; 10], 1 << 20), Taken::Early);
+        assert_eq!(r.take(start, &[1; 20], 1 << 20), Taken::InOrder(50, true));
     }
 
     #[test]

@@ -5,9 +5,11 @@ use tyn_abi::Nanos;
 
 use crate::board::Delivered;
 use crate::connection::Connection;
+use crate::options::Block;
 use crate::prr::Prr;
 use crate::segment::Segment;
 use crate::seq::Seq;
+use crate::undo::Undo;
 
 /// Duplicate acknowledgements, or segments that overtook one, that mean loss (DupThresh).
 const THRESHOLD: usize = 3;
@@ -23,6 +25,8 @@ pub(crate) struct Recovery {
     pub(crate) is_after_timeout: bool,
     /// How much is sent meanwhile, unless after a time-out.
     pub(crate) prr: Option<Prr>,
+    /// How to take the reduction back, if nothing was lost.
+    pub(crate) undo: Option<Undo>,
     /// Segments are sent again that were too big, whatever the window says.
     pub(crate) repairs: bool,
     /// Bytes that must have left the network by duplicate acknowledgements (peers without SACK).
@@ -47,6 +51,7 @@ impl Recovery {
             until: None,
             is_after_timeout: false,
             prr: None,
+            undo: None,
             repairs: false,
             duplicates: 0,
             duplicate_count: 0,
@@ -62,6 +67,12 @@ impl Recovery {
 
     pub(crate) fn is_on(&self) -> bool {
         self.until.is_some()
+    }
+
+    /// Forgets which segment of those that arrived was sent last.
+    pub(crate) fn forget_latest(&mut self) {
+        self.latest = None;
+        self.is_reordered = true;
     }
 
     /// Takes note of a segment that arrived (RFC 8985 §6.2, steps 1 and 2); returns its round trip if that is certain.
@@ -82,6 +93,18 @@ impl Recovery {
     }
 }
 
+/// Returns whether the first block tells of what came twice: it is acknowledged already, or part of the second (RFC 2883 §5).
+fn is_repeat(segment: &Segment<'_>) -> bool {
+    let (first, second) = match *segment.options.blocks() {
+        [] => return false,
+        [first] => (first, None),
+        [first, second, ..] => (first, Some(second)),
+    };
+    let is_within = |of: Block| !first.start.is_before(of.start) && !first.end.is_after(of.end);
+    first.end.is_after(first.start)
+        && (!first.end.is_after(segment.ack) || second.is_some_and(is_within))
+}
+
 impl Connection {
     fn reordering_window(&self) -> Nanos {
         let recovery = &self.recovery;
@@ -99,9 +122,8 @@ impl Connection {
         let mut is_reordered = false;
         let mut samples = None;
         for (n, &block) in segment.options.blocks().iter().enumerate() {
-            let is_repeat = n == 0 && !block.end.is_after(segment.ack);
-            if is_repeat {
-                self.on_repeated();
+            if n == 0 && is_repeat(segment) {
+                self.on_repeated(block);
                 continue;
             }
             let is_sane = block.end.is_after(block.start)
@@ -128,8 +150,9 @@ impl Connection {
     }
 
     /// The peer got something twice: it was not lost, only late (RFC 8985 §6.2, step 4).
-    fn on_repeated(&mut self) {
+    fn on_repeated(&mut self, block: Block) {
         self.counters.twice = self.counters.twice.wrapping_add(1);
+        self.note_twice(block);
         let recovery = &mut self.recovery;
         recovery.is_reordered = true;
         if !self.unacknowledged.is_before(recovery.repeated_until) {
@@ -179,6 +202,7 @@ impl Connection {
     /// Shrinks the window, once for all that is lost now (RFC 6675 §5).
     pub(crate) fn enter_recovery(&mut self) {
         if !self.recovery.is_on() {
+            self.remember_window();
             self.recovery.until = Some(self.next);
             self.recovery.prr = Some(Prr::new(self.next.beyond(self.unacknowledged)));
             self.cubic.on_loss(self.payload_size() as u32);
@@ -251,6 +275,7 @@ impl Connection {
     /// The retransmission timer has fired: all that was not reported is lost (RFC 6298 §5, RFC 8985 §6.3).
     pub(crate) fn on_timeout(&mut self) {
         let is_first = !self.recovery.is_after_timeout;
+        self.remember_window();
         if self.rtt.is_backed_off() {
             // A peer that has dropped what it reported does not say so (RFC 2018 §8).
             self.board.forget_sacks();

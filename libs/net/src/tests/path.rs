@@ -20,6 +20,8 @@ pub(super) struct Link {
     /// Frames of a thousand that take `jitter` longer and so are overtaken.
     pub(super) late: u64,
     pub(super) jitter: Nanos,
+    /// Frames of a thousand that take no time to the other end, and so overtake all others.
+    pub(super) early: u64,
 }
 
 impl Link {
@@ -31,6 +33,7 @@ impl Link {
         loss: 0,
         late: 0,
         jitter: ms(5),
+        early: 0,
     };
     /// The same, losing one frame in a hundred and reordering one.
     pub(super) const LOSSY: Self = Self {
@@ -91,6 +94,9 @@ impl LongPath {
         let mut at = self.free_at[from] + self.link.delay;
         if self.dice.roll(1000) < self.link.late {
             at = at + self.link.jitter;
+        }
+        if self.dice.roll(1000) < self.link.early {
+            at = now;
         }
         self.count += 1;
         self.flying.insert((at, self.count), (1 - from, frame));
@@ -184,18 +190,32 @@ fn goodput_over_long_paths() {
         ("0.1 % loss", lossier(1)),
         ("1 % loss", lossier(10)),
         ("1 % loss, 1 % late", Link::LOSSY),
+        (
+            "1 % early",
+            Link {
+                early: 10,
+                ..Link::CLEAN
+            },
+        ),
+        (
+            "1 % loss, 1 % early",
+            Link {
+                early: 10,
+                ..lossier(10)
+            },
+        ),
     ];
     for buffer in [32 << 10, 1 << 20, 4 << 20] {
         for (name, link) in links {
             let len = 8 << 20;
             let (mut time, mut lost) = (0, 0);
-            for seed in 1..4 {
+            for seed in 1..31 {
                 let mut path = LongPath::new(link, seed * 77);
                 let (a, b) = path.pair(&TcpOptions::new(buffer));
                 time += path.transfer(a, b, len).0;
                 lost += path.lost;
             }
-            let goodput = 3 * len as u64 * 1_000_000 / (time / 1000);
+            let goodput = 30 * len as u64 * 1_000_000 / (time / 1000);
             println!(
                 "queues {:4} KiB, {name}: {} KB/s, {lost} frames lost",
                 buffer >> 10,

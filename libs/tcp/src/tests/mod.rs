@@ -11,6 +11,7 @@ mod prr;
 mod review;
 mod strange;
 mod train;
+mod undo;
 
 use alloc::vec::Vec;
 
