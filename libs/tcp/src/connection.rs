@@ -11,6 +11,7 @@ use crate::recovery::Recovery;
 use crate::ring::Ring;
 use crate::rtt::Rtt;
 use crate::seq::Seq;
+use crate::usage::Usage;
 
 /// Segments of a peer that does not say how great they may be (RFC 9293 §3.7.1).
 const DEFAULT_MSS: u16 = 536;
@@ -131,6 +132,7 @@ pub struct Connection {
     pub(crate) send_limit: (usize, usize),
     pub(crate) board: Board,
     pub(crate) cubic: Cubic,
+    pub(crate) usage: Usage,
     pub(crate) rtt: Rtt,
     pub(crate) recovery: Recovery,
     /// The greatest segment, with its options.
@@ -216,6 +218,7 @@ impl Connection {
             send_limit: config.send,
             board: Board::starting_at(ours),
             cubic: Cubic::new(u32::from(config.mss)),
+            usage: Usage::new(ours),
             rtt: Rtt::default(),
             recovery: Recovery::new(ours),
             mss: config.mss,

@@ -255,7 +255,6 @@ impl Connection {
 
     /// Moves the left edge of what is unacknowledged.
     fn advance(&mut self, ack: Seq, segment: &Segment<'_>, now: Nanos) {
-        let flight = self.next.beyond(self.unacknowledged);
         let acked = ack.beyond(self.unacknowledged);
         self.unacknowledged = ack;
         (self.waiting_since, self.timed_from) = (now, now);
@@ -280,7 +279,7 @@ impl Connection {
         let bytes = ack.beyond(self.send_start).min(self.send.len());
         self.send.consume(bytes);
         self.send_start = self.send_start + bytes;
-        if is_growing && self.is_held_by_window(flight) {
+        if is_growing && self.is_held_by_window() {
             let rtt = self.rtt.smoothed().unwrap_or(Nanos::ZERO);
             let size = self.payload_size() as u32;
             self.cubic.on_acked(acked as u32, size, rtt, now);
@@ -288,18 +287,6 @@ impl Connection {
         if self.is_finished && ack.is_after(self.fin_number()) {
             self.on_fin_acknowledged();
         }
-    }
-
-    /// Whether the congestion window was what kept the sender from sending more (RFC 7661, as Linux has it).
-    fn is_held_by_window(&self, flight: usize) -> bool {
-        let window = self.cubic.window as usize;
-        if self.board.flight_segments() + 1 >= self.most_segments() {
-            return true;
-        }
-        if self.cubic.is_slow_start() {
-            return flight.saturating_mul(2) > window;
-        }
-        flight + usize::from(self.mss) > window
     }
 
     /// Returns the round trip by the echoed timestamp, when what was acknowledged was sent more than once (RFC 7323 §4).

@@ -17,7 +17,7 @@
 //! | how much while losses are repaired | `prr` | RFC 6937 |
 //! | losses that were none | `undo` | RFC 3522, 3708, 9438 §4.9 |
 //! | round-trip time | `rtt` | RFC 6298 |
-//! | congestion window | `cubic` | RFC 9438, 5681, 6928 |
+//! | congestion window | `cubic`, `usage` | RFC 9438, 5681, 6928, 7661 |
 //! | timers | `timers` | RFC 6298, 8985 §7, 9293 §3.8.6 |
 //! | what a program may ask | `info` | |
 //! | path MTU | `path` | RFC 1191, 8201 |
@@ -46,6 +46,7 @@ mod tests;
 mod timers;
 mod train;
 mod undo;
+mod usage;
 mod user;
 mod window;
 

@@ -231,6 +231,9 @@ impl Connection {
         let is_idle = self.board.is_empty();
         let is_full = free < len || self.board.flight_segments() >= self.most_segments();
         if is_full && !is_idle || len == 0 && !has_fin {
+            if is_full {
+                self.note_usage(true);
+            }
             self.wait_for_window(now);
             return None;
         }
@@ -269,6 +272,7 @@ impl Connection {
         }
         self.note_sent(start, end, size, now);
         self.next = end;
+        self.note_usage(self.fills_window());
         self.probe_window = false;
         self.arm_retransmission(now);
         Some(self.make(start, (len, len.min(size)), flags, now))
