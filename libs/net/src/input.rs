@@ -10,6 +10,7 @@ use tyn_abi::Errno;
 
 use crate::device::RxChecksum;
 use crate::errors::{NetError, Trouble};
+use crate::extension::{Refusal, without_headers};
 use crate::reassembly::Piece;
 use crate::stack::Stack;
 use crate::tcp::input::tuple_of;
@@ -105,10 +106,28 @@ impl Stack {
         }
         let len = IPV6_HEADER + ip.payload.len();
         let whole = packet.get(..len).unwrap_or_default();
-        if ip.protocol == IpProtocol::Ipv6Frag {
-            self.on_piece(whole);
+        if ip.protocol == IpProtocol::HopByHop && self.on_group_query(&ip) {
+            return;
+        }
+        self.on_headers6(whole, false, checksum);
+    }
+
+    /// Takes in what is for us of a packet of IPv6, without the extension headers in front of it.
+    fn on_headers6(&mut self, packet: &[u8], in_pieces: bool, checksum: RxChecksum) {
+        let is_multicast = packet.get(24) == Some(&0xff);
+        let plain = match without_headers(packet, is_multicast, in_pieces) {
+            Ok(plain) => plain,
+            Err(Refusal::Silent) => return,
+            Err(Refusal::Problem(code, at)) => return self.out.tell_of_problem(packet, code, at),
+        };
+        let packet = plain.as_deref().unwrap_or(packet);
+        if Ip::parse(packet).is_some_and(|ip| ip.protocol == IpProtocol::Ipv6Frag) {
+            // A piece does not come in pieces.
+            if !in_pieces {
+                self.on_piece(packet);
+            }
         } else {
-            self.on_sound(whole, checksum);
+            self.on_sound(packet, checksum);
         }
     }
 
@@ -122,9 +141,9 @@ impl Stack {
         let Some(ip) = Ip::parse(&whole) else {
             return;
         };
-        // What neighbours and routers say never comes in pieces (RFC 6980), and hop-by-hop options come before them.
+        // What neighbours and routers say never comes in pieces (RFC 6980).
         let is_allowed = match ip.protocol {
-            IpProtocol::HopByHop | IpProtocol::Ipv6Frag | IpProtocol::Igmp => false,
+            IpProtocol::Igmp => false,
             IpProtocol::Icmpv6 => {
                 Icmpv6Packet::new_checked(ip.payload).is_ok_and(|icmp| !icmp.msg_type().is_ndisc())
             }
@@ -132,7 +151,10 @@ impl Stack {
         };
         if is_allowed {
             // What a card says of a piece's checksum says nothing of the whole's.
-            self.on_sound(&whole, RxChecksum::Unknown);
+            match ip.source {
+                IpAddr::V4(_) => self.on_sound(&whole, RxChecksum::Unknown),
+                IpAddr::V6(_) => self.on_headers6(&whole, true, RxChecksum::Unknown),
+            }
         }
     }
 
@@ -179,37 +201,39 @@ impl Stack {
                 let dice = self.dice();
                 self.out.on_igmp(&ip, dice);
             }
-            IpProtocol::HopByHop if path == Path::Nic => self.on_hop_by_hop(&ip),
-            // Those that come by the wire are put together before.
-            IpProtocol::HopByHop | IpProtocol::Ipv6Frag => {}
+            // Those that come by the wire were looked at before.
+            IpProtocol::HopByHop
+            | IpProtocol::Ipv6Opts
+            | IpProtocol::Ipv6Route
+            | IpProtocol::Ipv6Frag => {}
             _ if is_unicast => self.refuse(path, packet),
             _ => {}
         }
     }
 
-    /// Takes in a packet with a hop-by-hop header: of those only questions about groups matter.
-    fn on_hop_by_hop(&mut self, ip: &Ip<'_>) {
+    /// Takes in a packet with a hop-by-hop header if it asks about groups; returns whether it does.
+    fn on_group_query(&mut self, ip: &Ip<'_>) -> bool {
         let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
-            return;
+            return false;
         };
         let Some(&[protocol, eights]) = ip.payload.first_chunk() else {
-            return;
+            return false;
         };
         let rest = ip.payload.get(8 * (usize::from(eights) + 1)..);
         let Ok(icmp) = Icmpv6Packet::new_checked(rest.unwrap_or_default()) else {
-            return;
+            return false;
         };
-        let is_sound = protocol == u8::from(IpProtocol::Icmpv6)
-            && icmp.msg_type() == Icmpv6Message::MldQuery
-            && icmp.verify_checksum(&source, &destination);
+        let is_query =
+            protocol == u8::from(IpProtocol::Icmpv6) && icmp.msg_type() == Icmpv6Message::MldQuery;
         let routes = &self.out.routes;
         let is_listening = routes.v6.is_in_group(destination)
             || routes.v6.is_own(destination)
             || self.out.groups.contains(Path::Nic, ip.destination);
-        if is_sound && is_listening {
+        if is_query && icmp.verify_checksum(&source, &destination) && is_listening {
             let dice = self.dice();
             self.out.on_mld_query(ip, &icmp, dice);
         }
+        is_query
     }
 
     /// Returns bits that nobody else can foresee.

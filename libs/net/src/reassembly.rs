@@ -166,6 +166,23 @@ impl Partial {
         self.len == Some(self.bytes)
     }
 
+    /// Returns the first piece as it came, if it did.
+    fn first(&self, key: &Key) -> Option<Vec<u8>> {
+        let (header, protocol) = self.head.as_ref()?;
+        let data = self.pieces.get(&0)?;
+        let mut packet = Vec::new();
+        packet
+            .try_reserve_exact(header.len() + FRAGMENT_HEADER + data.len())
+            .ok()?;
+        packet.extend_from_slice(header);
+        if key.source.is_ipv6() {
+            let [n0, n1, n2, n3] = key.number.to_be_bytes();
+            packet.extend([(*protocol).into(), 0, 0, 1, n0, n1, n2, n3]);
+        }
+        packet.extend_from_slice(data);
+        Some(packet)
+    }
+
     /// Returns the whole.
     fn whole(self) -> Option<Vec<u8>> {
         let (mut packet, protocol) = self.head?;
@@ -227,10 +244,13 @@ impl Reassembly {
         self.due.first().map(|&(at, _)| at)
     }
 
-    /// Gives up what has waited too long.
-    pub(crate) fn expire(&mut self, now: Nanos) {
+    /// Gives up what has waited too long; tells of the first pieces that came (RFC 792, RFC 8200 §4.5).
+    pub(crate) fn expire(&mut self, now: Nanos, mut tell: impl FnMut(&[u8])) {
         while let Some(&(_, key)) = self.due.first().filter(|&&(at, _)| at <= now) {
-            self.remove(&key);
+            let first = self.remove(&key).and_then(|partial| partial.first(&key));
+            if let Some(first) = first {
+                tell(&first);
+            }
         }
     }
 

@@ -115,7 +115,11 @@ pub(crate) struct Transmit<'a> {
 impl TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let Self { out, path, tos } = self;
-        let fill = |packet: &mut [u8]| Ok::<R, Infallible>(f(packet));
+        let fill = |packet: &mut [u8]| {
+            // smoltcp leaves the fields of errors that mean nothing as they are, and a packet was here before.
+            packet.fill(0);
+            Ok::<R, Infallible>(f(packet))
+        };
         let mtu = out.mtu(path);
         if path == Path::Loopback || len <= mtu {
             let Ok(result) = out.emit_reserved(path, len, tos, fill);

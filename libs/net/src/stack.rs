@@ -377,7 +377,9 @@ impl Stack {
             self.ports_tcp.release(tuple.local, by);
         }
         self.fall_asleep();
-        self.reassembly.expire(now);
+        let out = &mut self.out;
+        self.reassembly
+            .expire(now, |piece| out.tell_of_pieces(piece));
         if self.out.expire_v6() {
             self.changed6();
         }

@@ -106,7 +106,7 @@ proptest! {
             prop_assert_eq!(r.cost, r.partial.values().map(Partial::cost).sum::<usize>());
             prop_assert_eq!(r.due.len(), r.partial.len());
         }
-        r.expire(NOW + PATIENCE6);
+        r.expire(NOW + PATIENCE6, |_| {});
         prop_assert!(is_empty(&r));
     }
 }
@@ -123,9 +123,9 @@ fn packets_are_told_apart_and_given_up() {
         assert!(put(&mut r, &b[0]).is_some());
         let patience = if is_v4 { PATIENCE } else { PATIENCE6 };
         assert_eq!(r.deadline(), Some(NOW + patience));
-        r.expire(NOW + patience - Nanos(1));
+        r.expire(NOW + patience - Nanos(1), |_| {});
         assert_eq!(r.partial.len(), 1);
-        r.expire(NOW + patience);
+        r.expire(NOW + patience, |_| {});
         assert!(is_empty(&r));
     }
 }

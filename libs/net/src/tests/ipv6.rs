@@ -12,8 +12,8 @@ use crate::types::{Cidr6, Tuple};
 use crate::wire::{Ip, write_header};
 use crate::{ConfigEvent, UdpReceived};
 
-const A6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
-const B6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 2);
+pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
+pub(super) const B6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 2);
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
 const ANY6: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 const LO6: Ipv6Addr = Ipv6Addr::LOCALHOST;
@@ -23,7 +23,7 @@ fn stack6(card: &Handle, address: Ipv4Addr) -> Stack {
 }
 
 /// Two stacks that speak IPv6, too.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut w = World::new();
     w.a = stack6(&w.cards[0], A);
     w.b = stack6(&w.cards[1], B);

@@ -5,6 +5,7 @@ extern crate std;
 mod cork;
 mod dhcp;
 mod errors;
+mod headers;
 mod hostile;
 mod ipv6;
 mod memory;
