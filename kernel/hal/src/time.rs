@@ -1,125 +1,43 @@
 //! Clocks: the monotonic clock (TSC), the wall clock at boot, each CPU's one-shot timer.
 //!
 //! The TSC's rate comes from CPUID where a hypervisor or the CPU tells it, else it is measured against the ACPI
-//! power-management timer or the PIT for a few milliseconds while what needs no clock comes up.
+//! power-management timer or the PIT for a few milliseconds while what needs no clock comes up. From then on the clock follows
+//! that reference, which the host keeps right ([`follow_reference`]).
+
+mod follow;
+mod reference;
+mod rtc;
+mod scale;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::Nanos;
 
 use crate::acpi;
-use crate::arch::x86_64::{apic, cpuid, in_u8, in_u32, max_leaf, out_u8, read_tsc};
+use crate::arch::x86_64::{apic, cpuid, max_leaf, read_tsc};
 use crate::cpu_local::CpuLocal;
+use crate::sync::SpinLock;
+use crate::vdso;
+
+use follow::Follower;
+use reference::{Reference, Sample};
+use scale::SHIFT;
+pub use scale::TscScale;
 
 /// Shortest measurement, in nanoseconds of the reference clock.
 const CALIBRATION_NS: u64 = 4_000_000;
 /// Longest measurement, in ticks of the TSC: the power-management timer wraps after 4.7 s.
 const LONGEST: u64 = 1 << 32;
-/// Frequency of the ACPI power-management timer in Hz.
-const PM_TIMER_HZ: u64 = 3_579_545;
-/// Frequency of the PIT in Hz.
-const PIT_HZ: u64 = 1_193_182;
-/// Right shift that belongs to [`MULT`].
-const SHIFT: u32 = 32;
+/// When [`follow_reference`] is to be called for the first time.
+pub const FOLLOW_AFTER: Nanos = Nanos(Nanos::PER_SEC);
 
-/// TSC at time zero.
-static BASE_TSC: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds in 2^32 TSC ticks; 0 before calibration.
-static MULT: AtomicU64 = AtomicU64::new(0);
 static WALL_AT_BOOT: AtomicU64 = AtomicU64::new(0);
+/// What the clock follows.
+static FOLLOWING: SpinLock<Option<(Reference, Follower)>> = SpinLock::new(None);
 
 /// Sets time zero; called as the very first thing.
 pub(crate) fn start() {
-    BASE_TSC.store(read_tsc(), Ordering::Relaxed);
-}
-
-/// A clock of known rate.
-#[derive(Clone, Copy, Debug)]
-enum Reference {
-    PmTimer(u16),
-    Pit,
-}
-
-impl Reference {
-    fn hz(self) -> u64 {
-        match self {
-            Self::PmTimer(_) => PM_TIMER_HZ,
-            Self::Pit => PIT_HZ,
-        }
-    }
-
-    /// Starts the clock where it needs that: PIT channel 2 counts down from 65536, speaker off.
-    fn start(self) {
-        if let Self::Pit = self {
-            for (port, value) in [(0x61, 0x01), (0x43, 0xb0), (0x42, 0xff), (0x42, 0xff)] {
-                // SAFETY: PIT channel 2 and its gate, which only hal uses.
-                unsafe { out_u8(port, value) };
-            }
-        }
-    }
-
-    /// Returns whether the clock can no longer tell how much time has passed since [`Reference::start`]: the PIT's output is
-    /// high once it has counted down (mode 0), after 55 ms. The other one goes on for 4.7 s.
-    fn has_run_out(self) -> bool {
-        /// Read-back command: latch the status of channel 2 (Intel 8254).
-        const STATUS_2: u8 = 0xe8;
-        const OUTPUT: u8 = 0x80;
-        match self {
-            Self::PmTimer(_) => false,
-            Self::Pit => {
-                // SAFETY: PIT channel 2, which only hal uses.
-                unsafe { out_u8(0x43, STATUS_2) };
-                // SAFETY: reads the latched status.
-                let status = unsafe { in_u8(0x42) };
-                status & OUTPUT != 0
-            }
-        }
-    }
-
-    /// Returns ticks that count upwards modulo the returned mask plus one.
-    fn read(self) -> (u64, u64) {
-        match self {
-            // SAFETY: reading the timer has no effects.
-            Self::PmTimer(port) => (u64::from(unsafe { in_u32(port) } & 0xff_ffff), 0xff_ffff),
-            Self::Pit => {
-                // SAFETY: latches PIT channel 2, which only hal uses.
-                unsafe { out_u8(0x43, 0x80) };
-                // SAFETY: reads the latched count.
-                let low = unsafe { in_u8(0x42) };
-                // SAFETY: reads the latched count.
-                let high = unsafe { in_u8(0x42) };
-                (0xffff - u64::from(u16::from_le_bytes([low, high])), 0xffff)
-            }
-        }
-    }
-
-    /// Reads the clock, the TSC and the APIC timer at nearly the same moment: the closest of a few tries, since the host may take
-    /// the CPU away in the middle of one.
-    fn sample(self) -> Sample {
-        let try_once = || {
-            let before = read_tsc();
-            let apic = apic::timer_elapsed();
-            let tsc = read_tsc();
-            let (ticks, _) = self.read();
-            let after = read_tsc();
-            (after - before, Sample { ticks, tsc, apic })
-        };
-        let mut best = try_once();
-        for _ in 0..7 {
-            let next = try_once();
-            if next.0 < best.0 {
-                best = next;
-            }
-        }
-        best.1
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    ticks: u64,
-    tsc: u64,
-    apic: u32,
+    scale::start(read_tsc());
 }
 
 /// The measurement of the clock's rate, under way. Until it is finished, [`now`] stands at zero.
@@ -162,7 +80,7 @@ impl Calibration {
     pub fn finish(&self) {
         let mut calibration = *self;
         let reference = calibration.reference;
-        let (_, mask) = reference.read();
+        let mask = reference.period() - 1;
         let last = loop {
             let sample = reference.sample();
             let first = calibration.first;
@@ -184,15 +102,17 @@ impl Calibration {
             Some(khz) => (1_000_000u128 << SHIFT) / u128::from(khz),
             None => (ns << SHIFT) / tsc,
         };
-        MULT.store(mult as u64, Ordering::Relaxed);
+        scale::set_rate(mult as u64);
+        let shown = scale::get().nanos_at(last.tsc);
+        let follower = Follower::new(reference.hz(), reference.period(), last, shown);
+        *FOLLOWING.lock() = Some((reference, follower));
         // Relative to the TSC, so that both clocks agree.
         let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
-        let measured_ns = ((tsc * mult) >> SHIFT).max(1);
-        apic::set_timer_rate(((apic_ticks << 32) / measured_ns) as u64);
+        apic::set_timer_rate(((apic_ticks << 32) / tsc) as u64);
         // The clock tells whole seconds: half of one more is at most half a second off.
         const HALF: u64 = Nanos::PER_SEC / 2;
         WALL_AT_BOOT.store(
-            read_rtc()
+            rtc::read()
                 .saturating_mul(Nanos::PER_SEC)
                 .saturating_add(HALF)
                 .saturating_sub(now().0),
@@ -210,12 +130,7 @@ pub(crate) fn start_calibration() -> Calibration {
 /// Returns the time since boot. Monotonic across CPUs.
 #[must_use]
 pub fn now() -> Nanos {
-    nanos_at(read_tsc())
-}
-
-fn nanos_at(tsc: u64) -> Nanos {
-    let ticks = tsc.saturating_sub(BASE_TSC.load(Ordering::Relaxed));
-    Nanos(((u128::from(ticks) * u128::from(MULT.load(Ordering::Relaxed))) >> SHIFT) as u64)
+    scale::now()
 }
 
 /// Returns the wall clock (since 1970-01-01 UTC) at the monotonic clock's zero.
@@ -228,15 +143,9 @@ pub fn wall_at_boot() -> Nanos {
 /// past fires at once. The interrupt does nothing by itself: it ends `wait_for_interrupt` or ring 3. It may come early
 /// (by rounding, or for far deadlines).
 pub fn set_timer(deadline: Option<Nanos>) {
-    let mult = u128::from(MULT.load(Ordering::Relaxed)).max(1);
-    apic::arm_timer(deadline.map(|d| {
-        let ticks = (u128::from(d.0) << SHIFT).div_ceil(mult);
-        let tsc = u64::try_from(ticks)
-            .unwrap_or(u64::MAX)
-            .saturating_add(BASE_TSC.load(Ordering::Relaxed));
-        // One tick of a slow timer more, so that it does not fire just before the deadline.
-        (tsc, d.0.saturating_sub(now().0) + 20)
-    }));
+    /// Farthest deadline: the timer does not hear of a change of the clock's rate.
+    const FARTHEST: u64 = 4 * Nanos::PER_SEC;
+    apic::arm_timer(deadline.map(|d| scale::get().tsc_at(d.0.min(now().0 + FARTHEST))));
 }
 
 /// Returns whether the current CPU's timer has fired (its interrupt was taken) since this was asked last: it is one-shot, so
@@ -246,107 +155,24 @@ pub fn take_timer_fired() -> bool {
     CpuLocal::current().timer_fired.take()
 }
 
-/// Conversion of the time-stamp counter to nanoseconds, for the vDSO: `ns = base_ns + ((tsc - base_tsc) * mult) >> shift`
-/// in 128-bit arithmetic.
-#[derive(Clone, Copy, Debug)]
-pub struct TscScale {
-    /// TSC value at `base_ns`.
-    pub base_tsc: u64,
-    /// Monotonic nanoseconds at `base_tsc`.
-    pub base_ns: u64,
-    /// Multiplier.
-    pub mult: u64,
-    /// Right shift.
-    pub shift: u32,
-}
-
 /// Returns the current scale.
 #[must_use]
 pub fn tsc_scale() -> TscScale {
-    TscScale {
-        base_tsc: BASE_TSC.load(Ordering::Relaxed),
-        base_ns: 0,
-        mult: MULT.load(Ordering::Relaxed),
-        shift: SHIFT,
-    }
+    scale::get()
 }
 
-/// Reads a CMOS register.
-#[inline(never)]
-fn cmos(register: u8) -> u8 {
-    // SAFETY: selects a clock register (NMI stays enabled); only hal uses these ports.
-    unsafe { out_u8(0x70, register) };
-    // SAFETY: reading it has no effects.
-    unsafe { in_u8(0x71) }
-}
-
-/// Reads the real-time clock: seconds since 1970. Two equal readings in a row are taken, so no update fell in between.
-fn read_rtc() -> u64 {
-    let read = || [0, 2, 4, 7, 8, 9].map(cmos);
-    let mut last = read();
-    for _ in 0..16 {
-        let next = read();
-        if next == last {
-            break;
-        }
-        last = next;
-    }
-    decode_rtc(last, cmos(0x0b))
-}
-
-/// Converts clock registers (seconds, minutes, hours, day, month, year) to seconds since 1970; `status_b` says whether they
-/// are binary (bit 2) and 24-hour (bit 1).
-fn decode_rtc(registers: [u8; 6], status_b: u8) -> u64 {
-    const BINARY: u8 = 4;
-    const HOURS_24: u8 = 2;
-    const PM: u8 = 0x80;
-    let value = |r: u8| {
-        if status_b & BINARY != 0 {
-            u64::from(r)
-        } else {
-            u64::from(r >> 4) * 10 + u64::from(r & 15)
-        }
+/// Compares the clock with its reference and corrects its rate, for the vDSO as well ([`crate::vdso::data_page`]). Returns
+/// after how long to do it again; the first time is [`FOLLOW_AFTER`] from the start.
+pub fn follow_reference() -> Nanos {
+    let mut following = FOLLOWING.lock();
+    let Some((reference, follower)) = following.as_mut() else {
+        return FOLLOW_AFTER;
     };
-    let [second, minute, hour, day, month, year] = registers;
-    let mut hours = value(hour & !PM);
-    if status_b & HOURS_24 == 0 {
-        hours = hours % 12 + if hour & PM != 0 { 12 } else { 0 };
+    let sample = reference.sample();
+    let scale = scale::get();
+    let look = follower.look(sample, scale.nanos_at(sample.tsc), scale.mult);
+    if let Some(mult) = look.mult {
+        scale::change(mult, vdso::tell);
     }
-    let days = days_from_civil(
-        2000 + value(year),
-        value(month).clamp(1, 12),
-        value(day).max(1),
-    );
-    ((days * 24 + hours) * 60 + value(minute)) * 60 + value(second)
-}
-
-/// Returns the days from 1970-01-01 to a Gregorian date from 1970 on.
-fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
-    // Years from March on, so that the leap day is the last one.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719_468
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_counted_from_1970() {
-        assert_eq!(days_from_civil(1970, 1, 1), 0);
-        assert_eq!(days_from_civil(2000, 3, 1), 11_017);
-        assert_eq!(days_from_civil(2026, 11, 24), 20_781);
-    }
-
-    #[test]
-    fn rtc_is_read_in_bcd_and_binary() {
-        let noon = (20_781 * 24 + 13) * 3600 + 59 * 60 + 58;
-        assert_eq!(decode_rtc([0x58, 0x59, 0x13, 0x24, 0x11, 0x26], 2), noon);
-        assert_eq!(decode_rtc([58, 59, 13, 24, 11, 26], 6), noon);
-        assert_eq!(decode_rtc([0x58, 0x59, 0x81, 0x24, 0x11, 0x26], 0), noon);
-    }
+    Nanos(look.wait)
 }

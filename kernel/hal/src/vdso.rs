@@ -2,8 +2,12 @@
 //!
 //! The code runs in ring 3 only, from a copy. It finds its data in the page before the image.
 
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
 use crate::cpu;
-use crate::time;
+use crate::mem::{Frame, OutOfMemory, direct};
+use crate::sync::Once;
+use crate::time::{self, TscScale};
 
 core::arch::global_asm!(include_str!("arch/x86_64/vdso.S"));
 
@@ -20,29 +24,55 @@ pub fn image() -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(&raw const tyn_vdso_start, len) }
 }
 
-/// Returns the beginning of the data page, for the clock as it is now: TSC at time zero, nanoseconds in 2^32 ticks, wall
-/// clock at time zero, whether RDTSCP tells the CPU (8 bytes each).
+/// Words of the data page, in this order: a count that is odd while the page changes; TSC and nanoseconds at the base, and
+/// nanoseconds in 2^32 ticks ([`TscScale`]); wall clock at time zero; whether RDTSCP tells the CPU.
+const WORDS: usize = 6;
+
+static DATA: Once<Frame> = Once::new();
+
+/// Makes the data page, for the clock as it is now and, by [`time::follow_reference`], as it will be; called once.
+///
+/// # Errors
+/// [`OutOfMemory`].
 ///
 /// # Panics
 /// When the clock's scale is not what the code is written for.
-#[must_use]
-pub fn data() -> [u8; 32] {
+pub fn data_page() -> Result<Frame, OutOfMemory> {
     let scale = time::tsc_scale();
-    assert!(
-        scale.shift == 32 && scale.base_ns == 0,
-        "the vDSO computes (tsc - base) * mult >> 32"
+    assert_eq!(
+        scale.shift, 32,
+        "the vDSO computes base_ns + ((tsc - base_tsc) * mult >> 32)"
     );
-    let words = [
+    let frame = Frame::zeroed()?;
+    let words: [u64; WORDS] = [
+        0,
         scale.base_tsc,
+        scale.base_ns,
         scale.mult,
         time::wall_at_boot().0,
         u64::from(cpu::has_rdtscp()),
     ];
-    let mut bytes = [0; 32];
-    for (dst, word) in bytes.chunks_exact_mut(8).zip(words) {
-        dst.copy_from_slice(&word.to_le_bytes());
+    for (n, word) in words.iter().enumerate() {
+        frame.write(8 * n, &word.to_le_bytes());
     }
-    bytes
+    Ok(DATA.set(frame).clone())
+}
+
+/// Lets programs see the clock's new scale.
+pub(crate) fn tell(scale: &TscScale) {
+    let Some(frame) = DATA.get() else { return };
+    let page = direct(frame.phys()).cast::<[AtomicU64; WORDS]>();
+    // SAFETY: the direct map of a frame that lives for ever and has room for the words, page-aligned. Nobody but this function,
+    // which one CPU calls at a time, writes to it; programs read it.
+    let [sequence, base_tsc, base_ns, mult, _, _] = unsafe { &*page };
+    let before = sequence.load(Ordering::Relaxed);
+    sequence.store(before + 1, Ordering::Relaxed);
+    // x86 keeps stores in order, and so does the compiler with these.
+    fence(Ordering::Release);
+    base_tsc.store(scale.base_tsc, Ordering::Relaxed);
+    base_ns.store(scale.base_ns, Ordering::Relaxed);
+    mult.store(scale.mult, Ordering::Relaxed);
+    sequence.store(before + 2, Ordering::Release);
 }
 
 #[cfg(test)]

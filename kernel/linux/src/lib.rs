@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod anon;
 pub mod boot;
+mod clock;
 pub mod cx;
 pub mod device;
 pub mod epoll;

@@ -56,18 +56,18 @@ static VDSO: Once<Vdso> = Once::new();
 /// # Errors
 /// `ENOMEM`.
 pub fn init() -> Result<(), Errno> {
+    let image = Frame::zeroed()?;
+    image.write(0, vdso::image());
     VDSO.set(Vdso {
-        data: page(&vdso::data(), "[vvar]")?,
-        image: page(vdso::image(), "[vdso]")?,
+        data: page(vdso::data_page()?, "[vvar]"),
+        image: page(image, "[vdso]"),
     });
     Ok(())
 }
 
-fn page(bytes: &[u8], name: &str) -> Result<Arc<OpenFile>, Errno> {
-    let frame = Frame::zeroed()?;
-    frame.write(0, bytes);
+fn page(frame: Frame, name: &str) -> Arc<OpenFile> {
     let file = Arc::new(Page(frame));
-    Ok(OpenFile::new(file, flags::O_RDONLY, String::from(name)))
+    OpenFile::new(file, flags::O_RDONLY, String::from(name))
 }
 
 /// Returns the pages to map; `None` before [`init`].

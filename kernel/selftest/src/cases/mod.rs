@@ -21,7 +21,8 @@ macro_rules! cases {
 
 cases! {
     smp: every_cpu_serves kick_ends_halt kick_ends_ring3 spinlock_excludes once_publishes interrupts_storm;
-    time: clock_never_goes_back timer_fires_no_earlier timer_past_and_disarmed pending_interrupt_is_taken preempts_ring3;
+    time: clock_never_goes_back clock_never_goes_back_when_its_rate_changes timer_fires_no_earlier timer_past_and_disarmed
+        pending_interrupt_is_taken preempts_ring3;
     traps: syscall_keeps_registers registers_survive_every_entry exceptions_reach_the_kernel page_faults_are_told
         odd_instruction_pointers flags_are_sanitised single_step;
     tasks: tasks_keep_their_stacks tasks_leave_nothing_behind stacks_are_given_back_after_a_peak

@@ -21,11 +21,42 @@ const EARLY_NS: u64 = 50_000;
 
 /// The clock never goes back, from whatever CPU it is read.
 pub(super) fn clock_never_goes_back() -> Outcome {
+    goes_back(|reads| reads < 3000)
+}
+
+/// Nor when its rate changes meanwhile: boot CPU and others read it while it is compared with its reference.
+pub(super) fn clock_never_goes_back_when_its_rate_changes() -> Outcome {
+    let before = time::tsc_scale();
+    let end = Nanos(time::now().0 + 10 * Nanos::PER_SEC);
+    let changed = Arc::new(SpinLock::new(None));
+    let found = Arc::clone(&changed);
+    goes_back(move |reads| {
+        if cpu::current() == CpuId(0) && reads % 1000 == 0 && found.lock().is_none() {
+            time::follow_reference();
+            let scale = time::tsc_scale();
+            *found.lock() = (scale != before).then_some(scale);
+        }
+        found.lock().is_none() && time::now() < end
+    })?;
+    let after = changed.lock().take();
+    let after = after.ok_or("the rate did not change within ten seconds")?;
+    ensure!(
+        after.mult.abs_diff(before.mult) <= before.mult / 100,
+        "the rate was changed by more than a hundredth: {before:?}, {after:?}"
+    );
+    Ok(())
+}
+
+/// Has all CPUs read the clock as long as `goes_on` says, which is given how often the CPU has, and looks whether it went back.
+fn goes_back(goes_on: impl Fn(u64) -> bool + Send + Sync + 'static) -> Outcome {
     let last = Arc::new(SpinLock::new(Nanos(0)));
     let backwards = Arc::new(AtomicU64::new(0));
     let (shared, worst) = (Arc::clone(&last), Arc::clone(&backwards));
     cpus::everywhere(move |_| {
-        for _ in 0..3000 {
+        for reads in 0.. {
+            if !goes_on(reads) {
+                break;
+            }
             let mut last = shared.lock();
             let now = time::now();
             worst.fetch_max(last.0.saturating_sub(now.0), Ordering::Relaxed);
@@ -39,18 +70,21 @@ pub(super) fn clock_never_goes_back() -> Outcome {
     )
 }
 
-/// A halted CPU wakes at its deadline. Nobody else has work meanwhile, so nothing but the timer wakes
-/// it (CPU 0 may still be kicked for earlier jobs, unless it is the only one).
+/// A halted CPU wakes at its deadline.
 pub(super) fn timer_fires_no_earlier() -> Outcome {
     let early = Arc::new(AtomicU64::new(0));
     let late = Arc::new(AtomicU64::new(u64::MAX));
-    for id in cpus::ids().skip(usize::from(cpu::count() > 1)) {
+    for id in cpus::ids() {
         let (worst, best) = (Arc::clone(&early), Arc::clone(&late));
         let job = Arc::new(move || {
             for ms in [0, 1, 2, 5] {
+                let _ = time::take_timer_fired();
                 let deadline = Nanos(time::now().0 + ms * MS + 300_000);
                 time::set_timer(Some(deadline));
-                cpu::wait_for_interrupt();
+                // The kick that brought this job may come only now.
+                while !time::take_timer_fired() {
+                    cpu::wait_for_interrupt();
+                }
                 let now = time::now();
                 worst.fetch_max(deadline.0.saturating_sub(now.0), Ordering::Relaxed);
                 best.fetch_min(now.0.saturating_sub(deadline.0), Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::{cpuid, msr, out_u8, read_msr, write_msr};
+use super::{cpuid, msr, out_u8, read_msr, read_tsc, write_msr};
 use crate::acpi::IoApic;
 use crate::cpu_local::CpuLocal;
 use crate::irq::{IrqError, Trigger};
@@ -36,7 +36,7 @@ mod reg {
 static IS_X2APIC: AtomicBool = AtomicBool::new(false);
 static HAS_DEADLINE: AtomicBool = AtomicBool::new(false);
 static WINDOW: Once<Mmio> = Once::new();
-/// Timer ticks in 2^32 nanoseconds.
+/// Timer ticks in 2^32 ticks of the TSC.
 static TIMER_RATE: AtomicU64 = AtomicU64::new(0);
 
 fn read(register: u32) -> u32 {
@@ -169,25 +169,27 @@ pub(crate) fn timer_elapsed() -> u32 {
     u32::MAX - read(reg::CURRENT_COUNT)
 }
 
-/// Sets the timer's rate in ticks per 2^32 nanoseconds, and makes the timer ready on this CPU.
+/// Sets the timer's rate in ticks per 2^32 ticks of the TSC, and makes the timer ready on this CPU.
 pub(crate) fn set_timer_rate(rate: u64) {
     write(reg::INITIAL_COUNT, 0);
     TIMER_RATE.store(rate, Ordering::Relaxed);
     enable();
 }
 
-/// Arms the timer for `tsc` (in TSC-deadline mode) or `ns` nanoseconds from now; `None` disarms.
-pub(crate) fn arm_timer(deadline: Option<(u64, u64)>) {
+/// Arms the timer for a value of the TSC; `None` disarms.
+pub(crate) fn arm_timer(deadline: Option<u64>) {
     if HAS_DEADLINE.load(Ordering::Relaxed) {
-        let tsc = deadline.map_or(0, |(tsc, _)| tsc.max(1));
+        let tsc = deadline.map_or(0, |tsc| tsc.max(1));
         // SAFETY: the timer's vector has a handler.
         unsafe { write_msr(msr::TSC_DEADLINE, tsc) };
         return;
     }
-    let count = deadline.map_or(0, |(_, ns)| {
-        let ticks = (u128::from(ns) * u128::from(TIMER_RATE.load(Ordering::Relaxed))) >> 32;
-        // A longer time fires early; whoever armed it looks at the clock and arms it again.
-        u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
+    let count = deadline.map_or(0, |tsc| {
+        let left = u128::from(tsc.saturating_sub(read_tsc()));
+        let ticks = (left * u128::from(TIMER_RATE.load(Ordering::Relaxed))) >> 32;
+        // Neither for part of a tick nor for the one that is under way may it fire too early. A longer time fires early;
+        // whoever armed it looks at the clock and arms it again.
+        u32::try_from(ticks + 2).unwrap_or(u32::MAX)
     });
     write(reg::INITIAL_COUNT, count);
 }

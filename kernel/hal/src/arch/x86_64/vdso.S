@@ -86,13 +86,18 @@ tyn_vdso_strings_end:
 
 # The data page lies a page before the image.
 .set TYN_VDSO_DATA, tyn_vdso_start - 0x1000
-.set TYN_VDSO_BASE_TSC, TYN_VDSO_DATA
-.set TYN_VDSO_MULT, TYN_VDSO_DATA + 8
-.set TYN_VDSO_WALL, TYN_VDSO_DATA + 16
-.set TYN_VDSO_HAS_CPU, TYN_VDSO_DATA + 24
+.set TYN_VDSO_SEQUENCE, TYN_VDSO_DATA
+.set TYN_VDSO_BASE_TSC, TYN_VDSO_DATA + 8
+.set TYN_VDSO_BASE_NS, TYN_VDSO_DATA + 16
+.set TYN_VDSO_MULT, TYN_VDSO_DATA + 24
+.set TYN_VDSO_WALL, TYN_VDSO_DATA + 32
+.set TYN_VDSO_HAS_CPU, TYN_VDSO_DATA + 40
 
-# Nanoseconds since boot: ((tsc - base_tsc) * mult) >> 32, as hal's clock. Clobbers rdx.
+# Nanoseconds since boot: base_ns + ((tsc - base_tsc) * mult) >> 32, as hal's clock; once more if the kernel changed that
+# meanwhile. Clobbers rcx, rdx.
 .macro TYN_VDSO_NANOS
+8:  mov rcx, [rip + TYN_VDSO_SEQUENCE]
+    and rcx, -2                         # an odd count, of a change under way, equals none that is read below
     lfence                              # RDTSC is not ordered after earlier loads by itself
     rdtsc
     shl rdx, 32
@@ -102,6 +107,9 @@ tyn_vdso_strings_end:
     cmovb rax, rdx
     mul qword ptr [rip + TYN_VDSO_MULT]
     shrd rax, rdx, 32
+    add rax, [rip + TYN_VDSO_BASE_NS]
+    cmp rcx, [rip + TYN_VDSO_SEQUENCE]
+    jne 8b
 .endm
 
 # int clock_gettime(clockid_t clock: edi, struct timespec *out: rsi)
