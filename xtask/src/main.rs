@@ -8,6 +8,7 @@ mod beside;
 mod check;
 mod demo;
 mod documents;
+mod drift;
 mod example;
 mod fuzz;
 mod fuzz_readers;
@@ -63,6 +64,8 @@ enum Task {
     Demo(demo::Options),
     /// Boot the example many times; each boot must serve
     Soak(soak::Options),
+    /// Compares the guest's wall clock with this machine's for half an hour
+    Drift(drift::Options),
     /// Make random system calls in a guest: it must not panic, hang or lose memory
     Fuzz(fuzz::Options),
     /// Fuzz the readers of foreign bytes (images, archives, settings, packets) on this machine
@@ -137,6 +140,7 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Demo(options) => demo::demo(options),
         Task::Soak(options) => soak::soak(options),
+        Task::Drift(options) => drift::drift(options),
         Task::Fuzz(options) => fuzz::fuzz(options),
         Task::FuzzReaders(options) => fuzz_readers::run(&options),
         Task::Hoard(options) => hoard::hoard(&options),

@@ -8,8 +8,7 @@ cases() ->
     [{time_wall_clock, fun wall_clock/0},
      {time_is_monotonic, fun monotonic/0},
      {time_timers, fun timers/0},
-     {time_clocks_agree, fun clocks_agree/0},
-     {drift_of_the_clock, fun drift/0}].
+     {time_clocks_agree, fun clocks_agree/0}].
 
 %% For the host to compare with its own.
 wall_clock() ->
@@ -93,11 +92,3 @@ clocks_agree() ->
     T = erlang:timestamp(),
     true = abs(timer:now_diff(T, os:timestamp())) < 1000000,
     say("~p", [abs(erlang:time_offset(millisecond) + erlang:monotonic_time(millisecond) - os:system_time(millisecond)) < 1000]).
-
-%% By command only: writes the wall clock once a second for the host to compare.
-drift() ->
-    Seconds = list_to_integer(os:getenv("DRIFT_SECONDS", "60")),
-    [begin
-         io:format("wall clock ~b~n", [os:system_time(microsecond)]),
-         timer:sleep(1000)
-     end || _ <- lists:seq(1, Seconds)].
