@@ -251,3 +251,37 @@ CASE(tcp_information) {
     R(getsockopt(a, IPPROTO_TCP, TCP_MAXSEG, &value, &size));
     say("%d\n", value > 500);
 }
+
+/* What comes after the peer's FIN does not keep anybody from reading to the end: SOCK_DONE. */
+CASE(tcp_end_before_reset) {
+    for (int has_asked = 0; has_asked < 2; has_asked++) {
+        int a, b;
+        connected(&a, &b);
+        char buf[16] = {0};
+        MUST(send(a, "last words", 10, 0));
+        MUST(shutdown(a, SHUT_WR));
+        MUST(send(b, "too late", 8, 0));
+        readable(a, 10000);
+        /* Closing with unread data resets the connection. */
+        MUST(close(a));
+        struct pollfd reset = {.fd = b};
+        R(poll(&reset, 1, 10000));
+        say("events %x\n", reset.revents);
+        int error = 0;
+        socklen_t size = sizeof error;
+        if (has_asked) {
+            R(getsockopt(b, SOL_SOCKET, SO_ERROR, &error, &size));
+            say("error %d\n", error);
+        }
+        R(recv(b, buf, 4, 0));
+        R(recv(b, buf, sizeof buf, 0));
+        R(recv(b, buf, sizeof buf, 0));
+        R(recv(b, buf, sizeof buf, MSG_PEEK));
+        R(send(b, "x", 1, MSG_NOSIGNAL));
+        R(recv(b, buf, sizeof buf, 0));
+        R(getsockopt(b, SOL_SOCKET, SO_ERROR, &error, &size));
+        say("error %d\n", error);
+        R(send(b, "x", 1, MSG_NOSIGNAL));
+        MUST(close(b));
+    }
+}

@@ -383,6 +383,9 @@ impl Stack {
             self.report(id, Events::empty());
             return Ok(count);
         }
+        if socket.is_done {
+            return Ok(0);
+        }
         if let Some(error) = socket.error.take() {
             self.report(id, Events::empty());
             return Err(error);
@@ -391,7 +394,7 @@ impl Stack {
             TcpState::Idle | TcpState::Listening(_) => Err(Errno::ENOTCONN),
             TcpState::Ended { .. } => Ok(0),
             TcpState::Open(_) if socket.is_read_shut => Ok(0),
-            TcpState::Open(c) if c.tcp.has_peer_finished() => Ok(0),
+            TcpState::Open(c) if c.is_closed() => Ok(0),
             TcpState::Open(_) => Err(Errno::EAGAIN),
         }
     }
@@ -460,7 +463,8 @@ impl Stack {
         let options = socket.options.clone();
         let (local, any) = (socket.local, socket.any);
         let state = core::mem::replace(&mut socket.state, TcpState::Idle);
-        (socket.error, socket.is_read_shut, socket.is_write_shut) = (None, false, false);
+        (socket.error, socket.is_done) = (None, false);
+        (socket.is_read_shut, socket.is_write_shut) = (false, false);
         if matches!(state, TcpState::Open(_)) {
             // The connection moves to a socket of its own, which resets it and holds the port meanwhile.
             let mut heir = TcpSocket::new(options, any);

@@ -232,6 +232,9 @@ pub(crate) struct TcpSocket {
     pub(crate) reported: Events,
     /// The program has closed it.
     pub(crate) is_orphan: bool,
+    /// The peer sends no more (`SOCK_DONE` of Linux): what happens to the connection afterwards does not keep a program from
+    /// reading to the end.
+    pub(crate) is_done: bool,
     /// `SHUT_RD`.
     pub(crate) is_read_shut: bool,
     /// `SHUT_WR`.
@@ -250,6 +253,7 @@ impl TcpSocket {
             errors: ErrorQueue::default(),
             reported: Events::empty(),
             is_orphan: false,
+            is_done: false,
             is_read_shut: false,
             is_write_shut: false,
         };

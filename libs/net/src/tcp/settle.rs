@@ -103,6 +103,7 @@ impl Stack {
         let TcpSocket {
             state: TcpState::Open(connection),
             error,
+            is_done,
             is_orphan,
             ..
         } = &mut **socket
@@ -110,6 +111,7 @@ impl Stack {
             return;
         };
         let fate = judge(connection, error, *is_orphan, now);
+        *is_done |= has_finished(connection.last_state);
         if fate != Fate::Lives {
             return self.finish(id, fate);
         }
@@ -298,6 +300,14 @@ fn judge(
     }
     let is_over = connection.is_closed() && connection.tcp.is_silent();
     if is_over { Fate::Over } else { Fate::Lives }
+}
+
+/// Returns whether the peer's FIN has come in a state that tells it.
+fn has_finished(state: State) -> bool {
+    matches!(
+        state,
+        State::CloseWait | State::LastAck | State::Closing | State::TimeWait
+    )
 }
 
 /// Returns the error of a connection that was reset in a state (`tcp_reset` of Linux).

@@ -115,6 +115,28 @@ fn data_for_a_closed_socket_reset_it() {
 }
 
 #[test]
+fn end_is_read_whatever_comes_after_it() {
+    let mut w = World::new();
+    let (client, server) = w.pair();
+    send(&mut w.a, client, b"last words").unwrap();
+    w.a.tcp_shutdown(client, false, true).unwrap();
+    w.settle();
+    // Unread when the client closes, which resets the connection.
+    send(&mut w.b, server, b"too late").unwrap();
+    w.settle();
+    w.a.close(client);
+    w.settle();
+    assert_eq!(receive(&mut w.b, server, 99), Ok(b"last words".to_vec()));
+    assert_eq!(receive(&mut w.b, server, 99), END);
+    assert_eq!(receive(&mut w.b, server, 99), END);
+    assert_eq!(send(&mut w.b, server, b"x"), Err(Errno::EPIPE));
+    assert_eq!(w.b.take_error(server), None);
+    // The end is of that connection, not of the socket.
+    w.b.tcp_disconnect(server).unwrap();
+    assert_eq!(receive(&mut w.b, server, 1), Err(Errno::ENOTCONN));
+}
+
+#[test]
 fn lingering_for_no_time_resets() {
     let mut w = World::new();
     let (client, server) = w.pair();
