@@ -3,8 +3,11 @@
 use tempfile::TempDir;
 
 use super::mini_kernel::kernel;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+
 use super::*;
-use crate::config::{Forward, Machine, MemorySize};
+use crate::config::{Accel, Forward, Machine, MemorySize, kvm_problem};
 
 struct Fixture {
     dir: TempDir,
