@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +23,7 @@ mod unheard;
 
 use super::Tally;
 use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, free_ports};
+use crate::paths;
 
 /// How long the tool may take to refuse something.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(20);
@@ -360,7 +360,7 @@ fn bad_program(bench: &Bench<'_>) -> Result<()> {
 fn bad_releases(bench: &Bench<'_>) -> Result<()> {
     let out = text(&bench.file("out.img"));
     let release = bench.file("release");
-    copy(&bench.lab.release, &release)?;
+    paths::copy(&bench.lab.release, &release)?;
     let dir = text(&release);
     let sysroot = text(bench.lab.sysroot.dir());
     let refuse = |sysroot: &str, want: &str| {
@@ -424,20 +424,5 @@ fn full_disk(bench: &Bench<'_>, release: &str, sysroot: &str, out: &str) -> Resu
     let left = fs::read_dir(bench.dir.path())?.flatten();
     let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(".tyn-"));
     ensure!(left.count() == 0, "a temporary file was left");
-    Ok(())
-}
-
-/// Copies a folder.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry?;
-        let target = to.join(entry.path().strip_prefix(from)?);
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(&target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-            fs::set_permissions(&target, fs::Permissions::from_mode(0o755))?;
-        }
-    }
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use walkdir::WalkDir;
 
 use super::folder;
 use crate::command::output;
 use crate::lab::Lab;
+use crate::paths;
 use crate::sysroot::{self, Kind};
 
 /// The numbers that `tyn build --otp` takes, and sysroots that stand for what it would fetch.
@@ -25,7 +25,7 @@ pub(super) fn build(lab: &Lab, otp: &str, release: &Path, name: &str) -> Result<
     let bare = folder()?.join(name);
     let _ = fs::remove_dir_all(&bare);
     for part in ["lib", "releases"] {
-        copy(&release.join(part), &bare.join(part))?;
+        paths::copy(&release.join(part), &bare.join(part))?;
     }
     let cache = folder()?.join(format!("{name}-cache"));
     fs::create_dir_all(cache.join("tyn"))?;
@@ -49,18 +49,4 @@ pub(super) fn build(lab: &Lab, otp: &str, release: &Path, name: &str) -> Result<
     }
     build_with(otp)?;
     Ok(image)
-}
-
-/// Copies a folder of files.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in WalkDir::new(from) {
-        let entry = entry?;
-        let target = to.join(entry.path().strip_prefix(from)?);
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(&target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }

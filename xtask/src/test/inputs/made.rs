@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -120,7 +119,7 @@ impl Made {
 
     fn make_mix_project(&self) -> Result<PathBuf> {
         let dir = self.empty("mix")?;
-        copy(&paths::root().join("examples/elixir_http"), &dir)?;
+        paths::copy(&paths::root().join("examples/elixir_http"), &dir)?;
         let mix = fs::read_to_string(dir.join("mix.exs"))?;
         let mix = mix.replace(
             "prune_code_paths",
@@ -150,7 +149,7 @@ impl Made {
     fn make_rebar3_project(&self) -> Result<PathBuf> {
         let dir = self.empty("rebar3")?;
         let example = paths::root().join("examples/erlang_http");
-        copy(&example.join("src"), &dir.join("src"))?;
+        paths::copy(&example.join("src"), &dir.join("src"))?;
         fs::create_dir_all(dir.join("config"))?;
         let config = dir.join("config/sys.config.src");
         fs::copy(example.join("config/sys.config"), config)?;
@@ -184,7 +183,7 @@ impl Made {
             None,
         )?;
         let release = self.empty("saved-release")?;
-        copy(
+        paths::copy(
             &self.rebar3_project()?.join("_build/default/rel/web"),
             &release.join("srv/web"),
         )?;
@@ -227,7 +226,7 @@ impl Made {
             Some("zstd"),
         )?;
         let ship = self.empty("layout-ship")?;
-        copy(&self.shipment()?, &ship.join("srv/ship"))?;
+        paths::copy(&self.shipment()?, &ship.join("srv/ship"))?;
         let ship = containers::tar(&dir, "ship.tar", &ship, &["srv"], None)?;
         let config = Config {
             entrypoint: &["/srv/ship/entrypoint.sh"],
@@ -238,11 +237,4 @@ impl Made {
         containers::layout(&dir, &config, &[system, ship])?;
         Ok(dir)
     }
-}
-
-/// Copies a folder with what is in it.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    output(Command::new("mkdir").arg("-p").arg(to))?;
-    output(Command::new("cp").arg("-r").arg(from.join(".")).arg(to))?;
-    Ok(())
 }

@@ -98,7 +98,7 @@ fn real(
     // A false `erlexec` says what it is given, and lets the real one translate it.
     let dir = bench.made.empty("script")?;
     let app = dir.join("app");
-    super::made::copy(release, &app)?;
+    crate::paths::copy(release, &app)?;
     let mut bin = fs::read_dir(&app)?.flatten().map(|entry| entry.path());
     let bin = bin.find(|path| path.to_string_lossy().contains("/erts-"));
     let bin = bin.context("the release has no ERTS")?.join("bin");
