@@ -55,8 +55,8 @@ pub struct Built {
     pub recipe: Recipe,
     /// Shared libraries that were added, as paths in the image.
     pub libraries: Vec<PathBuf>,
-    /// Entries of the image.
-    pub entries: usize,
+    /// Files of the image, without folders and links.
+    pub files: usize,
     /// Length of the image in bytes.
     pub bytes: u64,
     /// What the user should know, each one sentence.
@@ -237,7 +237,10 @@ pub fn build(
     Ok(Built {
         recipe,
         libraries: found.into_keys().collect(),
-        entries: tree.len(),
+        files: tree
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(..)))
+            .count(),
         bytes,
         warnings,
     })

@@ -259,7 +259,7 @@ fn report(plan: &Plan, app: &App, built: &Built) {
             1 => "1 library".to_owned(),
             more => format!("{more} libraries"),
         },
-        built.entries,
+        built.files,
         built.bytes as f64 / 1e6
     ));
     for port in &app.ports {

@@ -111,6 +111,14 @@ fn release_for_musl_is_made_with_the_images_own_musl() {
     let made = "app.img: app 1, ERTS 15.2, 1 library,\nit serves port 4000: tyn run -p 4000:4000";
     let ended = build(&bench, &saved("", &program, &musl));
     assert_eq!(said(&ended), made);
+    // Both count alike.
+    let shown = bench.tyn("inspect app.img").out;
+    let count = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let at = words.iter().position(|word| word.starts_with("files"));
+        words[at.unwrap() - 1].to_owned()
+    };
+    assert_eq!(count(&ended.err), count(&shown), "{ended:?}");
     let tree = bench.tyn("inspect app.img --tree").out;
     assert!(tree.contains("ld-musl-x86_64.so.1"), "{tree}");
     // With a library of an application that is for glibc.
