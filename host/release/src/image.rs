@@ -246,6 +246,10 @@ pub(crate) fn absolute(name: &[u8]) -> PathBuf {
 #[cfg(test)]
 mod mutated_tests;
 #[cfg(test)]
+mod refused_tests;
+#[cfg(test)]
 mod shipping_tests;
+#[cfg(test)]
+mod start_tests;
 #[cfg(test)]
 mod tests;
