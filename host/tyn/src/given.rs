@@ -15,7 +15,18 @@ const MAX_TEXT: u64 = 16 << 20;
 /// As [`read`], of 16 MiB; and when it is no UTF-8.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let bytes = read(path, MAX_TEXT)?;
-    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidData, error.utf8_error()))
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error
+            .as_bytes()
+            .iter()
+            .take(at)
+            .filter(|&&b| b == b'\n')
+            .count()
+            + 1;
+        let what = format!("line {line} is no UTF-8; write it so");
+        Error::new(ErrorKind::InvalidData, what)
+    })
 }
 
 /// Reads a file of variables or arguments as bytes.

@@ -52,6 +52,8 @@ const LINES: &[&str] = &[
     "run app.img --env-file folder",
     "run erlang.img --vm-args none",
     "run app.img --config none",
+    "run app.img --config latin1.toml",
+    "run erlang.img --vm-args latin1.toml",
     "run app.img --file /etc/x=none",
     "run app.img --file /etc/x=folder",
     "run app.img --file /etc/x=long --memory 64M",
@@ -180,6 +182,7 @@ fn bench() -> Bench {
     old.write(&mut bytes, 0, |_| {}).unwrap();
     bench.write("old.img", bytes);
     bench.write("long.env", format!("LONG={}", "x".repeat(1 << 17)));
+    bench.write("latin1.toml", b"[run]\nappend = \"\xe9\"\n");
     bench.write("bad.env", "A=1\nB C=2\n");
     bench.kernel("kernel", "error it is refused\n", false);
     bench.kernel_of("#1 SMP Tyn 99.1.2\0", "other-version", "", true);
