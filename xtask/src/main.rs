@@ -76,6 +76,9 @@ enum Task {
     Apps(apps::Options),
     /// Load the guest's network over a TAP device: connections held, a burst, a flood (needs root)
     Net(net::Options),
+    /// Be some of the clients of `net`
+    #[command(hide = true)]
+    NetClients(net::crowd::Options),
     /// Follow the README in a fresh Debian root (needs root)
     ReadmeCheck(readme::Options),
     /// Check format, lints, layers, unsafe code and generated docs
@@ -146,6 +149,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Hoard(options) => hoard::hoard(&options),
         Task::Apps(options) => apps::apps(&options),
         Task::Net(options) => net::net(&options),
+        Task::NetClients(options) => net::crowd::part(&options),
         Task::ReadmeCheck(options) => readme::check(&options),
         Task::Check => check::check(&task_names()),
         Task::AbiDocs => abi_docs::write(),

@@ -14,6 +14,7 @@ use super::guests::{self, Guest};
 use super::running::{GUEST, Running};
 use super::table::{Better, Row, Table, machine_load};
 use crate::lab::GUEST_PORT;
+use crate::net::crowd::Crowd;
 use crate::net::{bulk, clients};
 use crate::{command, debian};
 
@@ -200,31 +201,45 @@ fn rows(running: &Running, load: Load) -> Result<Vec<Row>> {
         );
     }
     if load.connections > 0 {
-        let held = hold(load.connections)?;
-        let (_, each) = running.wrk(10, load.seconds, false)?;
-        let name = format!("CPU c=10 beside {} connections", load.connections);
-        row(name, "us/request", Better::Less, each);
-        row(
-            "the same over alone".into(),
-            "times",
-            Better::Less,
-            each / at_ten,
-        );
-        drop(held);
+        rows.extend(beside_others(running, load, at_ten)?);
     }
     Ok(rows)
 }
 
+/// Measures what quiet connections cost: memory, and time of others. A request took `alone` without them.
+fn beside_others(running: &Running, load: Load, alone: f64) -> Result<[Row; 3]> {
+    let count = load.connections;
+    let before = running.touched()?;
+    let held = hold(running, count)?;
+    let grown = running.touched()?.saturating_sub(before);
+    let (_, each) = running.wrk(10, load.seconds, false)?;
+    drop(held);
+    let row = |name: String, unit, value| Row {
+        name,
+        unit,
+        better: Better::Less,
+        value,
+    };
+    Ok([
+        row(
+            format!("memory for each of {count} connections"),
+            "bytes",
+            grown as f64 / count as f64,
+        ),
+        row(
+            format!("CPU c=10 beside {count} connections"),
+            "us/request",
+            each,
+        ),
+        row("the same over alone".into(), "times", each / alone),
+    ])
+}
+
 /// Opens connections that have been asked once and are quiet then.
-fn hold(count: usize) -> Result<Vec<std::net::TcpStream>> {
-    let mut held = Vec::new();
-    while held.len() < count {
-        let more = (count - held.len()).min(500);
-        let made = clients::connect(more, (GUEST, GUEST_PORT).into(), LIMIT)?;
-        clients::ask(&made)?;
-        held.extend(made);
-    }
-    Ok(held)
+fn hold(running: &Running, count: usize) -> Result<Crowd> {
+    let sources = running.tap.add_sources(count)?;
+    let server = (GUEST, GUEST_PORT).into();
+    Crowd::connect(count, &sources, server, LIMIT, true)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tyn_vm_host::{Config, Console, MemorySize, Network, Vm};
+use tyn_vm_host::{Config, Console, MemorySize, Network, Ram, Vm};
 
 use super::Options;
 use super::guests::Guest;
@@ -28,7 +28,7 @@ pub(super) struct Running {
     /// The bad path to it, if there is one.
     pub(super) path: Option<BadPath>,
     // Behind the machine: they must go first.
-    _tap: Tap,
+    pub(super) tap: Tap,
     _dir: tempfile::TempDir,
 }
 
@@ -51,6 +51,7 @@ impl Running {
             machine: guest.machine,
             cpus: options.cpus,
             memory: MemorySize(options.memory << 20),
+            ram: Ram::Memfd,
             append: format!("{} ip={GUEST}/24,{HOST}", guest.append),
             network,
             ..Config::new(&guest.kernel, &guest.initrd)
@@ -59,7 +60,7 @@ impl Running {
         let running = Self {
             vm,
             path,
-            _tap: tap,
+            tap,
             _dir: dir,
         };
         let start = Instant::now();
@@ -72,6 +73,15 @@ impl Running {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(running)
+    }
+
+    /// Returns how much of the guest's memory was ever used.
+    ///
+    /// # Errors
+    /// When that can't be seen.
+    pub(super) fn touched(&self) -> Result<u64> {
+        let touched = self.vm.guest_ram_touched();
+        touched.context("the guest's memory can't be seen")
     }
 
     /// Returns the CPU time that QEMU has used, in seconds.

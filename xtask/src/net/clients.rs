@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,19 @@ fn allow_descriptors(count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Connections that one address of this machine makes: its ports are bound, so that more than those that a system chooses
+/// from can be used, and those below leave room for servers.
+pub(crate) const PER_ADDRESS: usize = 50_000;
+const FIRST_PORT: usize = 10_000;
+
+/// Returns from where the `n`th connection comes if there are so many that they need several addresses.
+pub(crate) fn origin(addresses: &[Ipv4Addr], n: usize) -> Result<SocketAddr> {
+    let address = addresses.get(n / PER_ADDRESS);
+    let address = address.with_context(|| format!("no address for connection {n}"))?;
+    let port = FIRST_PORT + n % PER_ADDRESS;
+    Ok((*address, port as u16).into())
+}
+
 /// Opens `count` connections to `address`, all at the same time.
 ///
 /// # Errors
@@ -38,6 +52,40 @@ pub(crate) fn connect(
     limit: Duration,
 ) -> Result<Vec<TcpStream>> {
     allow_descriptors(count)?;
+    connect_from(&vec![None; count], address, limit)
+}
+
+/// Opens the connections of a range of numbers, some hundreds at a time, from as many of this machine's `addresses` as it takes; `after` sees
+/// those that were made last.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) fn connect_many(
+    range: Range<usize>,
+    addresses: &[Ipv4Addr],
+    address: SocketAddr,
+    limit: Duration,
+    mut after: impl FnMut(&[TcpStream]) -> Result<()>,
+) -> Result<Vec<TcpStream>> {
+    const AT_ONCE: usize = 500;
+    allow_descriptors(range.len())?;
+    let mut streams = Vec::with_capacity(range.len());
+    for first in range.clone().step_by(AT_ONCE) {
+        let end = range.end.min(first + AT_ONCE);
+        let origins = (first..end).map(|n| origin(addresses, n).map(Some));
+        let made = connect_from(&origins.collect::<Result<Vec<_>>>()?, address, limit)?;
+        after(&made)?;
+        streams.extend(made);
+    }
+    Ok(streams)
+}
+
+fn connect_from(
+    origins: &[Option<SocketAddr>],
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<Vec<TcpStream>> {
+    let count = origins.len();
     let deadline = Instant::now() + limit;
     let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let family = if address.is_ipv4() {
@@ -46,9 +94,14 @@ pub(crate) fn connect(
         AddressFamily::INET6
     };
     let mut waiting = HashMap::new();
-    for _ in 0..count {
+    for origin in origins {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        if let Some(origin) = origin {
+            // The port may have been used by a connection that was just closed.
+            net::sockopt::set_socket_reuseaddr(&fd, true)?;
+            net::bind(&fd, origin).with_context(|| format!("{origin} is in use"))?;
+        }
         match net::connect(&fd, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => bail!("connecting to {address}: {error}"),
@@ -119,4 +172,20 @@ fn answer(mut stream: &TcpStream) -> Result<()> {
         "status is not 200"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_connections_come_from_different_places() {
+        let addresses = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9)];
+        let all: std::collections::HashSet<_> = (0..2 * PER_ADDRESS)
+            .map(|n| origin(&addresses, n).unwrap())
+            .collect();
+        assert_eq!(all.len(), 2 * PER_ADDRESS);
+        assert!(all.iter().all(|a| usize::from(a.port()) >= FIRST_PORT));
+        assert!(origin(&addresses, 2 * PER_ADDRESS).is_err());
+    }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod clients;
+pub(crate) mod crowd;
 mod flood;
 mod impaired;
 mod ipv6;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, ensure};
 use tyn_vm_host::{Config, Console, Machine, MemorySize, Network, Ram, Vm};
 
 use crate::lab::{ANSWER_LIMIT, GUEST_PORT, Lab, STOP_LIMIT, last_words};
+use crowd::Crowd;
 use flood::Wire;
 use path::BadPath;
 use tap::Tap;
@@ -205,23 +207,21 @@ pub(crate) fn hold(lab: &Lab, options: &Options) -> Result<()> {
     let before = guest.touched()?;
     let count = options.connections;
     let start = Instant::now();
-    let mut streams = Vec::new();
-    while streams.len() < count {
-        let more = (count - streams.len()).min(500);
-        let made = clients::connect(more, Tap::guest(GUEST_PORT), LIMIT);
-        streams.extend(guest.explain(made)?);
-    }
+    let sources = guest.tap.add_sources(count)?;
+    let server = Tap::guest(GUEST_PORT);
+    let crowd = Crowd::connect(count, &sources, server, LIMIT, false);
+    let mut crowd = guest.explain(crowd)?;
     let connected = start.elapsed();
     let bare = guest.touched()?;
     let start = Instant::now();
-    guest.explain(clients::ask(&streams))?;
+    guest.explain(crowd.ask())?;
     let first = start.elapsed();
     std::thread::sleep(Duration::from_secs(3));
     let start = Instant::now();
-    guest.explain(clients::ask(&streams))?;
+    guest.explain(crowd.ask())?;
     let second = start.elapsed();
     let start = Instant::now();
-    guest.explain(clients::ask(&streams))?;
+    guest.explain(crowd.ask())?;
     let third = start.elapsed();
     let after = guest.touched()?;
     let each = |bytes: u64| bytes.saturating_sub(before) / count as u64;
@@ -231,7 +231,7 @@ pub(crate) fn hold(lab: &Lab, options: &Options) -> Result<()> {
         each(bare),
         each(after),
     );
-    drop(streams);
+    drop(crowd);
     guest.shut_down()
 }
 

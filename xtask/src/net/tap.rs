@@ -4,9 +4,11 @@ use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
+use super::clients;
 use crate::command::{is_root, output};
 use crate::debian;
 
@@ -18,6 +20,9 @@ pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 231, 77, 2);
 const PREFIX: &str = "tyn";
 /// Frames that may wait for the guest.
 const QUEUE: &str = "20000";
+
+/// Addresses that connections come from.
+const MOST_SOURCES: u8 = 3;
 
 /// What went one way.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +43,7 @@ impl Traffic {
 pub(crate) struct Tap {
     /// Its name.
     pub(crate) name: String,
+    host: Ipv4Addr,
 }
 
 impl Tap {
@@ -74,7 +80,7 @@ impl Tap {
         add.args(["tuntap", "add", "dev", &name, "mode", "tap"]);
         add.args(more);
         output(&mut add).context("no TAP device can be made")?;
-        let tap = Self { name };
+        let tap = Self { name, host };
         tap.ip(&["address", "add", &format!("{host}/24"), "dev", &tap.name])?;
         tap.ip(&["link", "set", "dev", &tap.name, "txqueuelen", QUEUE, "up"])?;
         Ok(tap)
@@ -93,6 +99,28 @@ impl Tap {
         fs::write(&setting, "0").with_context(|| setting)?;
         let address = format!("{address}/64");
         self.ip(&["-6", "address", "add", &address, "dev", &self.name, "nodad"])
+    }
+
+    /// Gives this machine's end as many IPv4 addresses more as `connections` need (see `clients::connect_many`); returns them.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub(crate) fn add_sources(&self, connections: usize) -> Result<Vec<Ipv4Addr>> {
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let count = connections.div_ceil(clients::PER_ADDRESS);
+        ensure!(count <= usize::from(MOST_SOURCES), "too many connections");
+        let turn = std::process::id().wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
+        let all = sources(self.host, turn, count as u8);
+        for address in &all {
+            self.ip(&[
+                "address",
+                "add",
+                &format!("{address}/24"),
+                "dev",
+                &self.name,
+            ])?;
+        }
+        Ok(all)
     }
 
     /// Returns the device's number, the scope of link-local addresses.
@@ -136,6 +164,15 @@ impl Tap {
     }
 }
 
+/// Returns addresses beside `host`, others than those of the turn before, whose connections this machine remembers for a minute.
+fn sources(host: Ipv4Addr, turn: u32, count: u8) -> Vec<Ipv4Addr> {
+    let [a, b, c, _] = host.octets();
+    let first = 100 + (turn % 50) as u8 * MOST_SOURCES;
+    (first..first + count)
+        .map(|d| Ipv4Addr::new(a, b, c, d))
+        .collect()
+}
+
 /// Removes devices whose makers were killed: they have the address of ours, and what is for our guest would go to them.
 fn remove_abandoned() -> Result<()> {
     for entry in fs::read_dir("/sys/class/net")? {
@@ -155,5 +192,19 @@ impl Drop for Tap {
     fn drop(&mut self) {
         // Whoever made it cannot do more about it.
         let _ = self.ip(&["link", "delete", "dev", &self.name]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_turn_has_its_own_addresses() {
+        let all: std::collections::HashSet<_> = (7..57)
+            .flat_map(|turn| sources(HOST, turn, MOST_SOURCES))
+            .collect();
+        assert_eq!(all.len(), 150);
+        assert!(!all.contains(&HOST) && !all.contains(&GUEST));
     }
 }
