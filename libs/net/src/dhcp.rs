@@ -19,6 +19,10 @@ use crate::types::{Cidr, ConfigEvent, Lease, Path};
 const QUEUE: usize = 16;
 /// When to look again if a message could not be sent.
 const RETRY: Nanos = Nanos(10_000_000);
+/// Time after the first message that nobody answers, and the longest one, in seconds; doubled in between, and each up to a
+/// second shorter or longer, so that machines that start together do not ask together (RFC 2131 §4.1).
+const FIRST_WAIT: u64 = 2;
+const LONGEST_WAIT: u64 = 64;
 
 /// The client.
 pub(crate) struct Dhcp {
@@ -27,6 +31,9 @@ pub(crate) struct Dhcp {
     handle: SocketHandle,
     frames: VecDeque<Vec<u8>>,
     due: Option<Nanos>,
+    /// How long the next message waits for an answer, in seconds.
+    wait: u64,
+    random: u64,
 }
 
 impl Dhcp {
@@ -39,23 +46,39 @@ impl Dhcp {
             &mut Port {
                 out,
                 received: None,
+                has_sent: &mut false,
             },
             now,
         );
-        let mut socket = Socket::new();
-        let mut retry = socket.get_retry_config();
-        retry.discover_timeout = Duration::from_secs(2);
-        retry.initial_request_timeout = Duration::from_secs(2);
-        socket.set_retry_config(retry);
         let mut set = SocketSet::new(Vec::with_capacity(1));
-        let handle = set.add(socket);
-        Self {
+        let handle = set.add(Socket::new());
+        let mut client = Self {
             iface,
             set,
             handle,
             frames: VecDeque::new(),
             due: Some(Nanos::ZERO),
-        }
+            wait: FIRST_WAIT,
+            random: seed,
+        };
+        client.set_wait(FIRST_WAIT);
+        client
+    }
+
+    /// Sets how long the messages from the next one on wait for an answer.
+    fn set_wait(&mut self, seconds: u64) {
+        self.wait = seconds;
+        let socket = self.set.get_mut::<Socket<'_>>(self.handle);
+        let mut retry = socket.get_retry_config();
+        // Knuth's generator (MMIX).
+        self.random = self
+            .random
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        let about = seconds * 1000 - 1000 + (self.random >> 33) % 2000;
+        retry.discover_timeout = Duration::from_millis(about);
+        retry.initial_request_timeout = Duration::from_secs(FIRST_WAIT);
+        socket.set_retry_config(retry);
     }
 
     pub(crate) fn deadline(&self) -> Option<Nanos> {
@@ -89,10 +112,12 @@ impl Dhcp {
             return None;
         }
         let now = instant(out.now);
+        let mut has_sent = false;
         while let Some(frame) = self.frames.pop_front() {
             let mut port = Port {
                 out,
                 received: Some(&frame),
+                has_sent: &mut has_sent,
             };
             self.iface
                 .poll_ingress_single(now, &mut port, &mut self.set);
@@ -100,6 +125,7 @@ impl Dhcp {
         let mut port = Port {
             out,
             received: None,
+            has_sent: &mut has_sent,
         };
         for _ in 0..QUEUE {
             if self.iface.poll_egress(now, &mut port, &mut self.set) == PollResult::None {
@@ -107,6 +133,11 @@ impl Dhcp {
             }
         }
         let event = self.take_event();
+        if has_sent {
+            self.set_wait((self.wait * 2).min(LONGEST_WAIT));
+        } else if event.is_some() {
+            self.set_wait(FIRST_WAIT);
+        }
         let at = self.iface.poll_at(now, &self.set).map(nanos);
         self.due = at.map(|at| if at <= out.now { out.now + RETRY } else { at });
         event
@@ -150,10 +181,11 @@ impl Dhcp {
 struct Port<'a> {
     out: &'a mut Output,
     received: Option<&'a [u8]>,
+    has_sent: &'a mut bool,
 }
 
 struct Received<'a>(&'a [u8]);
-struct Transmit<'a>(&'a mut Output);
+struct Transmit<'a>(&'a mut Output, &'a mut bool);
 
 impl Device for Port<'_> {
     type RxToken<'t>
@@ -167,11 +199,13 @@ impl Device for Port<'_> {
 
     fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Transmit<'_>)> {
         let frame = self.received.take()?;
-        Some((Received(frame), Transmit(self.out)))
+        Some((Received(frame), Transmit(self.out, self.has_sent)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Transmit<'_>> {
-        self.out.has_room(Path::Nic).then_some(Transmit(self.out))
+        self.out
+            .has_room(Path::Nic)
+            .then_some(Transmit(self.out, self.has_sent))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -193,6 +227,7 @@ impl TxToken for Transmit<'_> {
         let mut frame = vec![0; len];
         let result = f(&mut frame);
         self.0.transmit_raw(&frame);
+        *self.1 = true;
         result
     }
 }
