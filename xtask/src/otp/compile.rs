@@ -139,6 +139,7 @@ impl<'a> Compiler<'a> {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if path.is_dir() && name.starts_with(&prefix) && name.ends_with("_SUITE_data") {
                 copy(&path, &to.join(&*name))?;
+                self.neighbours(selected.area, &to.join(&*name))?;
                 self.data(&to.join(&*name))?;
             }
         }
@@ -178,6 +179,26 @@ impl<'a> Compiler<'a> {
                 .args(modules),
         )
         .with_context(|| format!("suites of {} don't compile", area.name))?;
+        Ok(())
+    }
+
+    /// Copies the data folders of other suites whose sources the makefile of this one names.
+    fn neighbours(&self, area: &Area, folder: &Path) -> Result<()> {
+        let makefile = folder.join("Makefile.src");
+        if !makefile.exists() {
+            return Ok(());
+        }
+        let rules = fs::read_to_string(makefile)?;
+        let words = rules.split(|c: char| c.is_whitespace() || c == '/');
+        for name in words.filter(|word| word.ends_with("_SUITE_data")) {
+            let (from, to) = (
+                self.source.join(area.source).join(name),
+                self.folder(area).join(name),
+            );
+            if from.is_dir() && !to.exists() {
+                copy(&from, &to)?;
+            }
+        }
         Ok(())
     }
 
