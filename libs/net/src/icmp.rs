@@ -5,9 +5,11 @@ use core::net::IpAddr;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, IpProtocol};
+use tyn_abi::Nanos;
 
 use crate::extension::carried;
 use crate::output::Output;
+use crate::stack::Stack;
 use crate::types::Path;
 use crate::wire::{Ip, header_len, write_header};
 
@@ -47,6 +49,9 @@ impl Output {
         if !is_one || !self.routes.is_own(own) || is_error(&ip, packet) {
             return;
         }
+        if !self.errors.take(self.now) {
+            return;
+        }
         let (most, protocol, tos) = match own {
             IpAddr::V4(_) => (MOST_V4, IpProtocol::Icmp, ip.tos & 0x1e | NETWORK_CONTROL),
             IpAddr::V6(_) => (MOST_V6, IpProtocol::Icmpv6, 0),
@@ -73,6 +78,15 @@ impl Output {
     }
 }
 
+impl Stack {
+    /// Tells the sender of a packet that nobody wants, by an ICMP error that smoltcp makes.
+    pub(crate) fn tell_unwanted(&mut self, path: Path, packet: &[u8]) {
+        if path == Path::Loopback || self.out.errors.take(self.out.now) {
+            self.refuse(path, packet);
+        }
+    }
+}
+
 /// Returns whether a packet tells of an error itself; what is cut off might.
 fn is_error(ip: &Ip<'_>, packet: &[u8]) -> bool {
     let (protocol, data) = match ip.source {
@@ -87,5 +101,60 @@ fn is_error(ip: &Ip<'_>, packet: &[u8]) -> bool {
         (IpProtocol::Icmpv6, Some(kind)) => *kind < 128,
         (IpProtocol::Icmp | IpProtocol::Icmpv6, None) => true,
         _ => false,
+    }
+}
+
+/// How many errors may be sent: as many as Linux sends by default (`icmp_msgs_per_sec`, `icmp_msgs_burst`). RFC 4443
+/// §2.4 (f) demands a limit, so that nobody makes us send by forged packets as much as they do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorRate {
+    left: u64,
+    /// When one more was last added.
+    since: Nanos,
+}
+
+/// Errors that may be sent at once.
+const BURST: u64 = 50;
+/// Time for which there is one.
+const EACH: u64 = Nanos::PER_SEC / 1000;
+
+impl ErrorRate {
+    pub(crate) fn new() -> Self {
+        Self {
+            left: BURST,
+            since: Nanos::ZERO,
+        }
+    }
+
+    /// Returns whether one more may be sent, and counts it.
+    pub(crate) fn take(&mut self, now: Nanos) -> bool {
+        let more = (now - self.since).0 / EACH;
+        self.left = self.left.saturating_add(more).min(BURST);
+        self.since = if self.left == BURST {
+            now
+        } else {
+            Nanos(self.since.0 + more * EACH)
+        };
+        let may = self.left > 0;
+        self.left -= u64::from(may);
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_limited_to_a_burst_and_a_rate() {
+        let mut rate = ErrorRate::new();
+        let start = Nanos(5 * Nanos::PER_SEC);
+        assert_eq!((0..100).filter(|_| rate.take(start)).count(), 50);
+        // Three seconds with a packet every 100 µs: one in ten is answered.
+        let asked = (1..=30_000).map(|n| start + Nanos(n * 100_000));
+        assert_eq!(asked.filter(|&at| rate.take(at)).count(), 3000);
+        // A pause gives a burst back, not more.
+        let later = start + Nanos(60 * Nanos::PER_SEC);
+        assert_eq!((0..100).filter(|_| rate.take(later)).count(), 50);
     }
 }

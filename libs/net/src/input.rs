@@ -206,7 +206,7 @@ impl Stack {
             | IpProtocol::Ipv6Opts
             | IpProtocol::Ipv6Route
             | IpProtocol::Ipv6Frag => {}
-            _ if is_unicast => self.refuse(path, packet),
+            _ if is_unicast => self.tell_unwanted(path, packet),
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ use tyn_abi::Nanos;
 
 use crate::device::{NetDevice, Received};
 use crate::fragment::{Split, let_split};
+use crate::icmp::ErrorRate;
 use crate::multicast::Groups;
 use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
@@ -55,6 +56,7 @@ pub(crate) struct Output {
     pub(crate) numbers: u32,
     /// Routers may split the next packet that is built.
     pub(crate) lets_split: bool,
+    pub(crate) errors: ErrorRate,
     /// Bytes of data of each piece that the card is to cut the packet in `frame` into, if it is.
     pub(crate) piece: Option<u16>,
     /// The current time, set at the start of each turn.
@@ -76,6 +78,7 @@ impl Output {
             split: None,
             numbers: 0,
             lets_split: false,
+            errors: ErrorRate::new(),
             piece: None,
             now: Nanos::ZERO,
         }

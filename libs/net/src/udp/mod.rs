@@ -327,7 +327,7 @@ impl Stack {
         } else {
             let best = self.udp_best(path, &tuple);
             if best.is_none() {
-                return self.refuse(path, packet);
+                return self.tell_unwanted(path, packet);
             }
             Vec::from_iter(best)
         };
