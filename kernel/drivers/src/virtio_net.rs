@@ -81,7 +81,11 @@ impl VirtioNet {
             .collect::<Result<Vec<_>, _>>()?;
         let mut control = match count {
             1 => None,
-            _ => Some(Control::new(&*transport, pairs::control_queue(most))?),
+            _ => Some(Control::new(
+                &*transport,
+                pairs::control_queue(most),
+                event_index,
+            )?),
         };
         let mac = match accepted & virtio::feature::MAC {
             // Locally administered, for a device that leaves the choice to us.
@@ -131,12 +135,13 @@ const COMMAND: u16 = 0;
 const ANSWER: u16 = 1;
 
 impl Control {
-    fn new(transport: &dyn Transport, index: u16) -> Result<Self, DeviceError> {
+    fn new(transport: &dyn Transport, index: u16, event_index: bool) -> Result<Self, DeviceError> {
         if transport.queue_limit(index) < 2 {
             return Err(DeviceError::Missing("control queue"));
         }
         // The command is looked for when there is something else to do.
-        let mut queue = Virtqueue::new(index, 2, pairs::COMMAND, Direction::DeviceReads, false)?;
+        let direction = Direction::DeviceReads;
+        let mut queue = Virtqueue::new(index, 2, pairs::COMMAND, direction, event_index)?;
         queue.disable_interrupts();
         let doorbell = transport.enable_queue(&queue, None)?;
         Ok(Self { queue, doorbell })
