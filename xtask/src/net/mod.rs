@@ -313,19 +313,23 @@ pub(crate) fn flood(lab: &Lab, options: &Options) -> Result<()> {
 pub(crate) fn suite() -> Result<crate::test::Tally> {
     let lab = Lab::new()?;
     let options = Options {
-        connections: 2000,
+        connections: 10_000,
         burst: 1500,
         flood: 30_000,
         blocks: 300,
         impaired: 50,
         path: impaired::ORDINARY,
-        // Queues for a thousand connections.
-        memory: crate::lab::mib(256),
+        memory: crate::lab::mib(1024),
         cpus: 2,
         append: String::new(),
     };
     let mut tally = crate::test::Tally::default();
     tally.count("connections_are_held_and_served", hold(&lab, &options));
+    let options = Options {
+        // Queues for a thousand connections.
+        memory: crate::lab::mib(256),
+        ..options
+    };
     tally.count("burst_beyond_the_backlog_loses_none", burst(&lab, &options));
     tally.count(
         "great_transfers_are_exact_whatever_the_card_does",
