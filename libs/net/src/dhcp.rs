@@ -33,6 +33,8 @@ pub(crate) struct Dhcp {
     due: Option<Nanos>,
     /// How long the next message waits for an answer, in seconds.
     wait: u64,
+    /// There is a lease: what is sent renews it.
+    has_lease: bool,
     random: u64,
 }
 
@@ -59,6 +61,7 @@ impl Dhcp {
             frames: VecDeque::new(),
             due: Some(Nanos::ZERO),
             wait: FIRST_WAIT,
+            has_lease: false,
             random: seed,
         };
         client.set_wait(FIRST_WAIT);
@@ -133,10 +136,15 @@ impl Dhcp {
             }
         }
         let event = self.take_event();
-        if has_sent {
-            self.set_wait((self.wait * 2).min(LONGEST_WAIT));
-        } else if event.is_some() {
+        let had_lease = self.has_lease;
+        self.has_lease = match &event {
+            Some(event) => matches!(event, ConfigEvent::Up(_)),
+            None => had_lease,
+        };
+        if self.has_lease != had_lease {
             self.set_wait(FIRST_WAIT);
+        } else if has_sent && !had_lease {
+            self.set_wait((self.wait * 2).min(LONGEST_WAIT));
         }
         let at = self.iface.poll_at(now, &self.set).map(nanos);
         self.due = at.map(|at| if at <= out.now { out.now + RETRY } else { at });
