@@ -52,6 +52,7 @@ pub(crate) fn drift(options: Options) -> Result<()> {
     let mut stream = loop {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, host))?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         if offset(&mut stream).is_ok() {
             break stream;
         }
@@ -71,7 +72,7 @@ pub(crate) fn drift(options: Options) -> Result<()> {
     let end = Duration::from_secs(60 * u64::from(options.minutes));
     let mut worst = 0.0_f64;
     while start.elapsed() < end {
-        std::thread::sleep(PAUSE.min(end - start.elapsed()));
+        std::thread::sleep(PAUSE.min(end.saturating_sub(start.elapsed())));
         let off = best(&mut stream)? - first;
         worst = worst.max(off.abs());
         println!(
