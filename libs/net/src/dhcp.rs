@@ -33,8 +33,6 @@ pub(crate) struct Dhcp {
     due: Option<Nanos>,
     /// How long the next message waits for an answer, in seconds.
     wait: u64,
-    /// There is a lease: what is sent renews it.
-    has_lease: bool,
     random: u64,
 }
 
@@ -61,7 +59,6 @@ impl Dhcp {
             frames: VecDeque::new(),
             due: Some(Nanos::ZERO),
             wait: FIRST_WAIT,
-            has_lease: false,
             random: seed,
         };
         client.set_wait(FIRST_WAIT);
@@ -136,15 +133,10 @@ impl Dhcp {
             }
         }
         let event = self.take_event();
-        let had_lease = self.has_lease;
-        self.has_lease = match &event {
-            Some(event) => matches!(event, ConfigEvent::Up(_)),
-            None => had_lease,
-        };
-        if self.has_lease != had_lease {
-            self.set_wait(FIRST_WAIT);
-        } else if has_sent && !had_lease {
+        if has_sent {
             self.set_wait((self.wait * 2).min(LONGEST_WAIT));
+        } else if event.is_some() {
+            self.set_wait(FIRST_WAIT);
         }
         let at = self.iface.poll_at(now, &self.set).map(nanos);
         self.due = at.map(|at| if at <= out.now { out.now + RETRY } else { at });
