@@ -10,7 +10,7 @@ use clap::Args;
 use super::Options;
 use super::guests::{self, Guest};
 use super::running::{GUEST, Running};
-use super::table::{Better, Row, Table, machine_load};
+use super::table::{Better, Row, compare, machine_load};
 use crate::net::bulk;
 use crate::net::line::Impairment;
 use crate::net::path;
@@ -48,20 +48,7 @@ pub(super) fn path(options: Options, load: Load) -> Result<()> {
         load.how,
         machine_load()?
     );
-    let mut table = Table::default();
-    for _ in 0..options.runs {
-        for (i, guest) in guests.iter().enumerate() {
-            let rows =
-                measure(guest, options, load).with_context(|| format!("{} failed", guest.name))?;
-            for row in rows {
-                eprintln!("{}: {} {:.2} {}", guest.name, row.name, row.value, row.unit);
-                table.add(i, row);
-            }
-        }
-    }
-    table.print();
-    println!("load of this machine {}", machine_load()?);
-    Ok(())
+    compare(&guests, options.runs, |guest| measure(guest, options, load))
 }
 
 /// Boots a guest and measures all rows.

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::{guests, median};
+use super::guests::{self, Guest};
+use super::median;
 
 /// Which way a number is better.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,11 +31,11 @@ struct Measured {
 
 /// All rows, in the order in which they came.
 #[derive(Default)]
-pub(super) struct Table(Vec<Measured>);
+struct Table(Vec<Measured>);
 
 impl Table {
     /// Adds a number of Tyn (0) or Linux (1).
-    pub(super) fn add(&mut self, guest: usize, row: Row) {
+    fn add(&mut self, guest: usize, row: Row) {
         let value = row.value;
         let at = self.0.iter().position(|m| m.row.name == row.name);
         let at = at.unwrap_or_else(|| {
@@ -48,7 +49,7 @@ impl Table {
     }
 
     /// Prints it as Markdown.
-    pub(super) fn print(&self) {
+    fn print(&self) {
         println!("| row | unit | tyn | {} | ratio |", guests::LINUX);
         println!("|---|---|---|---|---|");
         self.0.iter().for_each(print);
@@ -77,6 +78,30 @@ pub(super) fn machine_load() -> Result<String> {
     let load = fs::read_to_string("/proc/loadavg")?;
     let words: Vec<_> = load.split(' ').take(3).collect();
     Ok(words.join(" "))
+}
+
+/// Measures both guests in turn so many times, and prints the table of medians.
+///
+/// # Errors
+/// That of `measure`, with the guest's name.
+pub(super) fn compare(
+    guests: &[Guest; 2],
+    runs: usize,
+    measure: impl Fn(&Guest) -> Result<Vec<Row>>,
+) -> Result<()> {
+    let mut table = Table::default();
+    for _ in 0..runs {
+        for (i, guest) in guests.iter().enumerate() {
+            let rows = measure(guest).with_context(|| format!("{} failed", guest.name))?;
+            for row in rows {
+                eprintln!("{}: {} {:.2} {}", guest.name, row.name, row.value, row.unit);
+                table.add(i, row);
+            }
+        }
+    }
+    table.print();
+    println!("load of this machine {}", machine_load()?);
+    Ok(())
 }
 
 #[cfg(test)]
