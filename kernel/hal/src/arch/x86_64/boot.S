@@ -53,6 +53,15 @@ tyn_pvh_start:
 tyn_boot_start:
     cld
     movl %ebx, %ebp                         # start info
+    movl $0x80000000, %eax
+    cpuid
+    cmpl $0x80000001, %eax
+    jb 8f
+    movl $0x80000001, %eax
+    cpuid
+    andl $0x20100000, %edx                  # long mode, NX: what is written to EFER below (SYSCALL comes with the former)
+    cmpl $0x20100000, %edx
+    jne 8f
     # Page directories: four tables of 2 MiB pages for the first 4 GiB.
     movl $(tyn_boot_pd - KERNEL_BASE), %edi
     movl $PRESENT_WRITE_HUGE, %eax
@@ -82,8 +91,7 @@ tyn_boot_start:
     movl $(tyn_boot_pdpt_high - KERNEL_BASE + PRESENT_WRITE), %eax
     movl %eax, (tyn_boot_pml4 - KERNEL_BASE + 511 * 8)
 
-    movl %cr4, %eax
-    orl $0x620, %eax                        # PAE, OSFXSR, OSXMMEXCPT
+    movl $0x620, %eax                       # PAE, OSFXSR, OSXMMEXCPT; none of what firmware may have set (LA57, PCIDE)
     movl %eax, %cr4
     movl $(tyn_boot_pml4 - KERNEL_BASE), %eax
     movl %eax, %cr3
@@ -112,7 +120,45 @@ tyn_boot_start:
 5:  cli
     hlt
     jmp 5b
+
+# A CPU that cannot run the kernel: says so on the report channel (port 0xE9) and on COM1, and ends the machine.
+.code32
+8:  movl $(tyn_boot_stack_top - KERNEL_BASE), %esp
+    movl $(tyn_boot_refusal - KERNEL_BASE), %esi
+    movl $0xe9, %edx
+    call tyn_boot_say
+    movl $(tyn_boot_refusal_text - KERNEL_BASE), %esi
+    movl $0x3f8, %edx
+    call tyn_boot_say
+    xorl %eax, %eax
+    movl $0x501, %edx                       # isa-debug-exit
+    outb %al, %dx
+9:  cli
+    hlt
+    jmp 9b
 .size tyn_pvh_start, . - tyn_pvh_start
+
+# Writes the string at ESI, which ends with 0, to port EDX, waiting for a UART to be ready (other ports read as all ones there).
+.type tyn_boot_say, @function
+tyn_boot_say:
+    addl $5, %edx
+1:  inb %dx, %al
+    testb $0x20, %al
+    jz 1b
+    subl $5, %edx
+    lodsb
+    testb %al, %al
+    jz 2f
+    outb %al, %dx
+    jmp tyn_boot_say
+2:  ret
+.size tyn_boot_say, . - tyn_boot_say
+.code64
+
+tyn_boot_refusal:
+    .ascii "error "
+tyn_boot_refusal_text:
+    .asciz "this CPU lacks 64-bit mode or NX: give the machine another (-cpu max)\n"
 
 .balign 8
 tyn_boot_gdt:
