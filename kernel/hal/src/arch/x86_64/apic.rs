@@ -1,6 +1,7 @@
 //! Local APIC (xAPIC by memory, x2APIC by MSR) and IO-APICs.
 
 use alloc::vec::Vec;
+use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::{cpuid, msr, out_u8, read_msr, read_tsc, write_msr};
@@ -20,6 +21,7 @@ pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 /// Register numbers (Intel SDM vol. 3, table 11-6): memory offset is 16 times, MSR is 0x800 plus.
 mod reg {
     pub(super) const ID: u32 = 0x02;
+    pub(super) const TASK_PRIORITY: u32 = 0x08;
     pub(super) const EOI: u32 = 0x0b;
     pub(super) const SPURIOUS: u32 = 0x0f;
     pub(super) const ICR: u32 = 0x30;
@@ -94,6 +96,8 @@ pub(crate) fn enable() {
             read_msr(msr::APIC_BASE) | GLOBAL_ENABLE | mode,
         );
     };
+    // Whatever the firmware had it at.
+    write(reg::TASK_PRIORITY, 0);
     write(reg::LVT_LINT0, MASKED);
     write(reg::LVT_LINT1, MASKED);
     write(reg::LVT_ERROR, MASKED);
@@ -103,6 +107,8 @@ pub(crate) fn enable() {
         0
     };
     write(reg::LVT_TIMER, u32::from(TIMER_VECTOR) | timer_mode);
+    // Before a deadline is written: in memory the write of the mode is not ordered with that (Intel SDM vol. 3 §11.5.4.1).
+    fence_before_write_msr();
     write(reg::DIVIDE, 0b1011);
     write(reg::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
 }
@@ -121,8 +127,16 @@ pub(crate) fn end_of_interrupt() {
     write(reg::EOI, 0);
 }
 
+/// Orders all earlier stores before a WRMSR to an APIC register, which is not serialising (Intel SDM vol. 3 §11.12.3). What
+/// [`core::sync::atomic::fence`] becomes is no MFENCE.
+fn fence_before_write_msr() {
+    // SAFETY: fences have no other effects.
+    unsafe { asm!("mfence", "lfence", options(nostack, preserves_flags)) };
+}
+
 fn send(apic_id: u32, command: u32) {
     if IS_X2APIC.load(Ordering::Relaxed) {
+        fence_before_write_msr();
         // SAFETY: sends an interrupt that has a handler, or INIT or start-up to a CPU that waits for it.
         unsafe {
             write_msr(
@@ -142,8 +156,6 @@ fn send(apic_id: u32, command: u32) {
 
 /// Interrupts the CPU with that APIC id (fixed delivery).
 pub(crate) fn kick(apic_id: u32) {
-    // Orders earlier stores before the interrupt, which an x2APIC write does not by itself.
-    core::sync::atomic::fence(Ordering::SeqCst);
     send(apic_id, 0x4000 | u32::from(KICK_VECTOR));
 }
 
@@ -249,9 +261,9 @@ pub(crate) fn init_io(io_apics: &[IoApic]) {
 }
 
 /// Returns whom devices are to interrupt: `wanted`, else this CPU, else the boot CPU: an IO-APIC and a message have room for
-/// a short id only.
+/// a short id only, and the largest of these is every CPU.
 fn destination(wanted: Option<u32>) -> u32 {
-    const LARGEST: u32 = 0xff;
+    const LARGEST: u32 = 0xfe;
     [wanted, Some(id())]
         .into_iter()
         .flatten()

@@ -56,8 +56,8 @@ pub(crate) fn start(apic_ids: &[u32], boot_id: u32) {
     for &id in others() {
         apic::send_init(id);
     }
-    // Hardware wants 10 ms between INIT and start-up on old CPUs only; current ones and every hypervisor want none (as Linux
-    // decides for family 6 and 15 on). A short pause keeps to the letter of the manual's 200 us between start-ups.
+    // The manual wants 10 ms between INIT and start-up; current CPUs and every hypervisor want none (as Linux decides for
+    // families 6 and 15 and up), and keep the one start-up that is sent.
     for &id in others() {
         apic::send_startup(id, AP_PAGE);
     }
