@@ -71,6 +71,8 @@ programs! {
     Sidt = tyn_selftest_sidt;
     /// Jumps to a 32-bit code segment, then `syscall`.
     Far32 = tyn_selftest_far32;
+    /// Loads the first segment of the local descriptor table.
+    LocalSegment = tyn_selftest_local_segment;
     /// Sets the flags in RSI, then reports (RDI 0), is undefined (1) or spins (2).
     Flags = tyn_selftest_flags;
     /// Keeps RDI and RSI in the segment bases.

@@ -112,6 +112,12 @@ tyn_selftest_sidt:
     sidt [DATA]
     syscall
 .balign 16
+.globl tyn_selftest_local_segment
+tyn_selftest_local_segment:
+    mov eax, 7
+    mov ds, eax
+    syscall
+.balign 16
 .globl tyn_selftest_far32
 tyn_selftest_far32:
     lea rax, [rip + 1f]

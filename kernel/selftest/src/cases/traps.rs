@@ -146,6 +146,7 @@ pub(super) fn exceptions_reach_the_kernel() -> Outcome {
             (Program::Port, 13, 0),
             (Program::Cli, 13, 0),
             (Program::Far32, 13, 0x20),
+            (Program::LocalSegment, 13, 4),
         ] {
             let mut context = space::start(program);
             let expected = Trap::Exception { vector, error_code };

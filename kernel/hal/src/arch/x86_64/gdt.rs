@@ -123,6 +123,10 @@ pub(crate) unsafe fn load(block: &'static CpuLocal) {
             tmp = out(reg) _,
         );
     }
+    // There is no local table. After a reset the register holds one at address 0, of user memory: to load a selector of it must
+    // fault, not read descriptors that user code made there (Intel SDM vol. 3, table 10-1).
+    // SAFETY: the null selector is always valid, and no segment register holds a selector of a local table.
+    unsafe { asm!("lldt {:x}", in(reg) 0u16, options(nostack, preserves_flags)) };
     // SAFETY: the descriptor was made by `set_tss`.
     unsafe { asm!("ltr {:x}", in(reg) TSS, options(nostack, preserves_flags)) };
     // SAFETY: GS base in ring 0 is the block, by definition; the user's starts as zero.
