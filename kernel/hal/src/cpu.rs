@@ -24,6 +24,7 @@ pub(crate) fn set_count(count: usize) {
 
 /// Sets CR0, CR4 and what depends on them, on the current CPU.
 pub(crate) fn init_control_registers() {
+    const MACHINE_CHECK: u64 = 1 << 6;
     const UMIP: u64 = 1 << 11;
     const FSGSBASE: u64 = 1 << 16;
     const OSXSAVE: u64 = 1 << 18;
@@ -46,6 +47,8 @@ pub(crate) fn init_control_registers() {
         (ebx & 1 << 20 != 0, SMAP),
         (ecx & 1 << 2 != 0, UMIP),
         (cpuid(1, 0).ecx & 1 << 26 != 0, OSXSAVE),
+        // Without it a machine check (of bad memory of the host, say) resets the machine without a word.
+        (cpuid(1, 0).edx & 1 << 7 != 0, MACHINE_CHECK),
         (true, GLOBAL_PAGES),
     ];
     let wanted = offered
