@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::frame::{self, Purpose};
 use super::{DIRECT_MAP, PhysAddr, direct};
+use crate::arch::x86_64::cpuid;
 use crate::sync::SpinLock;
 
 /// Where the kernel image is linked: its physical address plus this.
@@ -154,6 +155,16 @@ pub(super) fn runtime_frame() -> Option<PhysAddr> {
     frame::allocate_block(0, Purpose::Kernel).ok()
 }
 
+/// Returns how many bits physical addresses have. An entry with one more is malformed and faults. Firmware puts the windows of
+/// PCI devices near the end of what there is.
+fn physical_bits() -> u32 {
+    const SIZES: u32 = 0x8000_0008;
+    if cpuid(0x8000_0000, 0).eax < SIZES {
+        return 36;
+    }
+    (cpuid(SIZES, 0).eax & 0xff).clamp(32, ADDRESS.ilog2() + 1)
+}
+
 /// Maps device memory uncached; returns its virtual address, or `None` when the addresses or the memory for page tables do not
 /// suffice.
 pub(crate) fn map_device(phys: PhysAddr, len: usize) -> Option<u64> {
@@ -162,7 +173,7 @@ pub(crate) fn map_device(phys: PhysAddr, len: usize) -> Option<u64> {
         .0
         .checked_add(len as u64)?
         .checked_next_multiple_of(4096)?;
-    if end > 1 << 46 {
+    if end > 1 << physical_bits() {
         return None;
     }
     let mut next = DEVICES.lock();
