@@ -61,6 +61,8 @@ struct State {
     listener: Option<Arc<dyn ConsoleListener>>,
     /// Whether a writer was turned away and wants to hear of room.
     starved: bool,
+    /// What the interrupt-enable register holds: an access costs a VM exit.
+    enabled: u8,
 }
 
 /// A UART.
@@ -91,6 +93,7 @@ impl Uart {
             pending: VecDeque::new(),
             listener: None,
             starved: false,
+            enabled: IER_RECEIVED,
         });
         let uart = Self { ports, state };
         uart.write_reg(reg::SCRATCH, 0x5a);
@@ -142,7 +145,11 @@ impl Uart {
         } else {
             IER_TRANSMIT_EMPTY
         };
-        self.write_reg(reg::INTERRUPT_ENABLE, IER_RECEIVED | transmit);
+        let wanted = IER_RECEIVED | transmit;
+        if state.enabled != wanted {
+            state.enabled = wanted;
+            self.write_reg(reg::INTERRUPT_ENABLE, wanted);
+        }
     }
 
     fn on_interrupt(&self) {
