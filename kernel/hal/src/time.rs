@@ -1,10 +1,11 @@
 //! Clocks: the monotonic clock (TSC), the wall clock at boot, each CPU's one-shot timer.
 //!
-//! The TSC's rate comes from CPUID where a hypervisor or the CPU tells it, else it is measured against the ACPI
-//! power-management timer or the PIT for a few milliseconds while what needs no clock comes up. From then on the clock follows
-//! that reference, which the host keeps right ([`follow_reference`]).
+//! The TSC's rate is measured against the ACPI power-management timer or the PIT for a few milliseconds while what needs no
+//! clock comes up; KVM or CPUID may tell it more exactly. From then on the clock follows that reference, which the host keeps
+//! right ([`follow_reference`]).
 
 mod follow;
+mod kvmclock;
 mod reference;
 mod rtc;
 mod scale;
@@ -15,11 +16,13 @@ use tyn_abi::Nanos;
 
 use crate::acpi;
 use crate::arch::x86_64::{apic, cpuid, max_leaf, read_tsc};
+use crate::boot;
 use crate::cpu_local::CpuLocal;
 use crate::sync::SpinLock;
 use crate::vdso;
 
 use follow::Follower;
+use kvmclock::Told;
 use reference::{Reference, Sample};
 use scale::SHIFT;
 pub use scale::TscScale;
@@ -45,6 +48,7 @@ pub(crate) fn start() {
 pub struct Calibration {
     reference: Reference,
     first: Sample,
+    told: Option<Told>,
 }
 
 /// Returns the TSC's frequency in kHz if CPUID tells it (hypervisor leaf 0x40000010, or leaf 0x15).
@@ -66,13 +70,27 @@ fn khz_from_cpuid() -> Option<u64> {
         .then(|| crystal * numerator / denominator / 1000)
 }
 
+/// Returns nanoseconds in 2^32 ticks of the TSC if KVM or CPUID tells them.
+fn told_rate(told: Option<Told>) -> Option<u64> {
+    let from_khz = |khz| ((1_000_000u128 << SHIFT) / u128::from(khz)) as u64;
+    told.map(|told| told.mult)
+        .or_else(|| khz_from_cpuid().map(from_khz))
+}
+
+/// Returns the rate to begin with: the one that was told, unless it cannot be that of this TSC.
+fn choose_rate(told: Option<u64>, measured: u64) -> u64 {
+    told.filter(|told| told.abs_diff(measured) < measured / 50)
+        .unwrap_or(measured)
+}
+
 impl Calibration {
-    fn start(reference: Reference) -> Self {
+    fn start(reference: Reference, told: Option<Told>) -> Self {
         reference.start();
         apic::timer_start_counting();
         Self {
             reference,
             first: reference.sample(),
+            told,
         }
     }
 
@@ -86,7 +104,7 @@ impl Calibration {
             let first = calibration.first;
             if reference.has_run_out() || sample.tsc - first.tsc > LONGEST {
                 // The host did not run us for long: what was counted says nothing.
-                calibration = Calibration::start(reference);
+                calibration = Calibration::start(reference, self.told);
                 continue;
             }
             let ticks = sample.ticks.wrapping_sub(first.ticks) & mask;
@@ -98,33 +116,53 @@ impl Calibration {
         let ticks = last.ticks.wrapping_sub(first.ticks) & mask;
         let ns = u128::from(ticks) * 1_000_000_000 / u128::from(reference.hz());
         let tsc = u128::from(last.tsc - first.tsc).max(1);
-        let mult = match khz_from_cpuid() {
-            Some(khz) => (1_000_000u128 << SHIFT) / u128::from(khz),
-            None => (ns << SHIFT) / tsc,
-        };
-        scale::set_rate(mult as u64);
+        let measured = ((ns << SHIFT) / tsc) as u64;
+        scale::set_rate(choose_rate(told_rate(self.told), measured));
         let shown = scale::get().nanos_at(last.tsc);
         let follower = Follower::new(reference.hz(), reference.period(), last, shown);
         *FOLLOWING.lock() = Some((reference, follower));
         // Relative to the TSC, so that both clocks agree.
         let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
         apic::set_timer_rate(((apic_ticks << 32) / tsc) as u64);
-        // The clock tells whole seconds: half of one more is at most half a second off.
-        const HALF: u64 = Nanos::PER_SEC / 2;
-        WALL_AT_BOOT.store(
-            rtc::read()
-                .saturating_mul(Nanos::PER_SEC)
-                .saturating_add(HALF)
-                .saturating_sub(now().0),
-            Ordering::Relaxed,
-        );
+        let wall = self.told.map_or_else(wall_from_rtc, |told| {
+            told.wall.saturating_sub(scale::get().nanos_at(told.tsc))
+        });
+        WALL_AT_BOOT.store(wall, Ordering::Relaxed);
     }
 }
 
-/// Starts measuring; needs ACPI tables and the local APIC.
+/// Returns the wall clock at the monotonic clock's zero by the real-time clock.
+fn wall_from_rtc() -> u64 {
+    // It tells whole seconds: half of one more is at most half a second off.
+    const HALF: u64 = Nanos::PER_SEC / 2;
+    let Some(seconds) = rtc::read() else {
+        boot::console_line(format_args!(
+            "tyn: this machine has no real-time clock: the wall clock begins in 1970"
+        ));
+        return 0;
+    };
+    seconds
+        .saturating_mul(Nanos::PER_SEC)
+        .saturating_add(HALF)
+        .saturating_sub(now().0)
+}
+
+/// Starts measuring; needs memory, ACPI tables and the local APIC.
 pub(crate) fn start_calibration() -> Calibration {
-    let pm_timer = acpi::info().power.pm_timer;
-    Calibration::start(pm_timer.map_or(Reference::Pit, Reference::PmTimer))
+    let told = kvmclock::ask();
+    let pm_timer = acpi::info().power.pm_timer.map(Reference::PmTimer);
+    let tsc = || {
+        let hz = |mult| ((u128::from(Nanos::PER_SEC) << SHIFT) / u128::from(mult)) as u64;
+        told_rate(told).map(hz).map(Reference::Tsc)
+    };
+    let reference = pm_timer.or_else(Reference::pit).or_else(tsc);
+    let Some(reference) = reference else {
+        boot::refuse(format_args!(
+            "no clock of known rate: neither ACPI power-management timer nor PIT, and nobody tells the rate of the TSC: \
+             give the machine a PIT (-machine microvm,pit=on)"
+        ))
+    };
+    Calibration::start(reference, told)
 }
 
 /// Returns the time since boot. Monotonic across CPUs.
@@ -175,4 +213,18 @@ pub fn follow_reference() -> Nanos {
         scale::change(mult, vdso::tell);
     }
     Nanos(look.wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_that_was_told_is_taken_if_it_can_be_true() {
+        assert_eq!(choose_rate(None, 1000), 1000);
+        assert_eq!(choose_rate(Some(1010), 1000), 1010);
+        assert_eq!(choose_rate(Some(990), 1000), 990);
+        assert_eq!(choose_rate(Some(1030), 1000), 1000);
+        assert_eq!(choose_rate(Some(0), 1000), 1000);
+    }
 }

@@ -12,6 +12,8 @@ const PIT_HZ: u64 = 1_193_182;
 pub(super) enum Reference {
     PmTimer(u16),
     Pit,
+    /// The TSC itself, whose rate in Hz was told: where there is no other.
+    Tsc(u64),
 }
 
 impl Reference {
@@ -19,7 +21,16 @@ impl Reference {
         match self {
             Self::PmTimer(_) => PM_TIMER_HZ,
             Self::Pit => PIT_HZ,
+            Self::Tsc(hz) => hz,
         }
+    }
+
+    /// Returns the PIT if there is one (QEMU's microvm may have none): its status tells how it was set up.
+    pub(super) fn pit() -> Option<Self> {
+        /// Access to both bytes of the count, mode 0, binary (Intel 8254, read-back status).
+        const SET_UP: u8 = 0x30;
+        Self::Pit.start();
+        (status_2() & 0x3f == SET_UP).then_some(Self::Pit)
     }
 
     /// Starts the clock where it needs that: PIT channel 2 counts down from 65536, speaker off.
@@ -35,18 +46,10 @@ impl Reference {
     /// Returns whether the clock can no longer tell how much time has passed since [`Reference::start`]: the PIT's output is
     /// high once it has counted down (mode 0), after 55 ms. The other one goes on for 4.7 s.
     pub(super) fn has_run_out(self) -> bool {
-        /// Read-back command: latch the status of channel 2 (Intel 8254).
-        const STATUS_2: u8 = 0xe8;
         const OUTPUT: u8 = 0x80;
         match self {
-            Self::PmTimer(_) => false,
-            Self::Pit => {
-                // SAFETY: PIT channel 2, which only hal uses.
-                unsafe { out_u8(0x43, STATUS_2) };
-                // SAFETY: reads the latched status.
-                let status = unsafe { in_u8(0x42) };
-                status & OUTPUT != 0
-            }
+            Self::PmTimer(_) | Self::Tsc(_) => false,
+            Self::Pit => status_2() & OUTPUT != 0,
         }
     }
 
@@ -55,6 +58,7 @@ impl Reference {
         match self {
             Self::PmTimer(_) => 1 << 24,
             Self::Pit => 1 << 16,
+            Self::Tsc(_) => 1 << 32,
         }
     }
 
@@ -72,6 +76,7 @@ impl Reference {
                 let high = unsafe { in_u8(0x42) };
                 0xffff - u64::from(u16::from_le_bytes([low, high]))
             }
+            Self::Tsc(_) => read_tsc() & (self.period() - 1),
         }
     }
 
@@ -100,6 +105,16 @@ impl Reference {
         }
         best
     }
+}
+
+/// Returns the status of PIT channel 2.
+fn status_2() -> u8 {
+    /// Read-back command: latch the status of channel 2 (Intel 8254).
+    const STATUS_2: u8 = 0xe8;
+    // SAFETY: PIT channel 2, which only hal uses.
+    unsafe { out_u8(0x43, STATUS_2) };
+    // SAFETY: reads the latched status.
+    unsafe { in_u8(0x42) }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,12 @@ fn cmos(register: u8) -> u8 {
     unsafe { in_u8(0x71) }
 }
 
-/// Returns the seconds since 1970. Two equal readings in a row are taken, so no update fell in between.
-pub(super) fn read() -> u64 {
+/// What ports read as where there is no clock, as on QEMU's microvm under KVM.
+const NOTHING: [u8; 6] = [0xff; 6];
+
+/// Returns the seconds since 1970, `None` where there is no such clock. Two equal readings in a row are taken, so no update fell
+/// in between.
+pub(super) fn read() -> Option<u64> {
     let read = || [0, 2, 4, 7, 8, 9].map(cmos);
     let mut last = read();
     for _ in 0..16 {
@@ -22,7 +26,7 @@ pub(super) fn read() -> u64 {
         }
         last = next;
     }
-    decode(last, cmos(0x0b))
+    (last != NOTHING).then(|| decode(last, cmos(0x0b)))
 }
 
 /// Converts clock registers (seconds, minutes, hours, day, month, year) to seconds since 1970; `status_b` says whether they
