@@ -263,9 +263,10 @@ impl PageTable {
 
     /// Makes every CPU that is in ring 3 in this address space enter the kernel once; one that is in the kernel serialises
     /// before it goes back. When this returns, what they did in ring 3 before is visible to the caller, and what they do
-    /// there from now on comes after what the caller did: a shoot-down of nothing.
+    /// there from now on comes after what the caller did: a shoot-down of one page, which invalidates it on this CPU and so
+    /// serialises here, too.
     pub fn barrier(&mut self) {
-        self.space.shoot_down(0, 0);
+        self.space.shoot_down(0, PAGE_SIZE as u64);
     }
 
     /// Lists which pages of `[start, end)` are present (`mincore(2)`).
