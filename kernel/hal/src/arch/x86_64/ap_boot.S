@@ -21,7 +21,7 @@ tyn_ap_code:
     rdmsr
     orl $0x901, %eax                        # SCE, LME, NXE
     wrmsr
-    movl $0x80010033, %eax                  # PG, WP, NE, ET, MP, PE
+    movl $0x80050033, %eax                  # PG, AM (as Linux: ring 3 may ask for alignment checks), WP, NE, ET, MP, PE
     movl %eax, %cr0
     ljmpl $8, $(AP_BASE + (1f - tyn_ap_code))
 .code64

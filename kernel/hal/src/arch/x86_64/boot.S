@@ -99,7 +99,7 @@ tyn_boot_start:
     rdmsr
     orl $0x901, %eax                        # SCE, LME, NXE
     wrmsr
-    movl $0x80010033, %eax                  # PG, WP, NE, ET, MP, PE
+    movl $0x80050033, %eax                  # PG, AM (as Linux: ring 3 may ask for alignment checks), WP, NE, ET, MP, PE
     movl %eax, %cr0
     lgdt tyn_boot_gdt_pointer - KERNEL_BASE
     ljmp $8, $(3f - KERNEL_BASE)
