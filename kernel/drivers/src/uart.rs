@@ -136,8 +136,14 @@ impl Uart {
         while !state.pending.is_empty() && self.read_reg(reg::LINE_STATUS) & LSR_TRANSMIT_EMPTY != 0
         {
             let n = state.pending.len().min(FIFO_BYTES);
-            for byte in state.pending.drain(..n) {
-                self.write_reg(reg::DATA, byte);
+            let mut bytes = [0; FIFO_BYTES];
+            let drained = state.pending.drain(..n);
+            bytes
+                .iter_mut()
+                .zip(drained)
+                .for_each(|(slot, b)| *slot = b);
+            if let Some(data) = self.ports.get(usize::from(reg::DATA)) {
+                data.write_bytes(bytes.get(..n).unwrap_or_default());
             }
         }
         let transmit = if state.pending.is_empty() {

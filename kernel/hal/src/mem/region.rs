@@ -1,7 +1,7 @@
 //! Device registers: memory-mapped and port I/O.
 
 use super::{PhysAddr, kernel_map};
-use crate::arch::x86_64::{in_u8, in_u16, in_u32, out_u8, out_u16, out_u32};
+use crate::arch::x86_64::{in_u8, in_u16, in_u32, out_bytes, out_u8, out_u16, out_u32};
 use crate::boot;
 
 /// A window of device registers, mapped uncached. Ranges that are RAM are refused.
@@ -101,6 +101,12 @@ impl IoPort {
     pub fn write_u8(self, value: u8) {
         // SAFETY: as for `read_u8`.
         unsafe { out_u8(self.0, value) };
+    }
+
+    /// `rep outsb`: writes one byte after the other.
+    pub fn write_bytes(self, bytes: &[u8]) {
+        // SAFETY: as for `read_u8`.
+        unsafe { out_bytes(self.0, bytes) };
     }
 
     /// `out dx, ax`.

@@ -84,6 +84,18 @@ pub(crate) unsafe fn out_u8(port: u16, value: u8) {
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack)) };
 }
 
+/// Writes bytes to an I/O port, one after the other. In a virtual machine all of them cost what one costs alone.
+///
+/// # Safety
+/// As for [`out_u8`].
+pub(crate) unsafe fn out_bytes(port: u16, bytes: &[u8]) {
+    // SAFETY: reads the slice, upwards (the direction flag is clear); the rest is the caller's contract.
+    unsafe {
+        asm!("rep outsb", in("dx") port, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,
+            options(nostack, readonly, preserves_flags));
+    }
+}
+
 /// Reads an I/O port.
 ///
 /// # Safety
