@@ -209,6 +209,17 @@ tyn_trap:
     leave_user
 .size tyn_trap, . - tyn_trap
 
+# A debug exception has a stack of its own: one that ring 3 caused may come at the first instruction of a system call, on
+# ring 3's stack and with its GS (a single step that was pending; no debug register is ever set). It is ignored there.
+.type tyn_trap_debug, @function
+tyn_trap_debug:
+    test byte ptr [rsp + 0x18], 3
+    jnz tyn_trap
+    and qword ptr [rsp + 0x20], ~0x100
+    add rsp, 16
+    iretq
+.size tyn_trap_debug, . - tyn_trap_debug
+
 # In ring 0: an interrupt where interrupts are enabled (at the idle HLT, in tyn_take_interrupts), a page fault at the user-copy
 # instructions, or a kernel bug. The interrupted code holds nothing live in vector registers (all these are behind calls), so only
 # general registers are kept. For the same
@@ -296,6 +307,8 @@ tyn_trap_stubs:
     push vector
     .if vector == 2 || vector == 8 || vector == 18
     jmp tyn_trap_fatal
+    .elseif vector == 1
+    jmp tyn_trap_debug
     .else
     jmp tyn_trap
     .endif

@@ -1,5 +1,5 @@
 //! Descriptor tables of one CPU: segments laid out as on Linux (user programs see the selectors in signal frames), and the
-//! task state segment with the stacks for NMI, double fault and machine check.
+//! task state segment with the stacks for debug exception, NMI, double fault and machine check.
 
 use alloc::boxed::Box;
 use core::arch::asm;
@@ -57,10 +57,10 @@ impl Tss {
         }
     }
 
-    /// Gives the TSS its interrupt stacks (IST 1 to 3), which live for ever.
+    /// Gives the TSS its interrupt stacks (IST 1 to 4), which live for ever.
     pub(crate) fn allocate_stacks(&mut self) {
         let mut ist = self.ist;
-        for slot in ist.iter_mut().take(3) {
+        for slot in ist.iter_mut().take(4) {
             let stack = Box::leak(Box::<[u8]>::new_uninit_slice(IST_BYTES));
             *slot = (stack.as_ptr() as u64 + IST_BYTES as u64) & !15;
         }

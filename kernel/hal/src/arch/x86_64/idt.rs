@@ -82,6 +82,7 @@ pub(crate) fn init() {
             2 => 1u64,
             8 => 2,
             18 => 3,
+            1 => 4,
             _ => 0,
         };
         // Breakpoint and overflow may be raised by INT instructions in ring 3.
