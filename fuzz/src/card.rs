@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tyn_net::device::{Full, NetDevice, Offload, Received, RxChecksum};
+use tyn_net::device::{Full, NetDevice, Offload, Received, Rings, RxChecksum};
 
 /// Most frames that wait to be sent.
 const ROOM: usize = 1000;
@@ -72,7 +72,9 @@ impl NetDevice for Card {
         Some(Received { len, checksum })
     }
 
-    fn flush(&mut self) {}
+    fn flush(&mut self) -> Rings {
+        Rings::default()
+    }
 
     fn enable_interrupts(&mut self) -> bool {
         !self.frames().received.is_empty()

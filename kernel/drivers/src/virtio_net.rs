@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use tyn_hal::cpu::{self, CpuId};
 use tyn_hal::irq;
 use tyn_hal::power::report;
-use tyn_net::device::{Full, NetDevice, Offload, Offloads, Received};
+use tyn_net::device::{Bell, Full, NetDevice, Offload, Offloads, Received, Rings};
 use tyn_net::virtio::{self, LONGEST_FRAME, pairs};
 
 use self::pair::{Pair, SLOT_BYTES};
@@ -20,7 +20,7 @@ use crate::virtio::{DeviceError, Doorbell, Transport, features, negotiate, start
 
 /// A network device.
 pub struct VirtioNet {
-    transport: Arc<dyn Transport>,
+    bell: Arc<VirtioBell>,
     /// At least one.
     pairs: Vec<Pair>,
     /// How many of them frames are sent by: one until the device has said that it uses all.
@@ -93,15 +93,17 @@ impl VirtioNet {
             _ => core::array::from_fn(|i| transport.config_u8(i)),
         };
         start(&*transport);
-        for pair in &mut pairs {
-            pair.post_all();
-            pair.flush(&*transport);
-        }
+        let bell = Arc::new(VirtioBell {
+            transport: Arc::clone(&transport),
+            doorbells: pairs.iter().flat_map(Pair::doorbells).collect(),
+        });
+        pairs.iter_mut().for_each(Pair::post_all);
+        bell.ring(flush(&mut pairs));
         if let Some(control) = &mut control {
             control.command(&*transport, pairs::command(count));
         }
         Ok(Self {
-            transport,
+            bell,
             pairs,
             in_use: 1,
             turn: 0,
@@ -120,6 +122,33 @@ impl VirtioNet {
         {
             self.in_use = self.pairs.len() as u16;
             report(format_args!("metric net_queue_pairs {}", self.in_use));
+        }
+    }
+}
+
+/// Lets the device see what was queued in each pair; returns which queues it must be told of.
+fn flush(pairs: &mut [Pair]) -> Rings {
+    let all = pairs.iter_mut().zip(0..);
+    all.fold(Rings::default(), |rings, (pair, number)| {
+        rings.union(Rings(pair.flush() << (2 * number)))
+    })
+}
+
+/// The doorbells of all queues but the one for commands.
+struct VirtioBell {
+    transport: Arc<dyn Transport>,
+    /// In the order of the queues.
+    doorbells: Vec<Doorbell>,
+}
+
+impl Bell for VirtioBell {
+    fn ring(&self, rings: Rings) {
+        let Rings(mut left) = rings;
+        while left != 0 {
+            if let Some(&doorbell) = self.doorbells.get(left.trailing_zeros() as usize) {
+                self.transport.notify(doorbell);
+            }
+            left &= left - 1;
         }
     }
 }
@@ -172,6 +201,10 @@ impl NetDevice for VirtioNet {
         self.mac
     }
 
+    fn bell(&self) -> Option<Arc<dyn Bell>> {
+        Some(Arc::clone(&self.bell) as Arc<dyn Bell>)
+    }
+
     fn mtu(&self) -> usize {
         self.mtu.into()
     }
@@ -209,10 +242,8 @@ impl NetDevice for VirtioNet {
         None
     }
 
-    fn flush(&mut self) {
-        for pair in &mut self.pairs {
-            pair.flush(&*self.transport);
-        }
+    fn flush(&mut self) -> Rings {
+        flush(&mut self.pairs)
     }
 
     fn enable_interrupts(&mut self) -> bool {

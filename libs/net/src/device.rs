@@ -9,7 +9,10 @@
 //!   disable_interrupts
 //!   loop { receive.. transmit.. flush; if !enable_interrupts() { break } }
 //! ```
+//! What [`NetDevice::flush`] says that the device must be told of, the owner tells it when it has let go of its lock
+//! ([`Bell`]): a virtual machine leaves the guest for that, and others would wait for the lock meanwhile.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// There is no room for a frame; nothing was sent.
@@ -77,10 +80,40 @@ pub struct Received {
     pub checksum: RxChecksum,
 }
 
+/// Of which queues a device is to be told, in the device's own numbering: bit N is its queue N.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use]
+pub struct Rings(pub u128);
+
+impl Rings {
+    /// Returns whether there is nothing to tell.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Returns those of both.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Tells a device that there is something new for it.
+pub trait Bell: Send + Sync {
+    /// Tells it of these queues. What was queued is there already, so it does not matter what else happens in between, nor
+    /// who rings first.
+    fn ring(&self, rings: Rings);
+}
+
 /// A device that sends and receives Ethernet frames (without FCS).
 pub trait NetDevice: Send {
     /// Returns the hardware address.
     fn mac(&self) -> [u8; 6];
+
+    /// Returns what tells the device of what [`NetDevice::flush`] returns, if it must ever be told.
+    fn bell(&self) -> Option<Arc<dyn Bell>> {
+        None
+    }
 
     /// Returns the greatest length of an IP packet in bytes: 1500 on plain Ethernet, whose frames have 14 bytes more.
     fn mtu(&self) -> usize {
@@ -108,8 +141,9 @@ pub trait NetDevice: Send {
     /// to the device at the latest with [`NetDevice::flush`].
     fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received>;
 
-    /// Tells the device, once for all, of frames queued and of receive buffers given back since the last call.
-    fn flush(&mut self);
+    /// Lets the device see, once for all, the frames queued and the receive buffers given back since the last call; returns
+    /// what it must be told of by its [`Bell`] to look.
+    fn flush(&mut self) -> Rings;
 
     /// Asks for an interrupt when the next frame arrives, and returns whether frames have arrived already, for which
     /// none may come.

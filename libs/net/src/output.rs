@@ -14,7 +14,7 @@ use smoltcp::wire::{
 };
 use tyn_abi::Nanos;
 
-use crate::device::{NetDevice, Received};
+use crate::device::{NetDevice, Received, Rings};
 use crate::fragment::{Split, let_split};
 use crate::icmp::ErrorRate;
 use crate::multicast::Groups;
@@ -61,6 +61,8 @@ pub(crate) struct Output {
     pub(crate) piece: Option<u16>,
     /// The current time, set at the start of each turn.
     pub(crate) now: Nanos,
+    /// What the card is to be told of.
+    pub(crate) rings: Rings,
 }
 
 impl Output {
@@ -81,6 +83,7 @@ impl Output {
             errors: ErrorRate::new(),
             piece: None,
             now: Nanos::ZERO,
+            rings: Rings::default(),
         }
     }
 
@@ -421,7 +424,7 @@ impl Output {
 
     pub(crate) fn flush(&mut self) {
         if let Some(device) = self.device.as_mut() {
-            device.flush();
+            self.rings = self.rings.union(device.flush());
         }
     }
 }

@@ -8,7 +8,7 @@
 //!                          └─► request record, TIME-WAIT record, UDP socket, smoltcp's refusals
 //! ```
 //! The owner calls [`Stack::poll`] when the card interrupts, when [`Stack::deadline`] passes and after each operation on a
-//! socket, and then delivers [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all sockets.
+//! socket, and then does what [`Stack::take_rings`] asks and delivers [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all sockets.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -18,7 +18,7 @@ use core::net::SocketAddr;
 use smoltcp::iface::{Interface, SocketSet};
 use tyn_abi::Nanos;
 
-use crate::device::{NetDevice, Received};
+use crate::device::{NetDevice, Received, Rings};
 use crate::dhcp::Dhcp;
 use crate::errors::{NetError, Trouble};
 use crate::output::Output;
@@ -240,6 +240,11 @@ impl Stack {
     /// Takes the wakes since the last call, in order.
     pub fn take_wakes(&mut self) -> Vec<Wake> {
         core::mem::take(&mut self.wakes)
+    }
+
+    /// Takes what the card is to be told of since the last call.
+    pub fn take_rings(&mut self) -> Rings {
+        core::mem::take(&mut self.out.rings)
     }
 
     /// Returns the network card's configuration.

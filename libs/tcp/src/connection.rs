@@ -15,6 +15,8 @@ use crate::usage::Usage;
 
 /// Segments of a peer that does not say how great they may be (RFC 9293 §3.7.1).
 const DEFAULT_MSS: u16 = 536;
+/// How long an acknowledgement may wait for company (Linux's `TCP_DELACK_MIN`; RFC 1122 §4.2.3.2 allows 500 ms).
+pub(crate) const ACK_DELAY: Nanos = Nanos::from_millis(40);
 /// The greatest shift of a window (RFC 7323 §2.3).
 const MOST_SCALE: u8 = 14;
 
@@ -158,7 +160,7 @@ pub struct Connection {
     pub(crate) acknowledged: Seq,
     pub(crate) ack_now: bool,
     pub(crate) ack_at: Option<Nanos>,
-    /// Acknowledgements found company lately: it pays to wait for it ("ping-pong" of Linux).
+    /// Data were sent soon after data came: it pays to let acknowledgements wait for such company ("ping-pong" of Linux).
     pub(crate) is_interactive: bool,
     /// The greatest segment that the peer sent.
     pub(crate) peer_segment: u16,

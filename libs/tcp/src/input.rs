@@ -2,7 +2,7 @@
 
 use tyn_abi::Nanos;
 
-use crate::connection::{Connection, End, Handshake, State};
+use crate::connection::{ACK_DELAY, Connection, End, Handshake, State};
 use crate::receive::Taken;
 use crate::segment::{Flags, Segment};
 use crate::seq::Seq;
@@ -11,8 +11,6 @@ use crate::seq::Seq;
 const CHALLENGE_INTERVAL: Nanos = Nanos::from_millis(500);
 /// A timestamp that was not renewed for so long says nothing (RFC 7323 §5.5).
 const TIMESTAMP_LIFE: Nanos = Nanos(24 * 86_400 * Nanos::PER_SEC);
-/// How long an acknowledgement may wait for company (Linux's `TCP_DELACK_MIN`; RFC 1122 §4.2.3.2 allows 500 ms).
-const ACK_DELAY: Nanos = Nanos::from_millis(40);
 
 impl Connection {
     /// Takes in a segment for this connection, whose checksum is right.

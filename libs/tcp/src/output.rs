@@ -2,7 +2,7 @@
 
 use tyn_abi::Nanos;
 
-use crate::connection::{Connection, State, clock, first_window};
+use crate::connection::{ACK_DELAY, Connection, State, clock, first_window};
 use crate::options::Options;
 use crate::segment::{Flags, HEADER};
 use crate::seq::Seq;
@@ -398,7 +398,7 @@ impl Connection {
             self.receive.report(&mut options, most);
         }
         let window = self.choose_window();
-        self.is_interactive |= len > 0 && self.ack_at.is_some();
+        self.is_interactive |= len > 0 && now < self.data_received_at + ACK_DELAY;
         self.acknowledged = self.receive.next;
         self.ack_now = false;
         self.ack_at = None;

@@ -114,14 +114,15 @@ impl Pair {
         received
     }
 
-    /// Tells the device of what was queued and given back.
-    pub(super) fn flush(&mut self, transport: &dyn Transport) {
-        if self.transmit.publish() {
-            transport.notify(self.transmit_bell);
-        }
-        if self.receive.publish() {
-            transport.notify(self.receive_bell);
-        }
+    /// Lets the device see what was queued and given back; returns whether it must be told: bit 0 of received, bit 1 of
+    /// transmitted frames.
+    pub(super) fn flush(&mut self) -> u128 {
+        u128::from(self.receive.publish()) | u128::from(self.transmit.publish()) << 1
+    }
+
+    /// Returns the doorbells in the order of those bits.
+    pub(super) fn doorbells(&self) -> [Doorbell; 2] {
+        [self.receive_bell, self.transmit_bell]
     }
 
     /// Asks for an interrupt for the next frame; returns whether there is one already.

@@ -1,8 +1,9 @@
 //! The network: the one stack, its lock, its interrupts and timers, and the internet sockets over it.
 //!
 //! Everything that changes the stack goes through [`operate`]: take the lock, do the work, let the stack take a turn (so that
-//! what was queued goes out), take what happened; then, without the lock, wake those concerned, arm the timer for the stack's
-//! next deadline, and write down a new configuration. The card's interrupt and the timer are such operations, too.
+//! what was queued goes out), take what happened; then, without the lock, ring the card's bell, wake those concerned, arm the
+//! timer for the stack's next deadline, and write down a new configuration. The card's interrupt and the timer are such
+//! operations, too.
 //!
 //! | who | when | does |
 //! |---|---|---|
@@ -35,7 +36,7 @@ use tyn_abi::Nanos;
 use tyn_bootfmt::options::{Ip, Ip6};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_hal::{mem, random, time};
-use tyn_net::device::NetDevice;
+use tyn_net::device::{Bell, NetDevice};
 use tyn_net::{
     Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig,
 };
@@ -51,6 +52,8 @@ pub(crate) use inet::open;
 /// The stack and who waits for it.
 struct Network {
     stack: SpinLock<Stack>,
+    /// The card's.
+    bell: Option<Arc<dyn Bell>>,
     /// The queue of each open socket.
     queues: SpinLock<BTreeMap<SocketId, Arc<WaitQueue>>>,
     /// The timer that is set, and for when.
@@ -115,6 +118,7 @@ pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ip6: Ip6, ram_bytes: u64
         tcp_buffers,
         ..Limits::default()
     };
+    let bell = device.as_ref().and_then(|card| card.bell());
     let stack = Stack::new(
         StackConfig {
             device,
@@ -128,6 +132,7 @@ pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ip6: Ip6, ram_bytes: u64
     );
     NETWORK.set(Network {
         stack: SpinLock::new(stack),
+        bell,
         queues: SpinLock::new(BTreeMap::new()),
         timer: SpinLock::new(None),
     });
@@ -155,18 +160,24 @@ fn network() -> &'static Network {
 /// queue or the file system may want.
 fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
     let network = network();
-    let (result, wakes, events, deadline) = {
+    let (result, rings, wakes, events, deadline) = {
         let mut stack = network.stack.lock();
         stack.set_now(time::now());
         let result = work(&mut stack);
         stack.poll(time::now());
         (
             result,
+            stack.take_rings(),
             stack.take_wakes(),
             stack.take_config_events(),
             stack.deadline(),
         )
     };
+    if let Some(bell) = &network.bell
+        && !rings.is_empty()
+    {
+        bell.ring(rings);
+    }
     if !wakes.is_empty() {
         let told: Vec<_> = {
             let queues = network.queues.lock();

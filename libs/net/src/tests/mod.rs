@@ -32,7 +32,9 @@ use std::sync::{Arc, Mutex};
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, Ipv4Packet, TcpPacket};
 use tyn_abi::{Errno, Events, Nanos};
 
-use crate::device::{Full, NetDevice, Offload, Offloads, PartialChecksum, Received, RxChecksum};
+use crate::device::{
+    Full, NetDevice, Offload, Offloads, PartialChecksum, Received, Rings, RxChecksum,
+};
 use crate::{
     Cidr, FreeMemory, Ip6Config, IpConfig, Lease, Limits, SocketId, Stack, StackConfig, Take,
     TcpOptions,
@@ -65,7 +67,8 @@ pub(crate) struct Card {
     pub(crate) offloads: Offloads,
     /// The greatest packet, unless it is 1500.
     pub(crate) mtu: Option<usize>,
-    pub(crate) flushes: usize,
+    /// Frames were queued since the last flush.
+    pub(crate) has_news: bool,
     pub(crate) interrupts: bool,
     /// Length of the longest frame that it was given.
     pub(crate) longest: usize,
@@ -118,6 +121,7 @@ impl NetDevice for Handle {
                 }
             }
             c.longest = c.longest.max(frame.len());
+            c.has_news = true;
             c.sent.extend(pieces);
             Ok(())
         })
@@ -139,8 +143,9 @@ impl NetDevice for Handle {
         })
     }
 
-    fn flush(&mut self) {
-        self.with(|c| c.flushes += 1);
+    fn flush(&mut self) -> Rings {
+        let has_news = self.with(|c| core::mem::take(&mut c.has_news));
+        Rings(u128::from(has_news))
     }
 
     fn enable_interrupts(&mut self) -> bool {

@@ -55,6 +55,20 @@ fn datagrams_keep_their_bounds_and_tell_their_sender() {
 }
 
 #[test]
+fn owner_learns_once_that_the_card_must_be_told_of_what_was_queued() {
+    let mut w = World::new();
+    let a = socket(&mut w.a, ANY, 1000);
+    w.settle();
+    let _ = w.a.take_rings();
+    w.a.poll(w.now);
+    assert!(w.a.take_rings().is_empty());
+    assert_eq!(put(&mut w.a, a, Some(at(B, 2000)), b"one"), Ok(3));
+    w.a.poll(w.now);
+    w.a.poll(w.now);
+    assert!(!w.a.take_rings().is_empty() && w.a.take_rings().is_empty());
+}
+
+#[test]
 fn connected_socket_hears_only_its_peer_and_its_refusals() {
     let mut w = World::new();
     let a = socket(&mut w.a, ANY, 4000);
