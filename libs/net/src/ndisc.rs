@@ -126,6 +126,7 @@ impl Output {
         let payload = write_header(packet, source, destination, protocol, HOP_LIMIT, &caps);
         repr.emit(&from, &to, &mut Icmpv6Packet::new_unchecked(payload), &caps);
         let _ = device.transmit(&bytes, None);
+        self.has_queued = true;
     }
 
     /// Asks for a host's hardware address.

@@ -61,6 +61,8 @@ pub(crate) struct Output {
     pub(crate) piece: Option<u16>,
     /// The current time, set at the start of each turn.
     pub(crate) now: Nanos,
+    /// Frames were handed to the card that it can't see before the next flush.
+    pub(crate) has_queued: bool,
     /// What the card is to be told of.
     pub(crate) rings: Rings,
 }
@@ -83,6 +85,7 @@ impl Output {
             errors: ErrorRate::new(),
             piece: None,
             now: Nanos::ZERO,
+            has_queued: false,
             rings: Rings::default(),
         }
     }
@@ -335,12 +338,14 @@ impl Output {
             .flatten();
         // A full queue loses the packet: sockets have asked for room, replies may be lost.
         let _ = device.transmit(&self.frame, offload);
+        self.has_queued = true;
     }
 
     /// Sends a frame that somebody else has built (DHCP).
     pub(crate) fn transmit_raw(&mut self, frame: &[u8]) {
         if let Some(device) = self.device.as_mut() {
             let _ = device.transmit(frame, None);
+            self.has_queued = true;
         }
     }
 
@@ -362,6 +367,7 @@ impl Output {
         frame.set_ethertype(EthernetProtocol::Arp);
         arp.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
         let _ = device.transmit(&bytes, None);
+        self.has_queued = true;
     }
 
     /// Takes in an ARP packet: learns its sender, answers a request for our address.
@@ -422,7 +428,13 @@ impl Output {
         self.device.as_mut()?.receive(frame)
     }
 
+    /// Returns whether there is something that the next turn sends, or looks at, however early it comes.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.has_queued || self.split.is_some() || self.has_looped()
+    }
+
     pub(crate) fn flush(&mut self) {
+        self.has_queued = false;
         if let Some(device) = self.device.as_mut() {
             self.rings = self.rings.union(device.flush());
         }

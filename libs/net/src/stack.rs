@@ -7,8 +7,8 @@
 //!                          │            └─► wakes (values for the owner)
 //!                          └─► request record, TIME-WAIT record, UDP socket, smoltcp's refusals
 //! ```
-//! The owner calls [`Stack::poll`] when the card interrupts, when [`Stack::deadline`] passes and after each operation on a
-//! socket, and then does what [`Stack::take_rings`] asks and delivers [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all sockets.
+//! The owner calls [`Stack::on_interrupt`] when the card interrupts, and after that, when the deadline passes and after each
+//! operation on a socket [`Stack::poll_if_due`]; then it does what [`Stack::take_rings`] asks and delivers [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all sockets.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -112,6 +112,10 @@ pub(crate) struct Blocked {
 impl Blocked {
     pub(crate) fn push(&mut self, path: Path, id: SocketId) {
         self.of(path).push(id);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.nic.is_empty() && self.lo.is_empty()
     }
 
     fn of(&mut self, path: Path) -> &mut Vec<SocketId> {
@@ -309,6 +313,20 @@ impl Stack {
     /// Tells the time, by which calls between two turns begin what takes time.
     pub fn set_now(&mut self, now: Nanos) {
         self.out.now = self.out.now.max(now);
+    }
+
+    /// Takes a turn unless that can wait for the card's interrupt or for the deadline, which is returned. Most calls of
+    /// programs give nothing to do: options are set, bytes are there to be read.
+    pub fn poll_if_due(&mut self, now: Nanos) -> Option<Nanos> {
+        let is_urgent = self.out.is_pending() || self.lacks_interrupts || !self.blocked.is_empty();
+        if !is_urgent {
+            let deadline = self.deadline();
+            if deadline.is_none_or(|at| at > now) {
+                return deadline;
+            }
+        }
+        self.poll(now);
+        self.deadline()
     }
 
     /// Takes a turn: receives, lets timers pass, sends.

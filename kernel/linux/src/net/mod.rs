@@ -164,13 +164,13 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
         let mut stack = network.stack.lock();
         stack.set_now(time::now());
         let result = work(&mut stack);
-        stack.poll(time::now());
+        let deadline = stack.poll_if_due(time::now());
         (
             result,
             stack.take_rings(),
             stack.take_wakes(),
             stack.take_config_events(),
-            stack.deadline(),
+            deadline,
         )
     };
     if let Some(bell) = &network.bell

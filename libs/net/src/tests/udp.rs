@@ -69,6 +69,35 @@ fn owner_learns_once_that_the_card_must_be_told_of_what_was_queued() {
 }
 
 #[test]
+fn turn_is_taken_when_there_is_something_to_do() {
+    let mut w = World::new();
+    let a = socket(&mut w.a, ANY, 1000);
+    w.settle();
+    let _ = w.a.take_rings();
+    let sent = |w: &World| w.cards[0].with(|c| c.sent.len());
+    // Nothing: the frame that waits comes with the interrupt.
+    w.a.udp_change_options(a, |o| o.ttl = 9).unwrap();
+    w.cards[0].with(|c| c.received.push_back(alloc::vec![0; 60]));
+    let deadline = w.a.poll_if_due(w.now);
+    assert!(deadline.is_none_or(|at| at > w.now));
+    assert_eq!(w.cards[0].with(|c| c.received.len()), 1);
+    // Something to send, now or by a timer that has come.
+    assert_eq!(put(&mut w.a, a, Some(at(B, 2000)), b"one"), Ok(3));
+    let _ = w.a.poll_if_due(w.now);
+    assert!(!w.a.take_rings().is_empty());
+    assert_eq!(w.cards[0].with(|c| c.received.len()), 0);
+    let before = sent(&w);
+    w.a.udp_join(a, Ipv4Addr::new(239, 1, 2, 3).into(), Path::Nic)
+        .unwrap();
+    let _ = w.a.poll_if_due(w.now);
+    assert!(!w.a.take_rings().is_empty() && sent(&w) > before);
+    // And what its owner sends to itself.
+    assert_eq!(put(&mut w.a, a, Some(at(A, 1000)), b"two"), Ok(3));
+    let _ = w.a.poll_if_due(w.now);
+    assert_eq!(w.a.udp_next_len(a), 3);
+}
+
+#[test]
 fn connected_socket_hears_only_its_peer_and_its_refusals() {
     let mut w = World::new();
     let a = socket(&mut w.a, ANY, 4000);
