@@ -109,10 +109,10 @@ pub trait File: Any + Send + Sync {
         Err(Errno::ENODEV)
     }
 
-    /// Calls `each(index, frame)` for those of `pages` that exist already, without allocating, until it returns `false`: a
-    /// page fault maps the pages around the faulting one along with it. Takes at most the file's own page lock, also over
-    /// the calls, which only allocate frames.
-    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+    /// Calls `each(index, frame)` for those of `pages` that exist already, without allocating: a page fault maps the pages
+    /// around the faulting one along with it. Takes at most the file's own page lock, also over the calls, which take no
+    /// other.
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame)) {
         let _ = (pages, each);
     }
 

@@ -29,7 +29,7 @@ impl File for Page {
         }
     }
 
-    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame)) {
         if pages.contains(&0) {
             each(0, self.0.clone());
         }

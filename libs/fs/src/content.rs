@@ -15,6 +15,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use tyn_abi::{Errno, PAGE_SIZE};
@@ -366,14 +367,18 @@ impl<P: Page> Content<P> {
         Ok(Mappable::Page(page))
     }
 
-    /// Returns page `index` for a mapping if that needs no allocation.
-    #[must_use]
-    pub fn resident(&self, index: u64) -> Option<Mappable<P>> {
-        let start = index.checked_mul(PAGE).filter(|&s| s < self.size)?;
-        if let Some(slot) = self.pages.get(&index) {
-            return Some(Mappable::Page(slot.page.clone()));
-        }
-        self.whole_base_page(index, start).map(Mappable::Archive)
+    /// Returns those of the pages, with their indices, that can be mapped without allocating.
+    pub fn resident(&self, pages: Range<u64>) -> impl Iterator<Item = (u64, Mappable<P>)> {
+        let end = pages.end.min(self.size.div_ceil(PAGE));
+        let start = pages.start.min(end);
+        let mut own = self.pages.range(start..end).peekable();
+        (start..end).filter_map(move |index| {
+            let page = match own.next_if(|(at, _)| **at == index) {
+                Some((_, slot)) => Mappable::Page(slot.page.clone()),
+                None => Mappable::Archive(self.whole_base_page(index, index * PAGE)?),
+            };
+            Some((index, page))
+        })
     }
 
     /// Returns the archive page that is page `index` of the file, if it can be mapped as it is.

@@ -142,8 +142,8 @@ impl PageTable {
         Some(&table(at)[index(va, 1)])
     }
 
-    /// Returns the page entry of `va`, making tables on the way.
-    fn entry_or_new(&mut self, va: u64) -> Result<&'static AtomicU64, OutOfMemory> {
+    /// Returns the last level's table for `va`, making tables on the way.
+    fn leaf_or_new(&mut self, va: u64) -> Result<&'static Table, OutOfMemory> {
         let mut at = self.root;
         for level in (2..=LEVELS).rev() {
             let slot = &table(at)[index(va, level)];
@@ -154,7 +154,12 @@ impl PageTable {
             }
             at = PhysAddr(entry & ADDRESS);
         }
-        Ok(&table(at)[index(va, 1)])
+        Ok(table(at))
+    }
+
+    /// Returns the page entry of `va`, making tables on the way.
+    fn entry_or_new(&mut self, va: u64) -> Result<&'static AtomicU64, OutOfMemory> {
+        Ok(&self.leaf_or_new(va)?[index(va, 1)])
     }
 
     /// Maps `frame` at the page `va`, replacing what was there (with a shoot-down if something was present and the
@@ -189,30 +194,20 @@ impl PageTable {
         Ok(())
     }
 
-    /// Maps `frame` at the page `va` unless something is there, hidden or not.
+    /// Returns the part of the table that maps the 2 MiB around `va`, making tables on the way.
     ///
     /// # Errors
     /// [`OutOfMemory`] as [`PageTable::map`].
     ///
     /// # Panics
-    /// As [`PageTable::map`].
-    pub fn map_if_absent(
-        &mut self,
-        va: UserVa,
-        frame: Frame,
-        perms: Perms,
-    ) -> Result<(), OutOfMemory> {
-        assert!(
-            va.0 < USER_END && va.0.is_multiple_of(PAGE_SIZE as u64),
-            "mapping at {va:?}"
-        );
-        let slot = self.entry_or_new(va.0)?;
-        if !owns_frame(slot.load(Ordering::Relaxed)) {
-            // Nobody but the walker, which leaves empty entries alone, writes at the same time.
-            slot.store(frame.into_phys().0 | bits(perms), Ordering::Release);
-            self.resident += 1;
-        }
-        Ok(())
+    /// When `va` is not below `USER_END`.
+    pub fn leaf(&mut self, va: UserVa) -> Result<Leaf<'_>, OutOfMemory> {
+        assert!(va.0 < USER_END, "mapping at {va:?}");
+        Ok(Leaf {
+            start: va.0 - va.0 % span(2),
+            entries: self.leaf_or_new(va.0)?,
+            resident: &mut self.resident,
+        })
     }
 
     /// Returns what is mapped at the page that holds `va`.
@@ -292,6 +287,36 @@ impl PageTable {
     #[must_use]
     pub fn resident(&self) -> u64 {
         self.resident
+    }
+}
+
+/// The last level of a [`PageTable`] for 2 MiB: to map several pages there without going through all levels for each.
+#[derive(Debug)]
+pub struct Leaf<'a> {
+    /// The first address.
+    start: u64,
+    entries: &'static Table,
+    /// The table's count; with it the table is borrowed, so that it stays as it is.
+    resident: &'a mut u64,
+}
+
+impl Leaf<'_> {
+    /// Maps `frame` at the page `va` unless something is there, hidden or not.
+    ///
+    /// # Panics
+    /// When `va` is not page-aligned or not of this part.
+    pub fn map_if_absent(&mut self, va: UserVa, frame: Frame, perms: Perms) {
+        let at = va.0.wrapping_sub(self.start);
+        assert!(
+            at < span(2) && at.is_multiple_of(PAGE_SIZE as u64),
+            "mapping at {va:?}"
+        );
+        let slot = &self.entries[index(at, 1)];
+        if !owns_frame(slot.load(Ordering::Relaxed)) {
+            // Nobody but the walker, which leaves empty entries alone, writes at the same time.
+            slot.store(frame.into_phys().0 | bits(perms), Ordering::Release);
+            *self.resident += 1;
+        }
     }
 }
 

@@ -379,17 +379,12 @@ impl Body {
         to_frame(page).ok_or(Errno::ENXIO)
     }
 
-    pub(super) fn resident_frames(
-        &self,
-        pages: Range<u64>,
-        each: &mut dyn FnMut(u64, Frame) -> bool,
-    ) {
+    pub(super) fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame)) {
         self.was_mapped.store(true, Ordering::SeqCst);
         let inner = self.inner.lock();
-        for index in pages {
-            let frame = inner.content.resident(index).and_then(to_frame);
-            if frame.is_some_and(|frame| !each(index, frame)) {
-                return;
+        for (index, page) in inner.content.resident(pages) {
+            if let Some(frame) = to_frame(page) {
+                each(index, frame);
             }
         }
     }

@@ -113,7 +113,7 @@ impl File for RegularFile {
         self.body.frame(index, write)
     }
 
-    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame)) {
         self.body.resident_frames(pages, each);
     }
 

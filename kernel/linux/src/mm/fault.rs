@@ -140,12 +140,15 @@ impl Inner {
     fn map_around(&mut self, va: UserVa, file: &MappedFile, page: u64, perms: Perms) {
         const PAGE: u64 = PAGE_SIZE as u64;
         let range = self.space.fault_around(va.0, FAULT_AROUND);
+        // Without memory for page tables the neighbours simply stay away. They are in the same part as `va`.
+        let Ok(mut leaf) = self.table.leaf(va) else {
+            return;
+        };
         let first = page - (va.0 - range.start) / PAGE;
         let end = first + (range.end - range.start) / PAGE;
         file.resident_frames(first..end, &mut |index, frame| {
             let at = UserVa(range.start + (index - first) * PAGE);
-            // Without memory for page tables the neighbours simply stay away.
-            self.table.map_if_absent(at, frame, perms).is_ok()
+            leaf.map_if_absent(at, frame, perms);
         });
     }
 }

@@ -36,11 +36,7 @@ impl MappedFile {
         self.0.file.frame(page, write)
     }
 
-    pub(super) fn resident_frames(
-        &self,
-        pages: Range<u64>,
-        each: &mut dyn FnMut(u64, Frame) -> bool,
-    ) {
+    pub(super) fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame)) {
         self.0.file.resident_frames(pages, each);
     }
 

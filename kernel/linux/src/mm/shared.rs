@@ -66,11 +66,9 @@ impl File for SharedMemory {
         Ok(frame)
     }
 
-    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame) -> bool) {
+    fn resident_frames(&self, pages: Range<u64>, each: &mut dyn FnMut(u64, Frame)) {
         for (&index, frame) in self.pages.lock().range(pages) {
-            if !each(index, frame.clone()) {
-                return;
-            }
+            each(index, frame.clone());
         }
     }
 

@@ -181,17 +181,26 @@ impl PageTable {
     ) -> Result<(), OutOfMemory> {
         let mut result = Ok(());
         let mut lost = Removed::new();
+        // The child's last level for the pages before: those that follow are nearly always there, too. Nothing is taken out
+        // of the child meanwhile.
+        let mut leaf = None;
         self.for_each(start, end, |va, slot| {
             if result.is_err() {
                 return;
             }
-            let target = match child.entry_or_new(va) {
-                Ok(target) => target,
-                Err(e) => {
-                    result = Err(e);
-                    return;
-                }
+            let part = va / span(2);
+            let entries = match leaf {
+                Some((of, entries)) if of == part => entries,
+                _ => match child.leaf_or_new(va) {
+                    Ok(entries) => entries,
+                    Err(e) => {
+                        result = Err(e);
+                        return;
+                    }
+                },
             };
+            leaf = Some((part, entries));
+            let target = &entries[index(va, 1)];
             let keep = if copy_on_write { !WRITE } else { u64::MAX };
             let old = slot.fetch_and(keep, Ordering::AcqRel);
             if old & PRESENT != 0 && old & WRITE & !keep != 0 {
