@@ -21,18 +21,16 @@ pub(crate) struct CpuLocal {
     this: *const CpuLocal,
     /// Where the registers of ring 3 are to be saved.
     pub(crate) user_context: Cell<u64>,
-    /// Stack pointer to go on with when ring 3 is left.
-    pub(crate) kernel_rsp: Cell<u64>,
     /// The user's RSP during the first instructions of a system call.
     scratch: Cell<u64>,
-    /// What MXCSR holds: the user's value, or the kernel's where they differ in more than flags. At first what no MXCSR
-    /// can hold.
-    pub(crate) loaded_mxcsr: Cell<u32>,
     /// Error code of the last exception from ring 3.
     pub(crate) error_code: Cell<u64>,
     /// CR2 of the last page fault from ring 3.
     pub(crate) fault_address: Cell<u64>,
-    /// Task state segment; `rsp0` is written at each entry to ring 3.
+    /// What MXCSR holds: the user's value, or the kernel's where they differ in more than flags. At first what no MXCSR
+    /// can hold.
+    pub(crate) loaded_mxcsr: Cell<u32>,
+    /// Task state segment; `rsp0`, the stack pointer to go on with when ring 3 is left, is written at each entry to ring 3.
     pub(crate) tss: Tss,
     /// Descriptor table.
     pub(crate) gdt: Gdt,
@@ -69,12 +67,13 @@ pub(crate) struct CpuLocal {
 unsafe impl Sync for CpuLocal {}
 
 pub(crate) const USER_CONTEXT: usize = offset_of!(CpuLocal, user_context);
-pub(crate) const KERNEL_RSP: usize = offset_of!(CpuLocal, kernel_rsp);
 pub(crate) const SCRATCH: usize = offset_of!(CpuLocal, scratch);
 pub(crate) const LOADED_MXCSR: usize = offset_of!(CpuLocal, loaded_mxcsr);
 pub(crate) const ERROR_CODE: usize = offset_of!(CpuLocal, error_code);
 pub(crate) const FAULT_ADDRESS: usize = offset_of!(CpuLocal, fault_address);
 pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + Tss::RSP0_OFFSET;
+// It is used at each way into ring 3 and out: not across two cache lines.
+const _: () = assert!(TSS_RSP0.is_multiple_of(8));
 
 /// APIC id of a CPU that has not arrived.
 const NOT_ARRIVED: u32 = u32::MAX;
@@ -106,7 +105,6 @@ impl CpuLocal {
         Self {
             this: ptr::null(),
             user_context: Cell::new(0),
-            kernel_rsp: Cell::new(0),
             scratch: Cell::new(0),
             loaded_mxcsr: Cell::new(u32::MAX),
             error_code: Cell::new(0),

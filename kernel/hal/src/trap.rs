@@ -3,7 +3,9 @@
 //! A thread's kernel side is a loop over [`UserContext::run`]: it enters ring 3 and returns when user code made a system
 //! call, faulted or was interrupted.
 
+use core::arch::asm;
 use core::mem::offset_of;
+use core::ptr;
 
 use tyn_abi::{Access, UserVa};
 
@@ -83,7 +85,26 @@ const FIXED_FLAGS: u64 = 0x202;
 const DEFAULT_MXCSR: u32 = 0x1f80;
 
 unsafe extern "C" {
-    fn tyn_run_user(context: *mut UserContext, by_sysret: u32) -> u64;
+    /// Not to be called as a function: see [`run_user`].
+    fn tyn_run_user();
+}
+
+/// Goes to ring 3 and returns the vector by which it was left.
+///
+/// # Safety
+/// Interrupts are off; the context's RIP is canonical, its flags and MXCSR have only bits that user code may have; with
+/// `by_sysret` RCX and R11 hold what RIP and RFLAGS do.
+unsafe fn run_user(context: &mut UserContext, by_sysret: bool) -> u64 {
+    let vector;
+    // SAFETY: as this function's; the context is exclusively ours and outlives the stay in ring 3. What is called keeps RBX,
+    // RBP and RSP, and every other register is declared lost: the compiler saves what it needs, which is less than all.
+    unsafe {
+        asm!("call {run}", run = sym tyn_run_user,
+            inout("rdi") ptr::from_mut(context) => _, inout("esi") u32::from(by_sysret) => _,
+            lateout("rax") vector, out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            clobber_abi("sysv64"));
+    }
+    vector
 }
 
 impl UserContext {
@@ -113,32 +134,44 @@ impl UserContext {
         // in the plain way, but not after one that restored a signal's registers. TF must go by IRET: SYSRET would trap one
         // instruction late.
         const TF: u64 = 0x100;
+        // The lower half of the addresses is canonical.
+        const HALF: u32 = 47;
         let regs = &self.regs;
-        let by_sysret = regs.rcx == regs.rip
-            && regs.r11 == regs.rflags
-            && regs.rip < tyn_abi::USER_END
-            && regs.rflags & !(USER_FLAGS & !TF) == FIXED_FLAGS;
+        // All in one: each of several conditions would be a branch of its own.
+        let in_the_way = (regs.rcx ^ regs.rip)
+            | (regs.r11 ^ regs.rflags)
+            | (regs.rip >> HALF)
+            | (regs.rflags & !(USER_FLAGS & !TF) ^ FIXED_FLAGS);
+        let by_sysret = in_the_way == 0;
         if !by_sysret && let Err(trap) = self.make_fit_for_iret() {
             return trap;
         }
         mem::publish_ring3();
-        // SAFETY: the context is exclusively ours and outlives the stay in ring 3; interrupts are off; MXCSR has only valid bits
-        // (it was stored by the CPU or checked by `Task::load_extended`); RIP is canonical and flags are sanitised.
-        let vector = unsafe { tyn_run_user(self, u32::from(by_sysret)) };
+        // SAFETY: interrupts are off; MXCSR has only valid bits (it was stored by the CPU or checked by `Task::load_extended`);
+        // RIP is canonical and flags are sanitised.
+        let vector = unsafe { run_user(self, by_sysret) };
         mem::withdraw();
-        let cpu = CpuLocal::current();
-        match vector {
-            TRAP_SYSCALL => Trap::Syscall,
-            PAGE_FAULT => page_fault(cpu.fault_address.get(), cpu.error_code.get()),
-            v if v >= FIRST_INTERRUPT => {
-                irq::dispatch(v as u8);
-                Trap::Interrupt
-            }
-            v => Trap::Exception {
-                vector: v as u8,
-                error_code: cpu.error_code.get(),
-            },
+        if vector == TRAP_SYSCALL {
+            return Trap::Syscall;
         }
+        other_trap(vector)
+    }
+}
+
+/// Says why ring 3 was left, other than by a system call; runs the handler of an interrupt.
+#[inline]
+fn other_trap(vector: u64) -> Trap {
+    let cpu = CpuLocal::current();
+    match vector {
+        PAGE_FAULT => page_fault(cpu.fault_address.get(), cpu.error_code.get()),
+        v if v >= FIRST_INTERRUPT => {
+            irq::dispatch(v as u8);
+            Trap::Interrupt
+        }
+        v => Trap::Exception {
+            vector: v as u8,
+            error_code: cpu.error_code.get(),
+        },
     }
 }
 

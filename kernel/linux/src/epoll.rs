@@ -388,7 +388,13 @@ impl Watchers {
 
     /// Ends all watches: the description is closed. The caller holds no lock.
     pub fn forget(&self) {
-        let watches = core::mem::take(&mut self.0.lock().watches);
+        let watches = {
+            let mut list = self.0.lock();
+            if list.watches.is_empty() {
+                return;
+            }
+            core::mem::take(&mut list.watches)
+        };
         for watch in watches.into_values() {
             let serial = watch.core.serial.lock();
             let item = watch.core.set.lock().remove_item(watch.id);

@@ -128,9 +128,11 @@ impl Woken {
     }
 
     fn unpark(self) {
-        for thread in self.first.iter().chain(&self.rest) {
-            sched::unpark(thread);
-        }
+        let Some(first) = self.first else {
+            return;
+        };
+        sched::unpark(&first);
+        self.rest.iter().for_each(sched::unpark);
     }
 }
 

@@ -187,9 +187,14 @@ fn main() {
     if thread.tid() == Tid(INIT.0) {
         boot::report_first_entry();
     }
-    while prepare_return(&thread, &mut user, restart.take()) {
-        let trap = user.run();
-        restart = serve(&thread, &mut user, trap);
+    let mut cx = Cx {
+        thread: &thread,
+        process: thread.process(),
+        user: &mut user,
+    };
+    while prepare_return(&mut cx, restart.take()) {
+        let trap = cx.user.run();
+        restart = serve(&mut cx, trap);
     }
     end(&thread);
     // Nothing else on this stack owns anything: it is never returned to.
@@ -197,38 +202,23 @@ fn main() {
 }
 
 /// Does what has come up before the thread may go on in ring 3: signals, others' turns. Returns whether it may.
-fn prepare_return(
-    thread: &Arc<Thread>,
-    user: &mut UserContext,
-    mut restart: Option<signal::Restart>,
-) -> bool {
-    let process = thread.process();
-    let mut cx = Cx {
-        thread,
-        process,
-        user,
-    };
+fn prepare_return(cx: &mut Cx<'_>, mut restart: Option<signal::Restart>) -> bool {
     loop {
-        if !signal::deliver(&mut cx, restart.take()) {
+        if !signal::deliver(cx, restart.take()) {
             return false;
         }
         // Others may have posted something while the thread was not on a CPU.
-        if !sched::reschedule_if_due(thread) {
+        if !sched::reschedule_if_due(cx.thread) {
             return true;
         }
     }
 }
 
 /// Does what ring 3 was left for; returns how to restart an interrupted system call.
-fn serve(thread: &Arc<Thread>, user: &mut UserContext, trap: Trap) -> Option<signal::Restart> {
-    let process = thread.process();
-    let mut cx = Cx {
-        thread,
-        process,
-        user,
-    };
+fn serve(cx: &mut Cx<'_>, trap: Trap) -> Option<signal::Restart> {
+    let (thread, process) = (cx.thread, cx.process);
     match trap {
-        Trap::Syscall => return system_call(&mut cx),
+        Trap::Syscall => return system_call(cx),
         Trap::Interrupt => sched::on_interrupt(),
         Trap::PageFault {
             addr,
@@ -244,11 +234,11 @@ fn serve(thread: &Arc<Thread>, user: &mut UserContext, trap: Trap) -> Option<sig
                     access,
                     is_present: present,
                 };
-                signal::fault::page_fault(&cx, fault, bad);
+                signal::fault::page_fault(cx, fault, bad);
             }
         }
         Trap::Exception { vector, error_code } => {
-            signal::fault::exception(&cx, vector, error_code);
+            signal::fault::exception(cx, vector, error_code);
         }
     }
     None

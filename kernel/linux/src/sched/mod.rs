@@ -357,9 +357,10 @@ pub fn on_interrupt() {
 pub fn reschedule_if_due(current: &Arc<Thread>) -> bool {
     let here = here();
     let cpu = Cpu::of(here);
-    let has_kicks = cpu.kicks.load(Ordering::Relaxed) != 0;
+    let kicks = cpu.kicks.load(Ordering::Relaxed);
+    let queued = cpu.queued.load(Ordering::SeqCst) as u64;
     // All CPUs that there are count here: this one is among them.
-    if !has_kicks && cpu.queued.load(Ordering::SeqCst) == 0 && current.run.allows(here) {
+    if kicks | queued == 0 && current.run.allows(here) {
         return false;
     }
     reschedule(current, cpu)

@@ -53,7 +53,9 @@ impl RunState {
     /// Returns whether the thread may run on `cpu`, which there is.
     #[inline]
     pub(super) fn allows(&self, cpu: CpuIndex) -> bool {
-        CpuSet(self.affinity.load(Ordering::Relaxed)).contains(cpu)
+        // As `CpuSet::contains`, without asking whether there can be such a CPU.
+        let affinity = self.affinity.load(Ordering::Relaxed);
+        affinity & 1u64.wrapping_shl(cpu.0) != 0
     }
 
     /// Returns the CPU that the thread is on or was on last.

@@ -6,20 +6,15 @@
 .section .text.tyn_entry, "ax", @progbits
 
 # tyn_run_user(context: rdi, by_sysret: esi) -> vector
-#   Saves the callee-saved registers on the task's kernel stack and goes to ring 3 with the registers in `context`. Whatever
-#   leaves ring 3 stores the user's registers in the context, takes RSP from the per-CPU block and returns from here with the
-#   vector, {TRAP_SYSCALL} for SYSCALL.
+#   Saves RBX and RBP on the task's kernel stack and goes to ring 3 with the registers in `context`. Whatever leaves ring 3
+#   stores the user's registers in the context, takes RSP from the TSS and returns from here with the vector,
+#   {TRAP_SYSCALL} for SYSCALL. All other registers are lost; the caller knows.
 .globl tyn_run_user
 .type tyn_run_user, @function
 tyn_run_user:
     push rbx
     push rbp
-    push r12
-    push r13
-    push r14
-    push r15
     mov gs:[{USER_CONTEXT}], rdi
-    mov gs:[{KERNEL_RSP}], rsp
     mov gs:[{TSS_RSP0}], rsp
     mov eax, gs:[{LOADED_MXCSR}]
     cmp eax, [rdi + {MXCSR}]
@@ -120,11 +115,7 @@ tyn_run_user:
 
 .macro leave_user
     cld
-    mov rsp, gs:[{KERNEL_RSP}]
-    pop r15
-    pop r14
-    pop r13
-    pop r12
+    mov rsp, gs:[{TSS_RSP0}]
     pop rbp
     pop rbx
     ret

@@ -19,7 +19,6 @@ pub(crate) const FIRST_INTERRUPT: u64 = 32;
 core::arch::global_asm!(
     include_str!("entry.S"),
     USER_CONTEXT = const cpu_local::USER_CONTEXT,
-    KERNEL_RSP = const cpu_local::KERNEL_RSP,
     SCRATCH = const cpu_local::SCRATCH,
     LOADED_MXCSR = const cpu_local::LOADED_MXCSR,
     ERROR_CODE = const cpu_local::ERROR_CODE,
