@@ -35,6 +35,9 @@ pub(super) struct Rows {
     /// Run Erlang's rows only
     #[arg(long, conflicts_with = "rows")]
     erlang: bool,
+    /// Run a C program that prints rows instead of the microbenchmarks
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rows", "erlang"])]
+    program: Option<PathBuf>,
     /// Run Tyn only
     #[arg(long)]
     tyn: bool,
@@ -65,9 +68,9 @@ struct Measured {
 pub(super) fn host(mut options: Options, rows: &Rows) -> Result<()> {
     let mut images = Vec::new();
     if !rows.erlang {
-        images.push(micro_image(&rows.rows)?);
+        images.push(program_image(rows)?);
     }
-    if rows.rows.is_empty() {
+    if rows.rows.is_empty() && rows.program.is_none() {
         images.push(erlang_image()?);
     }
     let unit = if rows.instructions {
@@ -153,8 +156,10 @@ fn parse(line: &str) -> Option<Row> {
     })
 }
 
-/// Compiles the microbenchmarks and makes an image that starts them.
-fn micro_image(rows: &[String]) -> Result<PathBuf> {
+/// Compiles the microbenchmarks, or the program in their place, and makes an image that starts them.
+fn program_image(rows: &Rows) -> Result<PathBuf> {
+    let ours = paths::root().join("bench/host/micro.c");
+    let source = rows.program.as_deref().unwrap_or(&ours);
     debian::ensure_program("gcc", "gcc")?;
     let out = paths::target().join("bench");
     fs::create_dir_all(&out)?;
@@ -163,10 +168,10 @@ fn micro_image(rows: &[String]) -> Result<PathBuf> {
     gcc.args(["-static", "-O2", "-pthread", "-Wall", "-Wextra", "-Werror"])
         .arg("-o")
         .arg(&program)
-        .arg(paths::root().join("bench/host/micro.c"));
-    command::run(&mut gcc).context("the microbenchmarks need a C compiler")?;
+        .arg(source);
+    command::run(&mut gcc).context("benchmarks need a C compiler")?;
     let mut args = vec![PROGRAM.as_bytes()];
-    args.extend(rows.iter().map(|row| row.as_bytes()));
+    args.extend(rows.rows.iter().map(|row| row.as_bytes()));
     let init = Init {
         args,
         env: Vec::new(),
