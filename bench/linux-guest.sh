@@ -3,6 +3,7 @@
 #   vmlinux-cloud   Debian trixie's cloud kernel, as its ELF file (entered by PVH), with its virtio-net modules beside it
 #   vmlinux-tiny    the same release's source as `tinyconfig` plus what a BEAM guest needs
 #   init            a static init that mounts, loads modules, configures eth0 and starts /etc/app.argv
+# Arguments: the folder, and `cloud` to leave the trimmed kernel out, which is what takes long.
 # Needs root, gcc, make, flex, bison, bc, libelf-dev, musl-tools, xz-utils, cpio (all from Debian; installed when missing).
 # Packages come from the machine's own Debian mirror through an apt state of our own; apt checks their signatures.
 set -euo pipefail
@@ -51,7 +52,7 @@ if [ ! -e "$out/vmlinux-cloud" ]; then
   mv "$out/vmlinux-cloud.tmp" "$out/vmlinux-cloud"
 fi
 
-if [ ! -e "$out/vmlinux-tiny" ]; then
+if [ "${2:-}" != cloud ] && [ ! -e "$out/vmlinux-tiny" ]; then
   tree=$out/build
   rm -rf "$tree" && mkdir -p "$tree"
   tar -C "$tree" --strip-components=1 -xf "$out"/source/usr/src/linux-source-*.tar.xz
@@ -69,4 +70,4 @@ if [ ! -e "$out/vmlinux-tiny" ]; then
 fi
 
 musl-gcc -static -Os -s -Wall -o "$out/init" "$here/linux-init.c"
-ls -la "$out/vmlinux-cloud" "$out/vmlinux-tiny" "$out/init"
+ls -la "$out"/vmlinux-* "$out/init"

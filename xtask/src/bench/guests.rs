@@ -20,18 +20,19 @@ pub(super) const LINUX: &str = "linux-tiny";
 const APPEND: &str = "console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on tsc=reliable nokaslr reboot=t";
 
 /// One system to be compared.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     pub(super) name: &'static str,
     pub(super) machine: Machine,
-    pub(super) kernel: PathBuf,
-    pub(super) initrd: PathBuf,
-    pub(super) append: &'static str,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) append: &'static str,
 }
 
-/// Builds the Linux kernels unless that was done; returns their folder.
-fn linux() -> Result<PathBuf> {
+/// Builds the Linux kernels (`only`: one of them) unless that was done; returns their folder.
+fn linux(only: Option<&str>) -> Result<PathBuf> {
     let linux = paths::target().join("bench").join("linux");
-    command::run(Command::new(paths::root().join("bench/linux-guest.sh")).arg(&linux))?;
+    let script = paths::root().join("bench/linux-guest.sh");
+    command::run(Command::new(script).arg(&linux).args(only))?;
     Ok(linux)
 }
 
@@ -65,35 +66,14 @@ pub(super) fn example_image() -> Result<PathBuf> {
 
 /// Returns Tyn and all Linux guests with the example's image, on two machine types.
 pub(super) fn with_example() -> Result<Vec<Guest>> {
-    let linux = linux()?;
     let image = example_image()?;
-    let tiny_initrd = with_linux_init(&image, &linux, &[])?;
-    let cloud_initrd =
-        with_linux_init(&image, &linux, &["failover", "net_failover", "virtio_net"])?;
-    let tyn = kernel::build()?;
     let mut guests = Vec::new();
     for machine in [Machine::Q35, Machine::Microvm] {
-        let guest = |name, kernel: &Path, initrd: &Path, append| Guest {
-            name,
-            machine,
-            kernel: kernel.to_path_buf(),
-            initrd: initrd.to_path_buf(),
-            append,
-        };
-        guests.push(guest("tyn", &tyn, &image, ""));
-        guests.push(guest(
-            LINUX,
-            &linux.join("vmlinux-tiny"),
-            &tiny_initrd,
-            APPEND,
-        ));
+        let on = |guest| Guest { machine, ..guest };
+        guests.push(on(tyn(&image)?));
+        guests.push(on(trimmed_linux(&image)?));
         if machine == Machine::Q35 {
-            guests.push(guest(
-                "linux-cloud-pvh",
-                &linux.join("vmlinux-cloud"),
-                &cloud_initrd,
-                APPEND,
-            ));
+            guests.push(cloud_linux(&image)?);
         }
     }
     Ok(guests)
@@ -112,12 +92,24 @@ pub(super) fn tyn(image: &Path) -> Result<Guest> {
 
 /// Returns the trimmed Linux with an image.
 pub(super) fn trimmed_linux(image: &Path) -> Result<Guest> {
-    let linux = linux()?;
+    let linux = linux(None)?;
     Ok(Guest {
         name: LINUX,
         machine: Machine::Q35,
         kernel: linux.join("vmlinux-tiny"),
         initrd: with_linux_init(image, &linux, &[])?,
+        append: APPEND,
+    })
+}
+
+/// Returns Debian's Linux with an image.
+pub(crate) fn cloud_linux(image: &Path) -> Result<Guest> {
+    let linux = linux(Some("cloud"))?;
+    Ok(Guest {
+        name: "linux-cloud-pvh",
+        machine: Machine::Q35,
+        kernel: linux.join("vmlinux-cloud"),
+        initrd: with_linux_init(image, &linux, &["failover", "net_failover", "virtio_net"])?,
         append: APPEND,
     })
 }

@@ -2,7 +2,7 @@
 //! `bench/README.md`.
 
 mod boot;
-mod guests;
+pub(crate) mod guests;
 mod host;
 mod net;
 mod path;

@@ -15,6 +15,7 @@ use walkdir::WalkDir;
 use super::outcome::Expected;
 use super::suites::Selected;
 use super::{Options, SKIP, arguments, transcript};
+use crate::bench::guests;
 use crate::{debian, kernel, lab, paths};
 
 /// Runs a suite; returns its output and how the guest ended.
@@ -29,17 +30,31 @@ pub(super) fn run(
 ) -> Result<(String, String)> {
     debian::ensure_program("qemu-system-x86_64", "qemu-system-x86")?;
     let image = image(selected, expected, options, root)?;
-    let kernel = match &options.kernel {
-        Some(kernel) => kernel.clone(),
-        None => kernel::build()?,
+    let (config, system) = if options.linux_guest {
+        let guest = guests::cloud_linux(&image)?;
+        fs::remove_file(&image)?;
+        let config = Config {
+            append: guest.append.to_owned(),
+            ..Config::new(&guest.kernel, &guest.initrd)
+        };
+        (config, "linux-guest")
+    } else {
+        let kernel = match &options.kernel {
+            Some(kernel) => kernel.clone(),
+            None => kernel::build()?,
+        };
+        let config = Config {
+            append: if options.trace { "trace" } else { "" }.to_owned(),
+            ..Config::new(&kernel, &image)
+        };
+        (config, "tyn")
     };
     let config = Config {
         cpus: options.cpus,
         memory: lab::mib(options.memory),
-        append: if options.trace { "trace" } else { "" }.to_owned(),
-        ..Config::new(&kernel, &image)
+        ..config
     };
-    let out = transcript("tyn", selected)?;
+    let out = transcript(system, selected)?;
     let mut vm = Vm::start(&config, Console::Keep, Box::new(|_| {}))?;
     let end = loop {
         let outcome = vm.wait_for(Duration::from_secs(2))?;
@@ -51,7 +66,7 @@ pub(super) fn run(
             break format!("stopped after {:.0?}", vm.age());
         }
     };
-    fs::remove_file(&image)?;
+    fs::remove_file(&config.initrd)?;
     let report = vm.report();
     let lines: Vec<String> = report.lines.iter().chain(&report.panic).cloned().collect();
     fs::write(out.with_extension("report"), lines.join("\n"))?;

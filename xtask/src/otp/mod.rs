@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Run on this Linux instead, and write the lists of cases that pass
     #[arg(long)]
     linux: bool,
+    /// Boot Debian's Linux instead of Tyn: what the same machine, emulator and load make of a case
+    #[arg(long, conflicts_with_all = ["linux", "kernel", "trace"])]
+    linux_guest: bool,
     /// Virtual CPUs of the guest
     #[arg(long, default_value_t = 2)]
     cpus: u32,
@@ -53,6 +56,7 @@ impl Default for Options {
         Self {
             names: Vec::new(),
             linux: false,
+            linux_guest: false,
             cpus: 2,
             memory: 2048,
             scale: None,
@@ -117,8 +121,13 @@ fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
     let start = Instant::now();
     let ran = run_in_guest(selected, options, &root)?;
     println!(
-        "{} on Tyn: {} in {:.0?}; {}",
+        "{} on {}: {} in {:.0?}; {}",
         selected.name(),
+        if options.linux_guest {
+            "a guest's Linux"
+        } else {
+            "Tyn"
+        },
         ran.outcomes,
         start.elapsed(),
         ran.end
@@ -133,7 +142,7 @@ fn in_guest(selected: &Selected, options: &Options) -> Result<()> {
     );
     ensure!(
         ran.differ.is_empty(),
-        "{} cases pass on Linux and not on Tyn",
+        "{} cases pass on Linux and not in the guest",
         ran.differ.len()
     );
     Ok(())
