@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod checksum;
 pub mod device;
 mod dhcp;
 mod errors;

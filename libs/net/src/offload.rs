@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, TcpPacket, UdpPacket};
 
+use crate::checksum;
 use crate::device::{Offload, PartialChecksum, Segments};
 use crate::output::{ETHERNET_HEADER, Output};
 use crate::types::Path;
@@ -72,7 +73,8 @@ pub(crate) fn start_checksum(packet: &mut [u8]) {
     let Some(ip) = Ip::parse(packet) else {
         return;
     };
-    let (sum, protocol, header) = (pseudo_header_sum(&ip), ip.protocol, ip.header);
+    let (protocol, header) = (ip.protocol, ip.header);
+    let sum = checksum::pseudo_header(ip.source, ip.destination, protocol, ip.payload.len());
     let payload = packet.get_mut(header..).unwrap_or_default();
     match protocol {
         IpProtocol::Tcp => TcpPacket::new_unchecked(payload).set_checksum(sum),
@@ -99,25 +101,4 @@ fn partial_checksum(packet: &[u8]) -> Option<PartialChecksum> {
         start: (ETHERNET_HEADER + ip.header) as u16,
         offset,
     })
-}
-
-/// Sums the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), folded, not complemented.
-fn pseudo_header_sum(ip: &Ip<'_>) -> u16 {
-    let words = |bytes: &[u8]| -> u32 {
-        let (pairs, _) = bytes.as_chunks::<2>();
-        pairs
-            .iter()
-            .map(|&pair| u32::from(u16::from_be_bytes(pair)))
-            .sum()
-    };
-    let address = |a: IpAddr| match a {
-        IpAddr::V4(a) => words(&a.octets()),
-        IpAddr::V6(a) => words(&a.octets()),
-    };
-    let length = ip.payload.len() as u32;
-    let length = (length >> 16) + (length & 0xffff);
-    let sum =
-        address(ip.source) + address(ip.destination) + u32::from(u8::from(ip.protocol)) + length;
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
 }

@@ -4,6 +4,7 @@ use smoltcp::wire::TcpPacket;
 use tyn_abi::{Errno, Nanos, Source};
 use tyn_tcp::{Outgoing, Policy, State};
 
+use crate::checksum;
 use crate::output::Output;
 use crate::tcp::{TcpOptions, TcpStatus};
 use crate::types::{Path, Tuple};
@@ -200,7 +201,9 @@ pub(crate) fn emit(
             second.copy_from_slice(rest);
         }
         if checksums.tcp.tx() {
-            TcpPacket::new_unchecked(bytes).fill_checksum(&source.into(), &destination.into());
+            // The header was written with zero in its place.
+            let sum = !checksum::of(source, destination, protocol, bytes);
+            TcpPacket::new_unchecked(bytes).set_checksum(sum);
         }
         Ok::<(), core::convert::Infallible>(())
     };

@@ -3,12 +3,13 @@
 use core::net::{IpAddr, SocketAddr};
 
 use alloc::vec::Vec;
-use smoltcp::phy::Checksum;
+use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
 use tyn_abi::{Errno, Events, Source};
 
 use super::socket::Header;
 use super::{UDP_HEADER, UdpSend, to_self_if_unspecified};
+use crate::checksum;
 use crate::fragment::{link_mtu, longest};
 use crate::stack::Stack;
 use crate::types::{Path, SocketId};
@@ -163,13 +164,21 @@ impl Stack {
             let payload = write_header(packet, source.ip(), to.ip(), protocol, ttl, &checksums);
             let mut result = Ok(());
             udp.emit(
-                &mut UdpPacket::new_unchecked(payload),
+                &mut UdpPacket::new_unchecked(&mut *payload),
                 &source.ip().into(),
                 &to.ip().into(),
                 len,
                 |payload| result = src.read_exact(payload),
-                &checksums,
+                &ChecksumCapabilities::ignored(),
             );
+            if checksums.udp.tx() {
+                // Zero would say that there is none (RFC 768).
+                let sum = match !checksum::of(source.ip(), to.ip(), protocol, payload) {
+                    0 => 0xffff,
+                    sum => sum,
+                };
+                UdpPacket::new_unchecked(payload).set_checksum(sum);
+            }
             result
         })
     }
