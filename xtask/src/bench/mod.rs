@@ -2,6 +2,7 @@
 //! `bench/README.md`.
 
 mod boot;
+mod flood;
 pub(crate) mod guests;
 mod host;
 mod net;
@@ -53,6 +54,8 @@ enum What {
     Net(net::Load),
     /// Great transfers over a path that loses, delays and reorders
     Path(path::Load),
+    /// Transfers while connection requests are forged
+    Flood(flood::Load),
 }
 
 /// Runs what was asked for.
@@ -66,6 +69,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Some(What::Host(rows)) => host::host(command.options, rows),
         Some(What::Net(load)) => net::net(command.options, *load),
         Some(What::Path(load)) => path::path(command.options, *load),
+        Some(What::Flood(load)) => flood::flood(command.options, *load),
     }
 }
 

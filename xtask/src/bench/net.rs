@@ -15,7 +15,7 @@ use super::running::{GUEST, Running};
 use super::table::{Better, Row, compare, machine_load};
 use crate::lab::GUEST_PORT;
 use crate::net::crowd::Crowd;
-use crate::net::{bulk, clients};
+use crate::net::{Wiring, bulk, clients};
 use crate::{command, debian};
 
 /// How long one step may take.
@@ -117,7 +117,7 @@ fn milliseconds(text: &str) -> Option<f64> {
 
 /// Boots a guest and measures all rows.
 fn measure(guest: &Guest, options: Options, load: Load) -> Result<Vec<Row>> {
-    let running = Running::boot(guest, options, None)?;
+    let running = Running::boot(guest, options, Wiring::Tap)?;
     let result = rows(&running, load);
     result.with_context(|| format!("console: {}", running.vm.console()))
 }

@@ -11,9 +11,9 @@ use super::Options;
 use super::guests::{self, Guest};
 use super::running::{GUEST, Running};
 use super::table::{Better, Row, compare, machine_load};
-use crate::net::bulk;
 use crate::net::line::Impairment;
 use crate::net::path;
+use crate::net::{Wiring, bulk};
 
 /// The congestion controls of this machine that send to the guest, if it has them.
 const CONGESTION: &[&str] = &["cubic", "bbr"];
@@ -53,7 +53,7 @@ pub(super) fn path(options: Options, load: Load) -> Result<()> {
 
 /// Boots a guest and measures all rows.
 fn measure(guest: &Guest, options: Options, load: Load) -> Result<Vec<Row>> {
-    let mut running = Running::boot(guest, options, Some(load.how))?;
+    let mut running = Running::boot(guest, options, Wiring::Path(load.how))?;
     let result = rows(&running, load);
     let rows = result.with_context(|| format!("console: {}", running.vm.console()))?;
     let counts = running.path.take().context("there is a path")?.finish()?;

@@ -9,10 +9,10 @@ use tyn_vm_host::{Config, Console, MemorySize, Network, Ram, Vm};
 use super::Options;
 use super::guests::Guest;
 use crate::lab::GUEST_PORT;
-use crate::net::clients;
-use crate::net::line::Impairment;
+use crate::net::flood::{self, Wire};
 use crate::net::path::BadPath;
 use crate::net::tap::Tap;
+use crate::net::{Wiring, clients};
 
 /// The addresses that `bench/linux-init.c` gives its guest.
 const HOST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 2);
@@ -27,26 +27,37 @@ pub(super) struct Running {
     pub(super) vm: Vm,
     /// The bad path to it, if there is one.
     pub(super) path: Option<BadPath>,
+    /// The wire on which frames can be forged, if there is one.
+    pub(super) wire: Option<Wire>,
     // Behind the machine: they must go first.
     pub(super) tap: Tap,
     _dir: tempfile::TempDir,
 }
 
 impl Running {
-    /// Boots a guest, behind a bad path if one is given, and waits for its first answer.
+    /// Boots a guest and waits for its first answer.
     ///
     /// # Errors
     /// When it does not answer.
-    pub(super) fn boot(guest: &Guest, options: Options, how: Option<Impairment>) -> Result<Self> {
+    pub(super) fn boot(guest: &Guest, options: Options, wiring: Wiring) -> Result<Self> {
         let tap = Tap::at(HOST)?;
         let dir = tempfile::Builder::new().prefix("tyn-bench-").tempdir()?;
-        let mut path = None;
-        let mut network = Network::Tap(tap.name.clone());
-        if let Some(how) = how {
-            let socket = dir.path().join("path");
-            path = Some(BadPath::new(&tap.name, &socket, how)?);
-            network = Network::Stream(socket);
-        }
+        let (mut path, mut wire) = (None, None);
+        let network = match wiring {
+            Wiring::Tap => Network::Tap(tap.name.clone()),
+            Wiring::Path(how) => {
+                let socket = dir.path().join("path");
+                path = Some(BadPath::new(&tap.name, &socket, how)?);
+                Network::Stream(socket)
+            }
+            Wiring::Wire => {
+                wire = Some(Wire::new(dir.path())?);
+                Network::Hub {
+                    tap: tap.name.clone(),
+                    sockets: flood::sockets(dir.path()),
+                }
+            }
+        };
         let config = Config {
             machine: guest.machine,
             cpus: options.cpus,
@@ -60,6 +71,7 @@ impl Running {
         let running = Self {
             vm,
             path,
+            wire,
             tap,
             _dir: dir,
         };

@@ -71,7 +71,11 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     }
 }
 
-fn open(address: SocketAddr, wish: &str, congestion: Option<&str>) -> Result<TcpStream> {
+/// Connects and says what is wanted (see `bench/net/tyn_bulk.erl`).
+///
+/// # Errors
+/// When the guest does not accept.
+pub(crate) fn open(address: SocketAddr, wish: &str, congestion: Option<&str>) -> Result<TcpStream> {
     let mut stream = connect(address)?;
     if let Some(name) = congestion {
         sockopt::set_tcp_congestion(&stream, name)
@@ -88,9 +92,17 @@ fn open(address: SocketAddr, wish: &str, congestion: Option<&str>) -> Result<Tcp
 /// # Errors
 /// When they don't come, or are not what they should be.
 pub(crate) fn from_guest(address: SocketAddr, count: usize) -> Result<Duration> {
-    let block = block();
     let start = Instant::now();
-    let mut stream = open(address, &format!("give {count}\n"), None)?;
+    receive(open(address, &format!("give {count}\n"), None)?, count)?;
+    Ok(start.elapsed())
+}
+
+/// Receives `count` blocks that were asked for and checks each byte.
+///
+/// # Errors
+/// As [`from_guest`].
+pub(crate) fn receive(mut stream: TcpStream, count: usize) -> Result<()> {
+    let block = block();
     let mut got = vec![0; BLOCK];
     for n in 0..count {
         stream
@@ -99,7 +111,7 @@ pub(crate) fn from_guest(address: SocketAddr, count: usize) -> Result<Duration> 
         ensure!(got == block, "block {n} of {count} is not what was sent");
     }
     ensure!(stream.read(&mut got)? == 0, "there is more than was sent");
-    Ok(start.elapsed())
+    Ok(())
 }
 
 /// Sends `count` blocks to the guest, which checks them; returns how long that took.
@@ -119,9 +131,20 @@ pub(crate) fn to_guest_by(
     count: usize,
     congestion: Option<&str>,
 ) -> Result<Duration> {
-    let block = block();
     let start = Instant::now();
-    let mut stream = open(address, &format!("take {count}\n"), congestion)?;
+    send(
+        open(address, &format!("take {count}\n"), congestion)?,
+        count,
+    )?;
+    Ok(start.elapsed())
+}
+
+/// Sends `count` blocks that are waited for, and hears whether they were right.
+///
+/// # Errors
+/// As [`to_guest`].
+pub(crate) fn send(mut stream: TcpStream, count: usize) -> Result<()> {
+    let block = block();
     for n in 0..count {
         stream
             .write_all(&block)
@@ -130,7 +153,7 @@ pub(crate) fn to_guest_by(
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     ensure!(answer == "same", "the guest says {answer:?}");
-    Ok(start.elapsed())
+    Ok(())
 }
 
 /// Checks that frames were great exactly if the card lacks none of these.

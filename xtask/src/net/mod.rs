@@ -5,7 +5,7 @@
 pub(crate) mod bulk;
 pub(crate) mod clients;
 pub(crate) mod crowd;
-mod flood;
+pub(crate) mod flood;
 mod impaired;
 mod ipv6;
 pub(crate) mod line;
@@ -85,7 +85,7 @@ pub(crate) fn net(options: &Options) -> Result<()> {
 
 /// What is between this machine and the guest.
 #[derive(Clone, Copy)]
-enum Wiring {
+pub(crate) enum Wiring {
     /// A TAP device.
     Tap,
     /// The same, and somebody who forges frames.
@@ -258,16 +258,19 @@ pub(crate) fn burst(lab: &Lab, options: &Options) -> Result<()> {
     guest.shut_down()
 }
 
-/// Requests of senders that do not exist, while connections that were there before go on.
+/// Requests of senders that do not exist, while connections that were there before go on, and then while files are
+/// transferred.
 ///
 /// # Errors
-/// When a connection is lost, a new one can't be made afterwards, or the memory grew out of proportion.
+/// When a connection is lost, a new one can't be made afterwards, the memory grew out of proportion, or a transfer is not
+/// exact.
 pub(crate) fn flood(lab: &Lab, options: &Options) -> Result<()> {
     /// Requests are records of a few hundred bytes, of which there are some thousands at most.
     const MOST_MEMORY: u64 = 24 << 20;
     /// Forged requests are remembered for a minute; a new connection does not wait for their end.
     const SOON: Duration = Duration::from_secs(30);
-    let guest = Guest::boot(lab, options, Wiring::Wire)?;
+    let image = bulk::image(&lab.image)?;
+    let guest = Guest::boot_as(lab, options, Wiring::Wire, |config| config.initrd = image)?;
     let streams = guest.explain(clients::connect(100, Tap::guest(GUEST_PORT), LIMIT))?;
     guest.explain(clients::ask(&streams))?;
     let before = guest.touched()?;
@@ -275,7 +278,7 @@ pub(crate) fn flood(lab: &Lab, options: &Options) -> Result<()> {
     let start = Instant::now();
     let mut rounds = 0;
     std::thread::scope(|scope| -> Result<()> {
-        let sender = scope.spawn(|| wire.flood(GUEST_PORT, options.flood));
+        let sender = scope.spawn(|| wire.flood(tap::GUEST, GUEST_PORT, 0..options.flood));
         loop {
             let is_over = sender.is_finished();
             guest.explain(clients::ask(&streams))?;
@@ -303,6 +306,7 @@ pub(crate) fn flood(lab: &Lab, options: &Options) -> Result<()> {
     );
     ensure!(grown <= MOST_MEMORY, "the flood took {grown} bytes");
     drop((streams, fresh));
+    guest.explain(flood::transfer(wire, options.blocks))?;
     guest.shut_down()
 }
 
