@@ -1,9 +1,9 @@
 //! The network: the one stack, its lock, its interrupts and timers, and the internet sockets over it.
 //!
 //! Everything that changes the stack goes through [`operate`]: take the lock, do the work, let the stack take a turn (so that
-//! what was queued goes out), take what happened; then, without the lock, ring the card's bell, wake those concerned, arm the
+//! what was queued goes out), ring the card's bell, take what happened; then, without the lock, wake those concerned, arm the
 //! timer for the stack's next deadline, and write down a new configuration. The card's interrupt and the timer are such
-//! operations, too.
+//! operations, too. The bell is rung under the lock, as that was measured to be faster (docs/performance.md, "The network").
 //!
 //! | who | when | does |
 //! |---|---|---|
@@ -160,24 +160,24 @@ fn network() -> &'static Network {
 /// queue or the file system may want.
 fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
     let network = network();
-    let (result, rings, wakes, events, deadline) = {
+    let (result, wakes, events, deadline) = {
         let mut stack = network.stack.lock();
         stack.set_now(time::now());
         let result = work(&mut stack);
         let deadline = stack.poll_if_due(time::now());
+        let rings = stack.take_rings();
+        if let Some(bell) = &network.bell
+            && !rings.is_empty()
+        {
+            bell.ring(rings);
+        }
         (
             result,
-            stack.take_rings(),
             stack.take_wakes(),
             stack.take_config_events(),
             deadline,
         )
     };
-    if let Some(bell) = &network.bell
-        && !rings.is_empty()
-    {
-        bell.ring(rings);
-    }
     if !wakes.is_empty() {
         let told: Vec<_> = {
             let queues = network.queues.lock();
