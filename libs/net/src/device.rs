@@ -9,8 +9,8 @@
 //!   disable_interrupts
 //!   loop { receive.. transmit.. flush; if !enable_interrupts() { break } }
 //! ```
-//! What [`NetDevice::flush`] says that the device must be told of, the owner tells it when it has let go of its lock
-//! ([`Bell`]): a virtual machine leaves the guest for that, and others would wait for the lock meanwhile.
+//! What [`NetDevice::flush`] says that the device must be told of, the owner tells it by a [`Bell`], with or without its lock:
+//! a virtual machine leaves the guest for that, so when it is best done is the owner's to choose.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
