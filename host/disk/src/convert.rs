@@ -62,18 +62,65 @@ pub(crate) fn finish(new: &Path, out: &Path) -> Result<(), DiskError> {
 fn fix_content_id(vmdk: &Path) -> Result<(), DiskError> {
     /// The descriptor, a text, is within the first sectors.
     const HEAD: usize = 64 << 10;
-    const KEY: &[u8] = b"\nCID=";
     let file = File::options().read(true).write(true).open(vmdk);
     let file = file.map_err(io_at(vmdk))?;
     let mut head = vec![0; HEAD];
     let length = file.read_at(&mut head, 0).map_err(io_at(vmdk))?;
     head.truncate(length);
-    let Some(at) = head.windows(KEY.len()).position(|bytes| bytes == KEY) else {
+    let Some((at, text)) = with_content_id(&head) else {
         return Err(DiskError::Foreign(
             vmdk.to_path_buf(),
             "qemu-img makes; please report its version",
         ));
     };
-    file.write_all_at(b"74796e30", (at + KEY.len()) as u64)
-        .map_err(io_at(vmdk))
+    file.write_all_at(&text, at as u64).map_err(io_at(vmdk))
+}
+
+/// What to write where in the `head` of a VMDK file for our content identifier (Virtual Disk Format 5.0,
+/// "The Header").
+///
+/// The text goes on behind the identifier, of which `qemu-img` leaves out leading zeros, and ends with zeros up to
+/// the end of its sectors; it moves. `None` when that is not what the head holds.
+fn with_content_id(head: &[u8]) -> Option<(usize, Vec<u8>)> {
+    const KEY: &[u8] = b"\nCID=";
+    const OURS: &[u8] = b"74796e30";
+    let key = head.windows(KEY.len()).position(|bytes| bytes == KEY)?;
+    let at = key + KEY.len();
+    let old = head.get(at..)?;
+    let digits = old.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let digits = digits.count();
+    let end = old.iter().position(|byte| *byte == 0)?;
+    let room = old.get(..end + OURS.len().checked_sub(digits)?)?;
+    let (text, zeros) = room.split_at(end);
+    let fits = zeros.iter().all(|byte| *byte == 0);
+    fits.then(|| (at, [OURS, &text[digits..]].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_content_id;
+
+    /// A head with `zeros` behind the descriptor, and one byte that belongs to something else.
+    fn head(id: &str, zeros: usize) -> Vec<u8> {
+        let text = format!("KDMV\0\nversion=1\nCID={id}\nparentCID=ffffffff\n");
+        [text.as_bytes(), &vec![0; zeros], b"x"].concat()
+    }
+
+    #[test]
+    fn same_whatever_identifier_was_drawn() {
+        for id in ["6d0bf323", "c5f4a29", "1"] {
+            let mut bytes = head(id, 32);
+            let (at, text) = with_content_id(&bytes).expect("a descriptor");
+            bytes[at..at + text.len()].copy_from_slice(&text);
+            let expected = head("74796e30", 32 + id.len() - 8);
+            assert_eq!(bytes, expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn refused_when_there_is_no_room() {
+        assert_eq!(with_content_id(&head("1", 6)), None);
+        assert_eq!(with_content_id(&head("6d0bf3239", 32)), None);
+        assert_eq!(with_content_id(b"no descriptor"), None);
+    }
 }
