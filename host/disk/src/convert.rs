@@ -60,67 +60,95 @@ pub(crate) fn finish(new: &Path, out: &Path) -> Result<(), DiskError> {
 
 /// Replaces the content identifier of a VMDK file, which `qemu-img` draws by lot: the same disk is the same file.
 fn fix_content_id(vmdk: &Path) -> Result<(), DiskError> {
-    /// The descriptor, a text, is within the first sectors.
+    /// The descriptor is within the first sectors.
     const HEAD: usize = 64 << 10;
     let file = File::options().read(true).write(true).open(vmdk);
     let file = file.map_err(io_at(vmdk))?;
     let mut head = vec![0; HEAD];
     let length = file.read_at(&mut head, 0).map_err(io_at(vmdk))?;
     head.truncate(length);
-    let Some((at, text)) = with_content_id(&head) else {
+    if set_content_id(&mut head).is_none() {
         return Err(DiskError::Foreign(
             vmdk.to_path_buf(),
             "qemu-img makes; please report its version",
         ));
-    };
-    file.write_all_at(&text, at as u64).map_err(io_at(vmdk))
+    }
+    file.write_all_at(&head, 0).map_err(io_at(vmdk))
 }
 
-/// What to write where in the `head` of a VMDK file for our content identifier (Virtual Disk Format 5.0,
-/// "The Header").
+/// Sets our content identifier in the `head` of a VMDK file, and nothing but zeros behind the descriptor's text
+/// (Virtual Disk Format 5.0, "Hosted Sparse Extents").
 ///
-/// The text goes on behind the identifier, of which `qemu-img` leaves out leading zeros, and ends with zeros up to
-/// the end of its sectors; it moves. `None` when that is not what the head holds.
-fn with_content_id(head: &[u8]) -> Option<(usize, Vec<u8>)> {
-    const KEY: &[u8] = b"\nCID=";
-    const OURS: &[u8] = b"74796e30";
-    let key = head.windows(KEY.len()).position(|bytes| bytes == KEY)?;
-    let at = key + KEY.len();
-    let old = head.get(at..)?;
-    let digits = old.iter().take_while(|byte| byte.is_ascii_hexdigit());
-    let digits = digits.count();
-    let end = old.iter().position(|byte| *byte == 0)?;
-    let room = old.get(..end + OURS.len().checked_sub(digits)?)?;
-    let (text, zeros) = room.split_at(end);
-    let fits = zeros.iter().all(|byte| *byte == 0);
-    fits.then(|| (at, [OURS, &text[digits..]].concat()))
+/// `qemu-img` leaves out the leading zeros of an identifier, so the text moves; and it writes a shorter text over
+/// a longer one, of which the end stays. `None` when the head is not such a file's.
+fn set_content_id(head: &mut [u8]) -> Option<()> {
+    const SECTOR: usize = 512;
+    /// `descriptorOffset` and `descriptorSize`, in sectors.
+    const OFFSET: usize = 28;
+    const SIZE: usize = 36;
+    const KEY: &str = "\nCID=";
+    let field = |at: usize| {
+        let bytes = head.get(at..)?.first_chunk()?;
+        usize::try_from(u64::from_le_bytes(*bytes)).ok()
+    };
+    let (offset, size) = (field(OFFSET)?, field(SIZE)?);
+    let (offset, size) = (offset.checked_mul(SECTOR)?, size.checked_mul(SECTOR)?);
+    let descriptor = head.get_mut(offset..offset.checked_add(size)?)?;
+    let text = descriptor.split(|byte| *byte == 0).next()?;
+    let text = str::from_utf8(text).ok()?;
+    let (before, after) = text.split_once(KEY)?;
+    let (_, after) = after.split_once('\n')?;
+    let text = format!("{before}{KEY}74796e30\n{after}");
+    let (start, rest) = descriptor.split_at_mut_checked(text.len())?;
+    start.copy_from_slice(text.as_bytes());
+    rest.fill(0);
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::with_content_id;
+    use super::set_content_id;
 
-    /// A head with `zeros` behind the descriptor, and one byte that belongs to something else.
-    fn head(id: &str, zeros: usize) -> Vec<u8> {
-        let text = format!("KDMV\0\nversion=1\nCID={id}\nparentCID=ffffffff\n");
-        [text.as_bytes(), &vec![0; zeros], b"x"].concat()
+    /// The head of a disk whose descriptor, of two sectors from the second on, holds `text`; a grain follows.
+    fn head(text: &str) -> Vec<u8> {
+        let mut head = vec![0; 3 * 512];
+        head[28] = 1;
+        head[36] = 2;
+        head[512..][..text.len()].copy_from_slice(text.as_bytes());
+        head.extend(b"grain");
+        head
+    }
+
+    fn with_id(id: &str) -> String {
+        format!("# Disk DescriptorFile\nversion=1\nCID={id}\nparentCID=ffffffff\n")
     }
 
     #[test]
     fn same_whatever_identifier_was_drawn() {
         for id in ["6d0bf323", "c5f4a29", "1"] {
-            let mut bytes = head(id, 32);
-            let (at, text) = with_content_id(&bytes).expect("a descriptor");
-            bytes[at..at + text.len()].copy_from_slice(&text);
-            let expected = head("74796e30", 32 + id.len() - 8);
-            assert_eq!(bytes, expected, "{id}");
+            let mut bytes = head(&with_id(id));
+            set_content_id(&mut bytes).expect("a descriptor");
+            assert_eq!(bytes, head(&with_id("74796e30")), "{id}");
         }
     }
 
     #[test]
-    fn refused_when_there_is_no_room() {
-        assert_eq!(with_content_id(&head("1", 6)), None);
-        assert_eq!(with_content_id(&head("6d0bf3239", 32)), None);
-        assert_eq!(with_content_id(b"no descriptor"), None);
+    fn end_of_an_earlier_longer_text_is_gone() {
+        let mut bytes = head(&(with_id("4260e6") + "\0\n"));
+        set_content_id(&mut bytes).expect("a descriptor");
+        assert_eq!(bytes, head(&with_id("74796e30")));
+    }
+
+    #[test]
+    fn refused_when_it_is_no_descriptor_or_full() {
+        assert_eq!(set_content_id(&mut head("version=1\n")), None);
+        let full = with_id("1") + &"#".repeat(1024 - with_id("1").len());
+        assert_eq!(set_content_id(&mut head(&full)), None);
+        let mut outside = head(&with_id("1"));
+        outside[36] = 3;
+        assert_eq!(set_content_id(&mut outside), None);
+        outside[28..44].fill(0xff);
+        assert_eq!(set_content_id(&mut outside), None);
+        assert_eq!(set_content_id(&mut []), None);
     }
 }
