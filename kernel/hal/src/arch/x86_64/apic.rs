@@ -83,7 +83,6 @@ pub(crate) fn init() {
 pub(crate) fn enable() {
     const GLOBAL_ENABLE: u64 = 1 << 11;
     const X2APIC_ENABLE: u64 = 1 << 10;
-    const MASKED: u32 = 1 << 16;
     let mode = if IS_X2APIC.load(Ordering::Relaxed) {
         X2APIC_ENABLE
     } else {
@@ -96,21 +95,32 @@ pub(crate) fn enable() {
             read_msr(msr::APIC_BASE) | GLOBAL_ENABLE | mode,
         );
     };
-    // Whatever the firmware had it at.
-    write(reg::TASK_PRIORITY, 0);
-    write(reg::LVT_LINT0, MASKED);
-    write(reg::LVT_LINT1, MASKED);
-    write(reg::LVT_ERROR, MASKED);
-    let timer_mode = if HAS_DEADLINE.load(Ordering::Relaxed) {
-        0b10 << 17
-    } else {
-        0
-    };
-    write(reg::LVT_TIMER, u32::from(TIMER_VECTOR) | timer_mode);
+    for (register, value) in registers_at_start(HAS_DEADLINE.load(Ordering::Relaxed)) {
+        write(register, value);
+    }
     // Before a deadline is written: in memory the write of the mode is not ordered with that (Intel SDM vol. 3 §11.5.4.1).
     fence_before_write_msr();
-    write(reg::DIVIDE, 0b1011);
-    write(reg::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+}
+
+/// Returns what is written to which register, in this order, for a local APIC to work.
+fn registers_at_start(has_deadline: bool) -> [(u32, u32); 7] {
+    const SOFTWARE_ENABLE: u32 = 1 << 8;
+    const MASKED: u32 = 1 << 16;
+    const DEADLINE_MODE: u32 = 0b10 << 17;
+    const DIVIDE_BY_1: u32 = 0b1011;
+    let timer_mode = if has_deadline { DEADLINE_MODE } else { 0 };
+    [
+        // Whatever the firmware had it at.
+        (reg::TASK_PRIORITY, 0),
+        // Before the local vector table: until then (so after INIT) its entries stay masked whatever is written to them
+        // (Intel SDM vol. 3 §11.4.7.2).
+        (reg::SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR)),
+        (reg::LVT_LINT0, MASKED),
+        (reg::LVT_LINT1, MASKED),
+        (reg::LVT_ERROR, MASKED),
+        (reg::DIVIDE, DIVIDE_BY_1),
+        (reg::LVT_TIMER, u32::from(TIMER_VECTOR) | timer_mode),
+    ]
 }
 
 /// Returns the current CPU's APIC id.
@@ -294,4 +304,34 @@ pub(crate) fn msi_message(wanted: Option<u32>, vector: u8) -> (u64, u32) {
         0xfee0_0000 | u64::from(destination(wanted)) << 12,
         u32::from(vector),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The entry of the timer as a local APIC keeps it that takes the writes, from INIT on.
+    fn timer_entry(writes: &[(u32, u32)]) -> u32 {
+        const MASKED: u32 = 1 << 16;
+        let (mut is_enabled, mut timer) = (false, MASKED);
+        for &(register, value) in writes {
+            match register {
+                reg::SPURIOUS => is_enabled = value & 1 << 8 != 0,
+                reg::LVT_TIMER => timer = value,
+                _ => {}
+            }
+            if !is_enabled {
+                timer |= MASKED;
+            }
+        }
+        timer
+    }
+
+    #[test]
+    fn timer_is_not_masked_after_init() {
+        for (has_deadline, mode) in [(false, 0), (true, 1 << 18)] {
+            let writes = registers_at_start(has_deadline);
+            assert_eq!(timer_entry(&writes), u32::from(TIMER_VECTOR) | mode);
+        }
+    }
 }
