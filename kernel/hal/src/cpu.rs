@@ -1,6 +1,7 @@
 //! CPUs: identity, per-CPU data, idling, inter-processor wake-ups.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +9,7 @@ use crate::arch::x86_64::{self, cpuid, fpu, max_leaf};
 use crate::cpu_local::CpuLocal;
 use crate::mem;
 
-/// Most CPUs that the kernel drives; further ones stay parked (one `error` report line at boot says so).
+/// Most CPUs that the kernel drives; further ones are left alone (a line on the console says so).
 pub const MAX_CPUS: usize = 64;
 
 /// Index of a CPU, dense from 0 (the boot CPU).
@@ -16,6 +17,44 @@ pub const MAX_CPUS: usize = 64;
 pub struct CpuId(pub u32);
 
 static COUNT: AtomicUsize = AtomicUsize::new(1);
+
+/// Which of the CPUs that were found are driven.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Chosen {
+    /// Their local APIC ids, the boot CPU's first.
+    pub(crate) ids: Vec<u32>,
+    /// How many are left alone since no interrupt can name them.
+    pub(crate) unreachable: usize,
+    /// How many are left alone beyond [`MAX_CPUS`].
+    pub(crate) beyond: usize,
+}
+
+/// Chooses from the local APIC ids `found`, of which an interrupt can name those up to `largest`. An id is taken once, also
+/// when tables tell of it as a short and as a long one, and one with all bits set is nobody's.
+pub(crate) fn choose(found: &[u32], boot_id: u32, largest: u32) -> Chosen {
+    const NO_ID: u32 = u32::MAX;
+    let mut ids = alloc::vec![boot_id];
+    let (mut unreachable, mut beyond) = (Vec::new(), Vec::new());
+    for &id in found {
+        let list = if id == NO_ID {
+            continue;
+        } else if id > largest {
+            &mut unreachable
+        } else if ids.contains(&id) || ids.len() < MAX_CPUS {
+            &mut ids
+        } else {
+            &mut beyond
+        };
+        if !list.contains(&id) && id != boot_id {
+            list.push(id);
+        }
+    }
+    Chosen {
+        ids,
+        unreachable: unreachable.len(),
+        beyond: beyond.len(),
+    }
+}
 
 /// Notes how many CPUs there will be.
 pub(crate) fn set_count(count: usize) {
@@ -201,12 +240,12 @@ pub fn extended_components() -> u64 {
 #[must_use]
 pub fn identity(cpu: CpuId) -> Identity {
     let text = |registers: &[u32]| {
-        let bytes: alloc::vec::Vec<u8> = registers.iter().flat_map(|r| r.to_le_bytes()).collect();
+        let bytes: Vec<u8> = registers.iter().flat_map(|r| r.to_le_bytes()).collect();
         let text = alloc::string::String::from_utf8_lossy(&bytes);
         alloc::string::String::from(text.trim_matches(['\0', ' ']))
     };
     let leaf0 = cpuid(0, 0);
-    let mut brand = alloc::vec::Vec::new();
+    let mut brand = Vec::new();
     if cpuid(0x8000_0000, 0).eax >= 0x8000_0004 {
         for leaf in 0x8000_0002..=0x8000_0004 {
             let r = cpuid(leaf, 0);
@@ -247,4 +286,36 @@ pub struct Identity {
     pub family_model_stepping: (u32, u32, u32),
     /// Local APIC id.
     pub apic_id: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_that_no_interrupt_can_name_are_left_alone() {
+        let chosen = choose(&[0, 254, 255, 256, 300, 256, u32::MAX], 0, 254);
+        let expected = Chosen {
+            ids: [0, 254].into(),
+            unreachable: 3,
+            beyond: 0,
+        };
+        assert_eq!(chosen, expected);
+        let chosen = choose(&[0, 254, 255, 256, u32::MAX], 256, u32::MAX - 1);
+        assert_eq!(chosen.ids, [256, 0, 254, 255]);
+        assert_eq!((chosen.unreachable, chosen.beyond), (0, 0));
+    }
+
+    #[test]
+    fn boot_cpu_is_driven_and_no_cpu_twice() {
+        assert_eq!(choose(&[], 7, 254).ids, [7]);
+        // One of the firmware's own making.
+        assert_eq!(choose(&[300, 1], 300, 254).ids, [300, 1]);
+        assert_eq!(choose(&[1, 0, 1, 0], 0, 254).ids, [0, 1]);
+        let many: Vec<u32> = (0..100).chain(0..100).collect();
+        let chosen = choose(&many, 99, 254);
+        assert_eq!(chosen.ids.len(), MAX_CPUS);
+        assert_eq!(chosen.ids[0], 99);
+        assert_eq!((chosen.unreachable, chosen.beyond), (0, 100 - MAX_CPUS));
+    }
 }

@@ -1,9 +1,10 @@
 //! From the boot assembly to [`super::Entry::bsp`].
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::AtomicU32;
 
-use super::{Archive, BootInfo, MemoryMap, RAM, entry, multiboot2, refuse};
+use super::{Archive, BootInfo, MemoryMap, RAM, console_line, entry, multiboot2, refuse};
 use crate::arch::x86_64::{apic, cpuid, idt, smp, write_cr3};
 use crate::cpu::{self, MAX_CPUS};
 use crate::cpu_local::CpuLocal;
@@ -239,6 +240,24 @@ fn archive(module: (u64, u64)) -> Archive {
     }
 }
 
+/// Returns the local APIC ids of the CPUs to drive, this one's first, and says which are left alone.
+fn choose_cpus(found: &[u32]) -> Vec<u32> {
+    let chosen = cpu::choose(found, apic::id(), apic::largest_id());
+    if chosen.unreachable > 0 {
+        console_line(format_args!(
+            "tyn: {} CPUs are not used: their APIC ids need x2APIC, which this machine lacks",
+            chosen.unreachable
+        ));
+    }
+    if chosen.beyond > 0 {
+        console_line(format_args!(
+            "tyn: {} CPUs are not used: {MAX_CPUS} is the most",
+            chosen.beyond
+        ));
+    }
+    chosen.ids
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn tyn_boot_rust(information: u64, protocol: u32) -> ! {
     CpuLocal::use_early();
@@ -265,18 +284,18 @@ extern "C" fn tyn_boot_rust(information: u64, protocol: u32) -> ! {
     idt::init();
     smp::init_this_cpu(block);
     let info = acpi::info();
-    let cpus = info.cpus.len().min(MAX_CPUS);
-    cpu::set_count(cpus);
+    let cpus = choose_cpus(&info.cpus);
+    cpu::set_count(cpus.len());
     power::init();
     apic::init_io(&info.io_apics);
-    smp::start(&info.cpus, apic::id());
+    smp::start(&cpus);
     let archive = loaded.module.map(archive);
     let cmdline = String::from_utf8_lossy(&loaded.cmdline[..loaded.cmdline_len]).into_owned();
     (entry().bsp)(BootInfo {
         cmdline,
         archive,
         ram_bytes: loaded.ram.total(),
-        cpus,
+        cpus: cpus.len(),
         calibration,
     })
 }

@@ -132,6 +132,18 @@ pub(crate) fn id() -> u32 {
     }
 }
 
+/// Largest APIC id that the memory interface and a device can name; the next one means every CPU.
+const LARGEST_SHORT_ID: u32 = 0xfe;
+
+/// Returns the largest APIC id that an interrupt of a CPU can name.
+pub(crate) fn largest_id() -> u32 {
+    if IS_X2APIC.load(Ordering::Relaxed) {
+        u32::MAX - 1
+    } else {
+        LARGEST_SHORT_ID
+    }
+}
+
 /// Ends the interrupt in service.
 pub(crate) fn end_of_interrupt() {
     write(reg::EOI, 0);
@@ -271,13 +283,12 @@ pub(crate) fn init_io(io_apics: &[IoApic]) {
 }
 
 /// Returns whom devices are to interrupt: `wanted`, else this CPU, else the boot CPU: an IO-APIC and a message have room for
-/// a short id only, and the largest of these is every CPU.
+/// a short id only.
 fn destination(wanted: Option<u32>) -> u32 {
-    const LARGEST: u32 = 0xfe;
     [wanted, Some(id())]
         .into_iter()
         .flatten()
-        .find(|&id| id <= LARGEST)
+        .find(|&id| id <= LARGEST_SHORT_ID)
         .unwrap_or_else(|| BOOT_APIC_ID.load(Ordering::Relaxed))
 }
 

@@ -48,11 +48,10 @@ fn prepare(count: usize) {
     unsafe { core::ptr::copy_nonoverlapping(start, target, end as usize - start as usize) };
 }
 
-/// Starts every CPU of `apic_ids` but this one, without waiting for them to arrive.
-pub(crate) fn start(apic_ids: &[u32], boot_id: u32) {
-    let count = apic_ids.len().min(MAX_CPUS);
-    prepare(count);
-    let others = || apic_ids.iter().filter(|&&id| id != boot_id).take(count - 1);
+/// Starts every CPU of `apic_ids`, of which the first is this one's, without waiting for them to arrive.
+pub(crate) fn start(apic_ids: &[u32]) {
+    prepare(apic_ids.len());
+    let others = || apic_ids.iter().skip(1);
     for &id in others() {
         apic::send_init(id);
     }
