@@ -263,7 +263,7 @@ impl Task {
         let Some(mxcsr) = word(fpu::MXCSR_OFFSET).map(|w| w as u32) else {
             return false;
         };
-        if src.len() < fpu::LEGACY_BYTES || mxcsr & !fpu::MXCSR_MASK != 0 {
+        if src.len() < fpu::LEGACY_BYTES || !fpu::is_valid_mxcsr(mxcsr) {
             return false;
         }
         let is_full = fpu::components() != 0 && src.len() >= fpu::area_bytes();

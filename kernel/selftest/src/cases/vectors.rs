@@ -140,9 +140,26 @@ pub(super) fn fork_copies_vectors() -> Outcome {
     result.unwrap_or(Ok(()))
 }
 
+/// An MXCSR in an image may have the bits that the CPU has, by the mask behind it (0 stands for 0xffbf), and no other.
+fn mxcsr_is_taken_bit_by_bit(task: &Task, context: &UserContext, image: &[u8]) -> Outcome {
+    const MXCSR: usize = 24;
+    let mask = u32::from_le_bytes(need("mask", image[MXCSR + 4..MXCSR + 8].try_into())?);
+    let mask = if mask == 0 { 0xffbf } else { mask };
+    for bit in 0..32 {
+        let mut changed = image.to_vec();
+        changed[MXCSR + bit / 8] |= 1 << (bit % 8);
+        let is_taken = task.load_extended(&mut context.clone(), &changed);
+        same(
+            &alloc::format!("MXCSR with bit {bit}"),
+            is_taken,
+            mask >> bit & 1 != 0,
+        )?;
+    }
+    Ok(())
+}
+
 /// The image in a signal frame holds all registers, and damaged images are refused.
 pub(super) fn signal_frames_hold_vectors() -> Outcome {
-    const MXCSR: usize = 24;
     const HEADER: usize = 512;
     let space = Space::new()?;
     in_thread(CpuId(0), move |me| -> Outcome {
@@ -162,11 +179,8 @@ pub(super) fn signal_frames_hold_vectors() -> Outcome {
         keep(&elsewhere, &mut handler, 2, || {})?;
 
         let has_xsave = cpu::extended_components() != 0;
-        let mut damages = vec![(MXCSR + 2, 1)];
-        if has_xsave {
-            damages.extend([(HEADER + 7, 0x80), (HEADER + 15, 0x80), (HEADER + 40, 1)]);
-        }
-        for (at, bits) in damages {
+        let damages = [(HEADER + 7, 0x80), (HEADER + 15, 0x80), (HEADER + 40, 1)];
+        for (at, bits) in damages.into_iter().filter(|_| has_xsave) {
             let mut damaged = image.clone();
             damaged[at] |= bits;
             ensure!(
@@ -174,6 +188,7 @@ pub(super) fn signal_frames_hold_vectors() -> Outcome {
                 "an image with bits {bits:#x} at {at} was taken"
             );
         }
+        mxcsr_is_taken_bit_by_bit(task, &context, &image)?;
         ensure!(
             !task.load_extended(&mut context, &image[..511]),
             "a truncated image was taken"

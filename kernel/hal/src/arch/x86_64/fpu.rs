@@ -3,7 +3,7 @@
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{cpuid, max_leaf};
 use crate::cpu_local::CpuLocal;
@@ -17,8 +17,8 @@ pub(crate) const XMM_OFFSET: usize = 160;
 pub(crate) const LEGACY_BYTES: usize = 512;
 /// Offset of XSTATE_BV.
 pub(crate) const HEADER_OFFSET: usize = 512;
-/// MXCSR bits that exist on every CPU with SSE2.
-pub(crate) const MXCSR_MASK: u32 = 0xffff;
+/// Offset of MXCSR_MASK in the legacy region.
+const MXCSR_MASK_OFFSET: usize = 28;
 
 /// x87, SSE, AVX, AVX-512 (opmask, upper ZMM, high ZMM).
 const WANTED: u64 = 0b1110_0111;
@@ -30,10 +30,13 @@ const KEPT: u32 = !0b10;
 static COMPONENTS: AtomicU64 = AtomicU64::new(0);
 /// Size of an area for them.
 static AREA_BYTES: AtomicUsize = AtomicUsize::new(LEGACY_BYTES);
+/// Bits of MXCSR that may be set.
+static MXCSR_BITS: AtomicU32 = AtomicU32::new(0);
 
 /// Enables extended state on the current CPU (CR4.OSXSAVE is set where XSAVE exists).
 pub(crate) fn init() {
     const XSAVE: u32 = 1 << 26;
+    MXCSR_BITS.store(mxcsr_bits(mxcsr_mask()), Ordering::Relaxed);
     if cpuid(1, 0).ecx & XSAVE == 0 || max_leaf() < 0xd {
         return;
     }
@@ -49,6 +52,28 @@ pub(crate) fn init() {
     }
     COMPONENTS.store(enabled, Ordering::Relaxed);
     AREA_BYTES.store(cpuid(0xd, 0).ebx as usize, Ordering::Relaxed);
+}
+
+/// Returns MXCSR_MASK as FXSAVE stores it.
+fn mxcsr_mask() -> u32 {
+    #[repr(align(16))]
+    struct Legacy([u8; LEGACY_BYTES]);
+    let mut legacy = Legacy([0; LEGACY_BYTES]);
+    // SAFETY: writes the 512 bytes, 16-byte aligned; FXSAVE exists on every x86-64 CPU.
+    unsafe { asm!("fxsave64 [{}]", in(reg) &raw mut legacy, options(nostack, preserves_flags)) };
+    let bytes = legacy.0[MXCSR_MASK_OFFSET..].first_chunk();
+    bytes.copied().map_or(0, u32::from_le_bytes)
+}
+
+/// Returns which bits of MXCSR a CPU has that stores this mask (Intel SDM vol. 1 §11.6.6).
+const fn mxcsr_bits(mask: u32) -> u32 {
+    const ALL_BUT_DAZ: u32 = 0xffbf;
+    if mask == 0 { ALL_BUT_DAZ } else { mask }
+}
+
+/// Returns whether MXCSR can hold the value: loading another one faults. AMD's CPUs have a bit more than Intel's (17, MM).
+pub(crate) fn is_valid_mxcsr(value: u32) -> bool {
+    value & !MXCSR_BITS.load(Ordering::Relaxed) == 0
 }
 
 /// Returns XCR0 (0 without XSAVE).
@@ -166,5 +191,19 @@ impl Drop for Area {
             // SAFETY: allocated in `new` with this layout.
             unsafe { dealloc(self.memory.as_ptr(), layout) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mxcsr_has_the_bits_that_the_cpu_says() {
+        assert_eq!(mxcsr_bits(0), 0xffbf);
+        assert_eq!(mxcsr_bits(0xffff), 0xffff);
+        assert_eq!(mxcsr_bits(0x2_ffff), 0x2_ffff);
+        // This machine's: at least flags, masks, rounding and flush-to-zero.
+        assert_eq!(mxcsr_bits(mxcsr_mask()) & 0xffbf, 0xffbf);
     }
 }
