@@ -121,6 +121,9 @@ impl Calibration {
         let shown = scale::get().nanos_at(last.tsc);
         let follower = Follower::new(reference.hz(), reference.period(), last, shown);
         *FOLLOWING.lock() = Some((reference, follower));
+        if self.told.is_some_and(|told| !told.is_common) {
+            scale::expect_differences();
+        }
         // Relative to the TSC, so that both clocks agree.
         let apic_ticks = u128::from(last.apic.wrapping_sub(first.apic));
         apic::set_timer_rate(((apic_ticks << 32) / tsc) as u64);
@@ -191,6 +194,13 @@ pub fn set_timer(deadline: Option<Nanos>) {
 #[must_use]
 pub fn take_timer_fired() -> bool {
     CpuLocal::current().timer_fired.take()
+}
+
+/// Returns whether the TSCs of all CPUs show the same time. If not, only [`now`] tells the time: it never goes back, but stands
+/// still on a CPU whose TSC is behind. Known when the calibration is finished.
+#[must_use]
+pub fn is_tsc_common() -> bool {
+    scale::is_common()
 }
 
 /// Returns the current scale.

@@ -8,7 +8,7 @@ use core::ops::Range;
 use tyn_abi::Errno;
 use tyn_hal::mem::Frame;
 use tyn_hal::sync::Once;
-use tyn_hal::vdso;
+use tyn_hal::{time, vdso};
 
 use crate::file::{File, OpenFile, flags};
 
@@ -51,11 +51,15 @@ pub struct Vdso {
 
 static VDSO: Once<Vdso> = Once::new();
 
-/// Makes the two pages; called once, when the clock is set.
+/// Makes the two pages; called once, when the clock is set. Where the TSC cannot be relied on there are none: programs ask the
+/// kernel then, as under Linux's `vdso=0`.
 ///
 /// # Errors
 /// `ENOMEM`.
 pub fn init() -> Result<(), Errno> {
+    if !time::is_tsc_common() {
+        return Ok(());
+    }
     let image = Frame::zeroed()?;
     image.write(0, vdso::image());
     VDSO.set(Vdso {
@@ -70,7 +74,7 @@ fn page(frame: Frame, name: &str) -> Arc<OpenFile> {
     OpenFile::new(file, flags::O_RDONLY, String::from(name))
 }
 
-/// Returns the pages to map; `None` before [`init`].
+/// Returns the pages to map, if there are any.
 #[must_use]
 pub fn get() -> Option<&'static Vdso> {
     VDSO.get()

@@ -19,25 +19,33 @@ pub(super) struct Told {
     /// Wall clock since 1970 in nanoseconds, when the TSC was `tsc`.
     pub(super) wall: u64,
     pub(super) tsc: u64,
+    /// Whether the TSCs of all CPUs show the same time.
+    pub(super) is_common: bool,
 }
 
-/// Returns whether the registers exist: KVM's leaves come at 0x40000000, or behind Hyper-V's if QEMU offers these too.
-fn is_offered() -> bool {
+/// Feature bits (Linux `Documentation/virt/kvm/x86/cpuid.rst`): the registers exist; bit 0 of the flags is told truly.
+const CLOCKSOURCE2: u32 = 1 << 3;
+const TELLS_STABLE: u32 = 1 << 24;
+
+/// Returns KVM's features: its leaves come at 0x40000000, or behind Hyper-V's if QEMU offers these too.
+fn features() -> u32 {
     const HYPERVISOR: u32 = 1 << 31;
-    const CLOCKSOURCE2: u32 = 1 << 3;
     if cpuid(1, 0).ecx & HYPERVISOR == 0 {
-        return false;
+        return 0;
     }
-    [0x4000_0000, 0x4000_0100].into_iter().any(|base| {
-        let leaf = cpuid(base, 0);
+    let is_kvm = |base: &u32| {
+        let leaf = cpuid(*base, 0);
         let name = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes);
-        name.as_flattened() == b"KVMKVMKVM\0\0\0" && cpuid(base + 1, 0).eax & CLOCKSOURCE2 != 0
-    })
+        name.as_flattened() == b"KVMKVMKVM\0\0\0"
+    };
+    let base = [0x4000_0000, 0x4000_0100].into_iter().find(is_kvm);
+    base.map_or(0, |base| cpuid(base + 1, 0).eax)
 }
 
 /// Asks; `None` where there is no such clock.
 pub(super) fn ask() -> Option<Told> {
-    if !is_offered() {
+    let features = features();
+    if features & CLOCKSOURCE2 == 0 {
         return None;
     }
     let page = DmaRegion::new(TIME_BYTES + WALL_BYTES).ok()?;
@@ -61,11 +69,17 @@ pub(super) fn ask() -> Option<Told> {
     page.read(TIME_BYTES, &mut wall);
     // SAFETY: offered; from here on KVM writes the page no more.
     unsafe { write_msr(SYSTEM_TIME, 0) };
-    decode(&time, &wall, read_tsc())
+    decode(&time, &wall, read_tsc(), features & TELLS_STABLE != 0)
 }
 
-/// Converts what KVM wrote to the wall clock at `tsc`.
-fn decode(time: &[u8; TIME_BYTES], wall: &[u8; WALL_BYTES], tsc: u64) -> Option<Told> {
+/// Converts what KVM wrote to the wall clock at `tsc`. Its flags count if it `tells_stable`.
+fn decode(
+    time: &[u8; TIME_BYTES],
+    wall: &[u8; WALL_BYTES],
+    tsc: u64,
+    tells_stable: bool,
+) -> Option<Told> {
+    const STABLE: u8 = 1;
     let word = |bytes: &[u8], at: usize| {
         let word = bytes.get(at..at + 4)?.try_into().ok()?;
         Some(u32::from_le_bytes(word))
@@ -90,6 +104,7 @@ fn decode(time: &[u8; TIME_BYTES], wall: &[u8; WALL_BYTES], tsc: u64) -> Option<
         mult,
         wall: at_zero.checked_add(system_ns)?.checked_add(passed as u64)?,
         tsc,
+        is_common: tells_stable && time[29] & STABLE != 0,
     })
 }
 
@@ -122,7 +137,7 @@ mod tests {
             (1 << 31, 2, 1 << 33),
             (1 << 31, -1, 1 << 30),
         ] {
-            let told = decode(&info(1000, 70, mult, shift), &wall(5, 9), 3000).unwrap();
+            let told = decode(&info(1000, 70, mult, shift), &wall(5, 9), 3000, true).unwrap();
             assert_eq!(told.mult, expected);
             assert_eq!(told.wall, 5_000_000_009 + 70 + ((2000 * expected) >> 32));
             assert_eq!(told.tsc, 3000);
@@ -131,8 +146,25 @@ mod tests {
 
     #[test]
     fn what_was_never_written_is_nothing() {
-        assert_eq!(decode(&[0; TIME_BYTES], &[0; WALL_BYTES], 1), None);
-        assert_eq!(decode(&info(0, 0, 1 << 31, 0), &wall(0, 0), 1), None);
-        assert_eq!(decode(&info(0, 0, 1 << 31, 100), &wall(1, 0), 1), None);
+        let nothing = |time: &_, wall: &_| decode(time, wall, 1, true).is_none();
+        assert!(nothing(&[0; TIME_BYTES], &[0; WALL_BYTES]));
+        assert!(nothing(&info(0, 0, 1 << 31, 0), &wall(0, 0)));
+        assert!(nothing(&info(0, 0, 1 << 31, 100), &wall(1, 0)));
+    }
+
+    #[test]
+    fn tsc_is_common_if_the_flag_says_so_and_counts() {
+        for (flags, tells_stable, is_common) in [
+            (0, true, false),
+            (1, true, true),
+            (1, false, false),
+            (2, true, false),
+            (3, true, true),
+        ] {
+            let mut time = info(0, 0, 1 << 31, 0);
+            time[29] = flags;
+            let told = decode(&time, &wall(1, 0), 1, tells_stable).unwrap();
+            assert_eq!(told.is_common, is_common);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! From ticks of the TSC to nanoseconds, and how all CPUs see a change of that at once.
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use tyn_abi::Nanos;
 
@@ -96,10 +96,34 @@ pub(super) fn get() -> TscScale {
     consistent(|scale| scale)
 }
 
+/// Whether TSCs may differ from CPU to CPU, and the latest time that any CPU has seen then.
+static MAY_DIFFER: AtomicBool = AtomicBool::new(false);
+static LATEST: AtomicU64 = AtomicU64::new(0);
+
+/// Notes that the TSC of one CPU may be behind another's. Before there is another CPU.
+pub(super) fn expect_differences() {
+    MAY_DIFFER.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether the TSCs of all CPUs show the same time.
+pub(super) fn is_common() -> bool {
+    !MAY_DIFFER.load(Ordering::Relaxed)
+}
+
 /// Returns the time.
 #[inline(never)]
 pub(super) fn now() -> Nanos {
-    consistent(|scale| Nanos(scale.nanos_at(read_tsc())))
+    let ns = consistent(|scale| scale.nanos_at(read_tsc()));
+    Nanos(if is_common() {
+        ns
+    } else {
+        not_before(&LATEST, ns)
+    })
+}
+
+/// Returns the time that a CPU reads as `ns`, or the `latest` that another one has seen.
+fn not_before(latest: &AtomicU64, ns: u64) -> u64 {
+    latest.fetch_max(ns, Ordering::Relaxed).max(ns)
 }
 
 /// Lets time go on at another rate from now on. `tell` is given the new scale while nobody can read either; called by one
@@ -143,6 +167,27 @@ mod tests {
                 assert!(new.nanos_at(3001 + late) <= old.nanos_at(3001 + late) + 1);
             }
         }
+    }
+
+    #[test]
+    fn clocks_that_differ_show_no_time_before_another() {
+        extern crate std;
+        let latest = AtomicU64::new(0);
+        // What was seen by any, before the next read begins.
+        let seen = AtomicU64::new(0);
+        let read = |tick: u64, behind: u64| {
+            let before = seen.load(Ordering::SeqCst);
+            let ns = not_before(&latest, tick - behind);
+            assert!(ns >= before && ns >= tick - behind);
+            seen.fetch_max(ns, Ordering::SeqCst);
+        };
+        std::thread::scope(|scope| {
+            for behind in [0, 500, 20_000] {
+                let read = &read;
+                scope.spawn(move || (20_000..60_000).for_each(|tick| read(tick, behind)));
+            }
+        });
+        assert_eq!(latest.into_inner(), 59_999);
     }
 
     #[test]
