@@ -43,8 +43,8 @@ pub use device::NetDevice;
 pub use errors::{NetError, Origin, QueuedError, Trouble};
 pub use fragment::MtuDiscovery;
 pub use stack::{FreeMemory, Limits, Stack, StackConfig};
-pub use tcp::calls::Take;
 pub use tcp::info::{TcpInfo, TcpLife};
+pub use tcp::stream::Take;
 pub use tcp::{TcpOptions, TcpStatus};
 pub use tyn_tcp::{Counters, Info};
 pub use types::{

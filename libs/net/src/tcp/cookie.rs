@@ -9,7 +9,8 @@ use tyn_tcp::{Flags, Outgoing, Segment, Seq};
 
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
-use crate::tcp::listen::{HalfOpen, send_bare};
+use crate::tcp::bare::send_bare;
+use crate::tcp::listen::HalfOpen;
 use crate::types::{Path, SocketId, Tuple};
 
 /// Length of a slot of time; a cookie is good in the slot it was made in and the next one.

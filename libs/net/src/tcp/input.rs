@@ -11,7 +11,7 @@ use crate::fragment::MtuDiscovery;
 use crate::shim::{Shim, instant};
 use crate::stack::{Socket, Stack};
 use crate::tcp::TcpState;
-use crate::tcp::listen::plain_segment;
+use crate::tcp::bare::plain_segment;
 use crate::tcp::settle::After;
 use crate::tcp::time_wait::Answer;
 use crate::types::{Path, SocketId, Tuple};

@@ -8,19 +8,17 @@
 
 use core::net::IpAddr;
 
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
+use smoltcp::wire::TcpPacket;
 use tyn_abi::Nanos;
 use tyn_tcp::options::Options;
 use tyn_tcp::{Flags, Outgoing, Segment, Seq, State};
 
-use crate::output::Output;
 use crate::stack::{Socket, Stack};
-use crate::tcp::connection::{Connection, Handshake, emit, policy};
+use crate::tcp::bare::send_bare;
+use crate::tcp::connection::{Connection, Handshake, policy};
 use crate::tcp::{PortUse, TcpOptions, TcpSocket, TcpState};
 use crate::timer::TimerKey;
 use crate::types::{Path, SocketId, Tuple};
-use crate::wire::{header_len, write_header};
 
 /// SYN|ACKs that are sent before a request is forgotten (`tcp_synack_retries` = 5, and the first).
 const SYN_ACKS: u8 = 6;
@@ -63,44 +61,6 @@ impl HalfOpen {
             due: None,
             is_waiting: false,
         }
-    }
-}
-
-/// A TCP segment with its IP header.
-pub(crate) fn segment_len(tuple: &Tuple, repr: &TcpRepr<'_>) -> usize {
-    header_len(tuple.remote.ip()) + repr.buffer_len()
-}
-
-/// Writes a TCP segment with its IP header to `packet` of [`segment_len`] bytes.
-pub(crate) fn write_segment(
-    packet: &mut [u8],
-    tuple: &Tuple,
-    ttl: u8,
-    repr: &TcpRepr<'_>,
-    checksums: &ChecksumCapabilities,
-) {
-    let (source, destination) = (tuple.local.ip(), tuple.remote.ip());
-    let protocol = IpProtocol::Tcp;
-    let payload = write_header(packet, source, destination, protocol, ttl, checksums);
-    let mut tcp = TcpPacket::new_unchecked(payload);
-    repr.emit(&mut tcp, &source.into(), &destination.into(), checksums);
-}
-
-/// Returns a segment without flags, options or data.
-pub(crate) fn plain_segment(tuple: &Tuple, seq: u32, ack: Option<u32>) -> TcpRepr<'static> {
-    TcpRepr {
-        src_port: tuple.local.port(),
-        dst_port: tuple.remote.port(),
-        control: TcpControl::None,
-        seq_number: TcpSeqNumber(seq.cast_signed()),
-        ack_number: ack.map(|a| TcpSeqNumber(a.cast_signed())),
-        window_len: 0,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None; 3],
-        timestamp: None,
-        payload: &[],
     }
 }
 
@@ -165,23 +125,6 @@ impl Stack {
             .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
         let (path, tos, ttl) = (half.path, half.tos, half.ttl);
         send_bare(&mut self.out, &tuple, path, (tos, ttl), &answer);
-    }
-
-    /// Sends a segment that belongs to no socket.
-    pub(crate) fn send_segment(
-        &mut self,
-        tuple: &Tuple,
-        path: Path,
-        tos: u8,
-        ttl: u8,
-        repr: &TcpRepr<'_>,
-    ) {
-        let checksums = self.out.checksums(path);
-        let fill = |packet: &mut [u8]| {
-            write_segment(packet, tuple, ttl, repr, &checksums);
-            Ok::<(), core::convert::Infallible>(())
-        };
-        let Ok(()) = self.out.emit(path, segment_len(tuple, repr), tos, fill);
     }
 
     /// Repeats the SYN|ACK of a request, or forgets it.
@@ -394,15 +337,4 @@ impl Stack {
             );
         }
     }
-}
-
-/// Sends a segment without data that belongs to no socket.
-pub(crate) fn send_bare(
-    out: &mut Output,
-    tuple: &Tuple,
-    path: Path,
-    (tos, ttl): (u8, u8),
-    segment: &Outgoing,
-) {
-    emit(out, tuple, path, (tos, ttl), segment, (&[], &[]));
 }

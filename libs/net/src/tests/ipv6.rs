@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{EthernetAddress, Icmpv6Packet, IpProtocol, TcpControl, TcpRepr};
 
-use crate::tcp::listen::{plain_segment, segment_len, write_segment};
+use crate::tcp::bare::{plain_segment, segment_len, write_segment};
 use crate::types::{Cidr6, Tuple};
 use crate::wire::{Ip, write_header};
 use crate::{ConfigEvent, UdpReceived};

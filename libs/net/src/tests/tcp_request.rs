@@ -1,7 +1,7 @@
 //! Requests that wait: what changes them, and what does not (RFC 9293, RFC 5961).
 
 use super::*;
-use crate::tcp::listen::plain_segment;
+use crate::tcp::bare::plain_segment;
 use crate::types::Tuple;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{TcpControl, TcpRepr};

@@ -1,0 +1,122 @@
+//! Options of sockets.
+
+use core::net::IpAddr;
+
+use tyn_abi::Nanos;
+
+use crate::errors::{Origin, is_asked_for};
+use crate::fragment::MtuDiscovery;
+use crate::types::Path;
+
+/// Options of a TCP socket (`tcp(7)`, `socket(7)`, `ip(7)`). Accepted connections inherit them from the listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcpOptions {
+    /// `SO_REUSEADDR`.
+    pub reuses_address: bool,
+    /// `SO_REUSEPORT`: connections are spread over all who listen so.
+    pub reuses_port: bool,
+    /// `SO_BINDTODEVICE`: packets go and come by this interface alone.
+    pub device: Option<Path>,
+    /// `SO_KEEPALIVE`.
+    pub keeps_alive: bool,
+    /// `TCP_KEEPIDLE`: silence before the first probe.
+    pub keep_idle: Nanos,
+    /// `TCP_KEEPINTVL`: time between probes.
+    pub keep_interval: Nanos,
+    /// `TCP_KEEPCNT`: unanswered probes after which the peer is gone.
+    pub keep_count: u32,
+    /// `TCP_NODELAY`: do not hold back small segments.
+    pub no_delay: bool,
+    /// `TCP_CORK`: hold back what fills no segment.
+    pub is_corked: bool,
+    /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged; zero is the default of about 15 minutes.
+    pub user_timeout: Nanos,
+    /// `SO_LINGER`; zero closes by a reset.
+    pub linger: Option<Nanos>,
+    /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told at once, and queued.
+    pub asks_for_errors: [bool; 2],
+    /// `IP_MTU_DISCOVER` and `IPV6_MTU_DISCOVER`.
+    pub mtu_discovery: [MtuDiscovery; 2],
+    /// `IPV6_V6ONLY`: `::` does not stand for IPv4 as well.
+    pub is_v6_only: bool,
+    /// `IP_TOS`.
+    pub tos: u8,
+    /// `IPV6_TCLASS`.
+    pub traffic_class: u8,
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
+    pub ttl: u8,
+    /// Bytes that the receive queue may hold; takes effect when a connection is made.
+    pub receive_buffer: usize,
+    /// The same for the send queue.
+    pub send_buffer: usize,
+    /// What they may grow to when both the program and the network are fast.
+    pub receive_most: usize,
+    /// The same for the send queue.
+    pub send_most: usize,
+    /// `SO_RCVLOWAT`: bytes that make the socket readable.
+    pub low_water: usize,
+    /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
+    pub longest_segment: Option<u16>,
+}
+
+/// The least and the greatest capacity of a queue.
+const BUFFER_RANGE: core::ops::RangeInclusive<usize> = 2048..=4 << 20;
+
+impl TcpOptions {
+    /// Returns the defaults of Linux, with queues of the given capacity.
+    #[must_use]
+    pub const fn new(buffer: usize) -> Self {
+        Self {
+            reuses_address: false,
+            reuses_port: false,
+            device: None,
+            asks_for_errors: [false; 2],
+            mtu_discovery: [MtuDiscovery::Want; 2],
+            is_corked: false,
+            keeps_alive: false,
+            keep_idle: Nanos(7200 * Nanos::PER_SEC),
+            keep_interval: Nanos(75 * Nanos::PER_SEC),
+            keep_count: 9,
+            no_delay: false,
+            user_timeout: Nanos::ZERO,
+            linger: None,
+            is_v6_only: false,
+            tos: 0,
+            traffic_class: 0,
+            ttl: 64,
+            receive_buffer: buffer,
+            send_buffer: buffer,
+            receive_most: buffer,
+            send_most: buffer,
+            low_water: 1,
+            longest_segment: None,
+        }
+    }
+
+    pub(crate) fn is_error_asked_for(&self, origin: Origin) -> bool {
+        is_asked_for(self.asks_for_errors, origin == Origin::Icmp6)
+    }
+
+    pub(crate) fn discovery(&self, address: IpAddr) -> MtuDiscovery {
+        let [v4, v6] = self.mtu_discovery;
+        if address.is_ipv4() { v4 } else { v6 }
+    }
+
+    /// Returns what the header of packets to `address` says of the service.
+    pub(crate) fn service(&self, address: IpAddr) -> u8 {
+        match address {
+            IpAddr::V4(_) => self.tos,
+            IpAddr::V6(_) => self.traffic_class,
+        }
+    }
+
+    /// Returns what the queues may hold at first and in the end, within what we allow: received bytes, bytes to send.
+    pub(crate) fn buffers(&self) -> ((usize, usize), (usize, usize)) {
+        let clamp = |n: usize| n.clamp(*BUFFER_RANGE.start(), *BUFFER_RANGE.end());
+        let pair = |first: usize, most: usize| (clamp(first), clamp(most).max(clamp(first)));
+        (
+            pair(self.receive_buffer, self.receive_most),
+            pair(self.send_buffer, self.send_most),
+        )
+    }
+}
