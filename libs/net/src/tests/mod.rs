@@ -13,6 +13,7 @@ mod mtu;
 mod multicast;
 mod offload;
 mod path;
+mod routers;
 mod scale;
 mod share;
 mod sleep;

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod acks;
 mod bounds;
 mod dialogue;
 mod info;
@@ -12,6 +13,7 @@ mod review;
 mod strange;
 mod train;
 mod undo;
+mod windows;
 
 use alloc::vec::Vec;
 
@@ -42,6 +44,10 @@ pub(crate) const POLICY: Policy = Policy {
     patience: Nanos(900 * Nanos::PER_SEC),
     keep_alive: None,
 };
+
+pub(crate) const ACK: u8 = 16;
+pub(crate) const PSH_ACK: u8 = 24;
+pub(crate) const FIN_ACK: u8 = 17;
 
 /// What was sent, with its data.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -222,5 +228,24 @@ impl Scene {
                 return ((self.now - start).0 / 1_000_000, sent);
             }
         }
+    }
+}
+
+/// A connection that is about to be made.
+pub(crate) fn client() -> Scene {
+    Scene {
+        c: Connection::connect(&config(60_000), POLICY, OURS, ms(1000)),
+        now: ms(1000),
+    }
+}
+
+/// The options of an answer.
+pub(crate) fn syn_ack() -> Options {
+    Options {
+        mss: Some(900),
+        scale: Some(3),
+        sack_permitted: true,
+        timestamps: Some((5, 0)),
+        ..Options::default()
     }
 }
