@@ -16,10 +16,10 @@ use tyn_hal::time;
 use tyn_net::{SocketId, Take, TcpOptions};
 
 use super::address::{Family, Given, decode_v4, encode, is_unspecified};
-use super::ip_options::{self, IpSwitches};
-use super::options;
+use super::switches::IpSwitches;
 use super::{close, inspect, memory, operate, register};
 use super::{error_queue, interface_ioctl};
+use super::{ip_options, options};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};

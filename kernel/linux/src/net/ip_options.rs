@@ -1,121 +1,33 @@
-//! Options of `IPPROTO_IP` (`ip(7)`) and `IPPROTO_IPV6` (`ipv6(7)`), and the control messages that they ask for.
+//! Options of `IPPROTO_IP` (`ip(7)`) and `IPPROTO_IPV6` (`ipv6(7)`), and the control messages that are sent along.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 
 use tyn_abi::Errno;
-use tyn_net::{Path, UdpReceived, UdpSend};
+use tyn_net::UdpSend;
 
-use super::address::{CARD, Family, LOOPBACK, as_v6};
+use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
 use super::options::{unknown, word};
+use super::switches::{IP_PKTINFO, is_on};
 use super::{error_queue, inspect, mtu_options, operate};
 use crate::cx::Cx;
 use crate::socket::Control;
 use crate::socket_options::int;
 
 /// `ip(7)` options.
-const IP_TOS: i32 = 1;
-const IP_TTL: i32 = 2;
-const IP_PKTINFO: i32 = 8;
-const IP_RECVTTL: i32 = 12;
-const IP_RECVTOS: i32 = 13;
+pub(super) const IP_TOS: i32 = 1;
+pub(super) const IP_TTL: i32 = 2;
 /// `ipv6(7)` options.
 const IPV6_UNICAST_HOPS: i32 = 16;
 const IPV6_V6ONLY: i32 = 26;
-const IPV6_RECVPKTINFO: i32 = 49;
-const IPV6_PKTINFO: i32 = 50;
-const IPV6_RECVHOPLIMIT: i32 = 51;
-const IPV6_HOPLIMIT: i32 = 52;
-const IPV6_RECVTCLASS: i32 = 66;
-const IPV6_TCLASS: i32 = 67;
+pub(super) const IPV6_PKTINFO: i32 = 50;
+pub(super) const IPV6_HOPLIMIT: i32 = 52;
+pub(super) const IPV6_TCLASS: i32 = 67;
 /// Time to live unless set.
 const DEFAULT_TTL: u8 = 64;
-
-/// Which control messages the receiver wants.
-#[derive(Debug, Default)]
-pub(crate) struct IpSwitches {
-    /// `IP_RECVTTL`.
-    receives_ttl: AtomicBool,
-    /// `IP_RECVTOS`.
-    receives_tos: AtomicBool,
-    /// `IP_PKTINFO`.
-    receives_info: AtomicBool,
-    /// `IPV6_RECVHOPLIMIT`.
-    receives_hop_limit: AtomicBool,
-    /// `IPV6_RECVTCLASS`.
-    receives_class: AtomicBool,
-    /// `IPV6_RECVPKTINFO`.
-    receives_info6: AtomicBool,
-}
-
-fn is_on(switch: &AtomicBool) -> bool {
-    switch.load(Ordering::Relaxed)
-}
-
-impl IpSwitches {
-    pub(super) fn duplicate(&self) -> Self {
-        let copy = |switch: &AtomicBool| AtomicBool::new(is_on(switch));
-        Self {
-            receives_ttl: copy(&self.receives_ttl),
-            receives_tos: copy(&self.receives_tos),
-            receives_info: copy(&self.receives_info),
-            receives_hop_limit: copy(&self.receives_hop_limit),
-            receives_class: copy(&self.receives_class),
-            receives_info6: copy(&self.receives_info6),
-        }
-    }
-
-    fn of(&self, level: i32, name: i32) -> Option<&AtomicBool> {
-        Some(match (level, name) {
-            (IPPROTO_IP, IP_RECVTTL) => &self.receives_ttl,
-            (IPPROTO_IP, IP_RECVTOS) => &self.receives_tos,
-            (IPPROTO_IP, IP_PKTINFO) => &self.receives_info,
-            (IPPROTO_IPV6, IPV6_RECVHOPLIMIT) => &self.receives_hop_limit,
-            (IPPROTO_IPV6, IPV6_RECVTCLASS) => &self.receives_class,
-            (IPPROTO_IPV6, IPV6_RECVPKTINFO) => &self.receives_info6,
-            _ => return None,
-        })
-    }
-
-    /// Returns the control messages of a datagram, in Linux's order.
-    pub(super) fn control(&self, family: Family, of: &UdpReceived) -> Vec<Control> {
-        let mut all = Vec::new();
-        let interface = match of.path {
-            Path::Nic => CARD,
-            Path::Loopback => LOOPBACK,
-        };
-        let mut push = |wanted: &AtomicBool, level, kind, data: Vec<u8>| {
-            if is_on(wanted) {
-                all.push(Control { level, kind, data });
-            }
-        };
-        if family == Family::V6 {
-            let mut info = as_v6(of.destination).octets().to_vec();
-            info.extend(interface.to_le_bytes());
-            push(&self.receives_info6, IPPROTO_IPV6, IPV6_PKTINFO, info);
-        }
-        let number = |value: u8| i32::from(value).to_le_bytes().to_vec();
-        match of.destination {
-            IpAddr::V4(ip) => {
-                let mut info = interface.to_le_bytes().to_vec();
-                info.extend(ip.octets());
-                info.extend(ip.octets());
-                push(&self.receives_info, IPPROTO_IP, IP_PKTINFO, info);
-                push(&self.receives_ttl, IPPROTO_IP, IP_TTL, number(of.ttl));
-                push(&self.receives_tos, IPPROTO_IP, IP_TOS, alloc::vec![of.tos]);
-            }
-            IpAddr::V6(_) => {
-                let (limit, class) = (number(of.ttl), number(of.tos));
-                push(&self.receives_hop_limit, IPPROTO_IPV6, IPV6_HOPLIMIT, limit);
-                push(&self.receives_class, IPPROTO_IPV6, IPV6_TCLASS, class);
-            }
-        }
-        all
-    }
-}
 
 /// What a socket's packets say in their headers.
 struct HeaderFields {

@@ -21,6 +21,7 @@ mod mtu_options;
 mod multicast_options;
 pub(crate) mod netlink;
 mod options;
+mod switches;
 mod tcp_info;
 
 use alloc::boxed::Box;

@@ -1,0 +1,104 @@
+//! Switches of `IPPROTO_IP` and `IPPROTO_IPV6`, most of which ask for control messages, and these messages.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use tyn_net::{Path, UdpReceived};
+
+use super::address::{CARD, Family, LOOPBACK, as_v6};
+use super::inet::{IPPROTO_IP, IPPROTO_IPV6};
+use super::ip_options::{IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_TCLASS};
+use crate::socket::Control;
+
+/// `ip(7)` options.
+pub(super) const IP_PKTINFO: i32 = 8;
+const IP_RECVTTL: i32 = 12;
+const IP_RECVTOS: i32 = 13;
+/// `ipv6(7)` options.
+const IPV6_RECVPKTINFO: i32 = 49;
+const IPV6_RECVHOPLIMIT: i32 = 51;
+const IPV6_RECVTCLASS: i32 = 66;
+
+/// Which control messages the receiver wants.
+#[derive(Debug, Default)]
+pub(crate) struct IpSwitches {
+    /// `IP_RECVTTL`.
+    receives_ttl: AtomicBool,
+    /// `IP_RECVTOS`.
+    receives_tos: AtomicBool,
+    /// `IP_PKTINFO`.
+    receives_info: AtomicBool,
+    /// `IPV6_RECVHOPLIMIT`.
+    receives_hop_limit: AtomicBool,
+    /// `IPV6_RECVTCLASS`.
+    receives_class: AtomicBool,
+    /// `IPV6_RECVPKTINFO`.
+    receives_info6: AtomicBool,
+}
+
+pub(super) fn is_on(switch: &AtomicBool) -> bool {
+    switch.load(Ordering::Relaxed)
+}
+
+impl IpSwitches {
+    pub(super) fn duplicate(&self) -> Self {
+        let copy = |switch: &AtomicBool| AtomicBool::new(is_on(switch));
+        Self {
+            receives_ttl: copy(&self.receives_ttl),
+            receives_tos: copy(&self.receives_tos),
+            receives_info: copy(&self.receives_info),
+            receives_hop_limit: copy(&self.receives_hop_limit),
+            receives_class: copy(&self.receives_class),
+            receives_info6: copy(&self.receives_info6),
+        }
+    }
+
+    pub(super) fn of(&self, level: i32, name: i32) -> Option<&AtomicBool> {
+        Some(match (level, name) {
+            (IPPROTO_IP, IP_RECVTTL) => &self.receives_ttl,
+            (IPPROTO_IP, IP_RECVTOS) => &self.receives_tos,
+            (IPPROTO_IP, IP_PKTINFO) => &self.receives_info,
+            (IPPROTO_IPV6, IPV6_RECVHOPLIMIT) => &self.receives_hop_limit,
+            (IPPROTO_IPV6, IPV6_RECVTCLASS) => &self.receives_class,
+            (IPPROTO_IPV6, IPV6_RECVPKTINFO) => &self.receives_info6,
+            _ => return None,
+        })
+    }
+
+    /// Returns the control messages of a datagram, in Linux's order.
+    pub(super) fn control(&self, family: Family, of: &UdpReceived) -> Vec<Control> {
+        let mut all = Vec::new();
+        let interface = match of.path {
+            Path::Nic => CARD,
+            Path::Loopback => LOOPBACK,
+        };
+        let mut push = |wanted: &AtomicBool, level, kind, data: Vec<u8>| {
+            if is_on(wanted) {
+                all.push(Control { level, kind, data });
+            }
+        };
+        if family == Family::V6 {
+            let mut info = as_v6(of.destination).octets().to_vec();
+            info.extend(interface.to_le_bytes());
+            push(&self.receives_info6, IPPROTO_IPV6, IPV6_PKTINFO, info);
+        }
+        let number = |value: u8| i32::from(value).to_le_bytes().to_vec();
+        match of.destination {
+            IpAddr::V4(ip) => {
+                let mut info = interface.to_le_bytes().to_vec();
+                info.extend(ip.octets());
+                info.extend(ip.octets());
+                push(&self.receives_info, IPPROTO_IP, IP_PKTINFO, info);
+                push(&self.receives_ttl, IPPROTO_IP, IP_TTL, number(of.ttl));
+                push(&self.receives_tos, IPPROTO_IP, IP_TOS, alloc::vec![of.tos]);
+            }
+            IpAddr::V6(_) => {
+                let (limit, class) = (number(of.ttl), number(of.tos));
+                push(&self.receives_hop_limit, IPPROTO_IPV6, IPV6_HOPLIMIT, limit);
+                push(&self.receives_class, IPPROTO_IPV6, IPV6_TCLASS, class);
+            }
+        }
+        all
+    }
+}
