@@ -311,6 +311,19 @@ impl ControlWriter {
     }
 }
 
+/// Returns the messages of what a [`ControlWriter`] wrote with their offsets, without the padding behind them: Linux leaves it
+/// as it is in the caller's buffer (`put_cmsg`).
+pub fn unpadded(control: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    core::iter::from_fn(move || {
+        let rest = control.get(at..)?;
+        let len = usize::try_from(u64::from_le_bytes(*rest.first_chunk()?)).ok()?;
+        let message = (at, rest.get(..len)?);
+        at = at.checked_add(cmsg_align(len).max(CMSG_HEADER))?;
+        Some(message)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,6 +361,9 @@ mod tests {
         let parsed = parse_control(&bytes).unwrap();
         assert_eq!(parsed[0], RIGHTS);
         assert_eq!(parsed[1].data, [7; 12]);
+        let pieces = unpadded(&bytes).map(|(at, message)| (at, message.len()));
+        assert_eq!(pieces.collect::<Vec<_>>(), [(0, 20), (24, 28)]);
+        assert_eq!(unpadded(&[]).count(), 0);
     }
 
     #[test]
@@ -357,6 +373,7 @@ mod tests {
         w.push(RIGHTS);
         let (bytes, truncated) = w.finish();
         assert_eq!((bytes.len(), bytes[0], truncated), (18, 18, true));
+        assert_eq!(unpadded(&bytes).collect::<Vec<_>>(), [(0, &bytes[..])]);
         let mut w = ControlWriter::new(15);
         w.push(RIGHTS);
         assert_eq!(w.finish(), (Vec::new(), true));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use tyn_abi::socket::{
     CMSG_HEADER, ControlMessage, ControlWriter, MsgFlags, MsgHdr, SCM_CREDENTIALS, SCM_MAX_FD,
-    SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, parse_control,
+    SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, parse_control, unpadded,
 };
 use tyn_abi::{Errno, Fd, Nanos, Sink, Source, UserVa};
 use tyn_hal::time;
@@ -254,6 +254,13 @@ fn write_rights(cx: &Cx<'_>, out: &mut ControlWriter, rights: Vec<Arc<OpenFile>>
     }
 }
 
+/// Writes control messages, but not the padding behind them.
+fn write_control(to: UserVa, control: &[u8]) -> Result<(), Errno> {
+    unpadded(control).try_for_each(|(offset, message)| {
+        user_io::write_bytes(to.wrapping_add(offset as u64), message)
+    })
+}
+
 fn receive_message(
     cx: &Cx<'_>,
     open: &OpenFile,
@@ -292,7 +299,7 @@ fn receive_message(
         user_io::write_bytes(header.name, address.get(..room).unwrap_or(&address))?;
         user_io::write_bytes(at.wrapping_add(8), &(address.len() as u32).to_le_bytes())?;
     }
-    user_io::write_bytes(header.control, &control)?;
+    write_control(header.control, &control)?;
     user_io::write_bytes(at.wrapping_add(40), &(control.len() as u64).to_le_bytes())?;
     user_io::write_bytes(at.wrapping_add(48), &result.bits().to_le_bytes())?;
     Ok(incoming.count)
