@@ -6,6 +6,26 @@ static void set(int fd, int level, int name, int value) {
     MUST(setsockopt(fd, level, name, &value, sizeof value));
 }
 
+/* Values that are too short, and for options that there are not. */
+CASE(headers_short_values) {
+    static const int names[] = {IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_RECVPKTINFO, IPV6_MTU,
+                                IPV6_MTU_DISCOVER, IPV6_RECVERR, 250};
+    static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+    for (int t = 0; t < 2; t++) {
+        int fd = MUST(socket(AF_INET6, types[t], 0)), value = 0;
+        for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+            say("type %d, option %d\n", types[t], names[n]);
+            for (int len = 0; len < 4; len += 3)
+                R(setsockopt(fd, IPPROTO_IPV6, names[n], &value, len));
+            char room[4];
+            socklen_t size = 3;
+            if (names[n] != IPV6_MTU && !R(getsockopt(fd, IPPROTO_IPV6, names[n], room, &size)))
+                say("%u bytes\n", size);
+        }
+        MUST(close(fd));
+    }
+}
+
 /* Receives a message into a buffer of so many bytes for control messages, and writes what these are then. */
 static void raw(int fd, size_t room) {
     _Alignas(8) unsigned char control[128];

@@ -33,7 +33,7 @@ use crate::wait::{Interrupted, WaitQueue};
 pub(super) const IPPROTO_IP: i32 = 0;
 pub(super) const IPPROTO_TCP: i32 = 6;
 pub(super) const IPPROTO_IPV6: i32 = 41;
-const IPPROTO_UDP: i32 = 17;
+pub(super) const IPPROTO_UDP: i32 = 17;
 /// `ioctl(2)`: bytes that were written but not acknowledged.
 const TIOCOUTQ: u32 = 0x5411;
 /// `AF_INET` as it begins a `struct sockaddr_in`.

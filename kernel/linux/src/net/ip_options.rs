@@ -117,19 +117,18 @@ pub(super) fn byte_or(number: u32, least: u8, default: u8) -> Result<u8, Errno> 
     }
 }
 
-/// Answers `setsockopt(2)` of options that are numbers and of both protocols; `None` for others.
+/// Answers `setsockopt(2)` of options that are numbers, if the value is one, and of both protocols; `None` for others.
 fn set_common(
     socket: &InetSocket,
     level: i32,
     name: i32,
-    number: u32,
+    number: Result<u32, Errno>,
 ) -> Option<Result<(), Errno>> {
     if let Some(switch) = socket.switches.of(level, name) {
-        switch.store(number != 0, Ordering::Relaxed);
-        return Some(Ok(()));
+        return Some(number.map(|number| switch.store(number != 0, Ordering::Relaxed)));
     }
     if let Some(is_v6) = error_queue::option(level, name) {
-        return Some(error_queue::ask(socket, is_v6, number != 0));
+        return Some(number.and_then(|number| error_queue::ask(socket, is_v6, number != 0)));
     }
     mtu_options::set(socket, level, name, number)
 }
@@ -149,7 +148,7 @@ pub(super) fn set_ip(
         [] if name != IP_TTL => 0,
         _ => int_or_byte(value)?,
     };
-    if let Some(result) = set_common(socket, IPPROTO_IP, name, number) {
+    if let Some(result) = set_common(socket, IPPROTO_IP, name, Ok(number)) {
         return result;
     }
     match name {
@@ -169,15 +168,15 @@ pub(super) fn set_ipv6(
     if let Some(result) = multicast::set_ipv6(socket, name, value) {
         return result;
     }
-    let number = int(value)?;
+    let number = int(value);
     if let Some(result) = set_common(socket, IPPROTO_IPV6, name, number) {
         return result;
     }
     match name {
-        IPV6_TCLASS => set_class(socket, byte_or(number, 0, 0)?),
-        IPV6_UNICAST_HOPS => set_ttl(socket, byte_or(number, 0, DEFAULT_TTL)?),
+        IPV6_TCLASS => set_class(socket, byte_or(number?, 0, 0)?),
+        IPV6_UNICAST_HOPS => set_ttl(socket, byte_or(number?, 0, DEFAULT_TTL)?),
         IPV6_V6ONLY => {
-            let is_on = number != 0;
+            let is_on = number? != 0;
             operate(|stack| match socket.protocol {
                 Protocol::Tcp if stack.tcp_local(socket.id)?.port() != 0 => Err(Errno::EINVAL),
                 Protocol::Udp if stack.udp_local(socket.id)?.port() != 0 => Err(Errno::EINVAL),

@@ -38,12 +38,12 @@ pub(super) fn set(
     socket: &InetSocket,
     level: i32,
     name: i32,
-    number: u32,
+    number: Result<u32, Errno>,
 ) -> Option<Result<(), Errno>> {
     Some(match (level, name) {
-        (IPPROTO_IP, IP_MTU_DISCOVER) => set_discovery(socket, number, false),
-        (IPPROTO_IPV6, IPV6_MTU_DISCOVER) => set_discovery(socket, number, true),
-        (IPPROTO_IPV6, IPV6_MTU) => set_longest(socket, number),
+        (IPPROTO_IP, IP_MTU_DISCOVER) => number.and_then(|n| set_discovery(socket, n, false)),
+        (IPPROTO_IPV6, IPV6_MTU_DISCOVER) => number.and_then(|n| set_discovery(socket, n, true)),
+        (IPPROTO_IPV6, IPV6_MTU) => number.and_then(|n| set_longest(socket, n)),
         _ => return None,
     })
 }

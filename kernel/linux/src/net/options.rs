@@ -10,13 +10,16 @@ use tyn_hal::time;
 use tyn_net::{TcpOptions, UdpOptions};
 
 use super::address::Family;
-use super::inet::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, InetSocket, Protocol, take_error};
+use super::inet::{
+    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket, Protocol, take_error,
+};
 use super::ip_options::{get as get_ip, set_ip, set_ipv6};
 use super::{device, inspect, operate, tcp_info};
 use crate::cx::Cx;
 use crate::socket::Socket;
 use crate::socket_options::{Options, int};
 
+const IPPROTO_UDPLITE: i32 = 136;
 /// `tcp(7)` options.
 const TCP_NODELAY: i32 = 1;
 const TCP_MAXSEG: i32 = 2;
@@ -26,6 +29,7 @@ const TCP_KEEPINTVL: i32 = 5;
 const TCP_KEEPCNT: i32 = 6;
 const TCP_INFO: i32 = 11;
 const TCP_USER_TIMEOUT: i32 = 18;
+
 /// Copies what an accepted connection has from its listener.
 pub(super) fn inherit(from: &Options) -> Options {
     let buffer = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -102,12 +106,16 @@ pub(super) fn get(
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))
         }
-        _ if socket.protocol == Protocol::Tcp => {
-            let _ = unknown(cx, level, name);
-            Err(Errno::EOPNOTSUPP)
-        }
-        _ => Err(unknown(cx, level, name)),
+        // As on Linux, where IPv4 is asked last and says so of levels of others (`do_ip_getsockopt`).
+        _ => Err(match (unknown(cx, level, name), socket.family, level) {
+            (_, Family::V4, level) if !is_own_level(socket, level) => Errno::EOPNOTSUPP,
+            (unknown, ..) => unknown,
+        }),
     }
+}
+
+fn is_own_level(socket: &InetSocket, level: i32) -> bool {
+    socket.protocol == Protocol::Udp && matches!(level, IPPROTO_UDP | IPPROTO_UDPLITE)
 }
 
 fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
