@@ -4,6 +4,28 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+static int listener(struct sockaddr_in *at, int level, int name, int value) {
+    socklen_t size = sizeof *at;
+    memset(at, 0, sizeof *at);
+    at->sin_family = AF_INET;
+    at->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    if (level)
+        R(setsockopt(fd, level, name, &value, sizeof value));
+    MUST(bind(fd, (void *)at, size));
+    MUST(listen(fd, 5));
+    MUST(getsockname(fd, (void *)at, &size));
+    return fd;
+}
+
+static int client(const struct sockaddr_in *at, int level, int name, int value) {
+    int fd = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    if (level)
+        R(setsockopt(fd, level, name, &value, sizeof value));
+    MUST(connect(fd, (void *)at, sizeof *at));
+    return fd;
+}
+
 static void show(const char *what, int fd, int level, int name) {
     int value = -99;
     socklen_t size = sizeof value;
@@ -12,6 +34,72 @@ static void show(const char *what, int fd, int level, int name) {
         report(what, result);
     else
         say("%s: %d of %u bytes\n", what, value, size);
+}
+
+CASE(finer_values) {
+    static const struct {
+        const char *what;
+        int level, name, values[12];
+    } all[] = {
+        {"mark", SOL_SOCKET, SO_MARK, {7, -1, 0}},
+    };
+    for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
+        int fd = MUST(socket(AF_INET, SOCK_STREAM, 0));
+        show(all[n].what, fd, all[n].level, all[n].name);
+        for (int v = 0; v < 12; v++) {
+            say("%s = %d\n", all[n].what, all[n].values[v]);
+            R(setsockopt(fd, all[n].level, all[n].name, &all[n].values[v], sizeof(int)));
+            show(all[n].what, fd, all[n].level, all[n].name);
+        }
+        R(setsockopt(fd, all[n].level, all[n].name, &all[n].values, 3));
+        int udp = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+        R(setsockopt(udp, all[n].level, all[n].name, &all[n].values, sizeof(int)));
+        show("of a datagram socket", udp, all[n].level, all[n].name);
+        MUST(close(fd));
+        MUST(close(udp));
+    }
+    int pair[2], mark = 3;
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    R(setsockopt(pair[0], SOL_SOCKET, SO_MARK, &mark, sizeof mark));
+    show("mark of a local socket", pair[0], SOL_SOCKET, SO_MARK);
+}
+
+CASE(finer_inherited) {
+    static const struct {
+        const char *what;
+        int level, name, value;
+    } all[] = {
+        {"mark", SOL_SOCKET, SO_MARK, 12},
+    };
+    for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
+        struct sockaddr_in at;
+        int l = listener(&at, all[n].level, all[n].name, all[n].value);
+        int a = client(&at, 0, 0, 0), b = MUST(accept(l, NULL, NULL));
+        show(all[n].what, b, all[n].level, all[n].name);
+        show("of the other end", a, all[n].level, all[n].name);
+        MUST(close(a));
+        MUST(close(b));
+        MUST(close(l));
+    }
+}
+
+CASE(finer_mark_of_one_message) {
+    struct sockaddr_in at;
+    int l = listener(&at, 0, 0, 0), a = client(&at, 0, 0, 0), b = MUST(accept(l, NULL, NULL));
+    for (int short_by = 0; short_by < 2; short_by++) {
+        char control[CMSG_SPACE(4)] = {0};
+        struct iovec data = {"x", 1};
+        struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SO_MARK;
+        c->cmsg_len = CMSG_LEN(4 - short_by);
+        R(sendmsg(a, &m, 0));
+        c->cmsg_type = SO_PRIORITY + 1000;
+        R(sendmsg(a, &m, 0));
+    }
+    char got[8];
+    R(recv(b, got, sizeof got, 0));
 }
 
 /* Levels that a socket does not know, with a name that no level has. */

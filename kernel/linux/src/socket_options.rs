@@ -21,6 +21,7 @@ pub struct Options {
     /// Bit n is boolean option number n.
     switches: AtomicU64,
     priority: AtomicU32,
+    mark: AtomicU32,
     receive_low: AtomicU32,
     /// `struct linger`: switch in the upper half, seconds in the lower.
     linger: AtomicU64,
@@ -76,6 +77,7 @@ impl Options {
         Self {
             switches: AtomicU64::new(0),
             priority: AtomicU32::new(0),
+            mark: AtomicU32::new(0),
             receive_low: AtomicU32::new(1),
             linger: AtomicU64::new(0),
             send_buffer: AtomicU32::new(send_buffer),
@@ -144,6 +146,8 @@ impl Options {
         match name {
             name if Self::is_switch(name) => int(u32::from(self.is_on(name))),
             so::PRIORITY => load(&self.priority),
+            // Rules of routes and filters look at it, of which there are none.
+            so::MARK => load(&self.mark),
             so::RCVLOWAT => load(&self.receive_low),
             so::SNDLOWAT => int(1),
             so::SNDBUF => load(&self.send_buffer),
@@ -174,6 +178,7 @@ impl Options {
                 }
             }),
             so::PRIORITY => int(value).map(|v| self.priority.store(v, Ordering::Relaxed)),
+            so::MARK => int(value).map(|v| self.mark.store(v, Ordering::Relaxed)),
             so::RCVLOWAT => int(value).map(|v| {
                 let v = if v.cast_signed() < 0 {
                     i32::MAX.cast_unsigned()

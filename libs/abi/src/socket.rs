@@ -125,6 +125,8 @@ pub mod so {
     pub const RCVTIMEO: i32 = 20;
     /// Time-out of sending.
     pub const SNDTIMEO: i32 = 21;
+    /// The mark of packets.
+    pub const MARK: i32 = 36;
     /// Bound interface.
     pub const BINDTODEVICE: i32 = 25;
     /// Time stamps.

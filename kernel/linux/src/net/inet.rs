@@ -9,7 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::socket::{
-    AF_INET, AF_INET6, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET,
+    AF_INET, AF_INET6, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_STREAM,
 };
 use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
 use tyn_hal::time;
@@ -24,7 +24,7 @@ use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::pipe::FIONREAD;
-use crate::socket::{Accepted, Blocking, Control, Direction, Incoming, Outgoing, Socket};
+use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
 use crate::socket_options::Options;
 use crate::user_io;
 use crate::wait::{Interrupted, WaitQueue};
@@ -415,11 +415,7 @@ impl Socket for InetSocket {
         if !message.rights.is_empty() {
             return Err(Errno::EINVAL);
         }
-        let is_for_all = |control: &&Control| control.level == SOL_SOCKET;
-        if let Some(control) = message.control.iter().find(is_for_all) {
-            cx.trace_unsupported("send control message", control.kind.cast_unsigned().into());
-            return Err(Errno::EINVAL);
-        }
+        ip_options::check_common(cx, &message.control)?;
         match self.protocol {
             // The address of a connected stream is ignored, as on Linux.
             Protocol::Tcp => {

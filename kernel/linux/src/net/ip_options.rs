@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::Ordering;
 
 use tyn_abi::Errno;
+use tyn_abi::socket::{SOL_SOCKET, so};
 use tyn_net::UdpSend;
 
 use super::address::Family;
@@ -230,6 +231,20 @@ pub(super) fn read_control(
     }
     how.source = how.source.filter(|ip| !ip.is_unspecified());
     Ok(how)
+}
+
+/// Refuses what is said for a message at the level of all sockets, but for its mark (`SO_MARK`), by which nothing here tells
+/// packets apart.
+pub(super) fn check_common(cx: &Cx<'_>, control: &[Control]) -> Result<(), Errno> {
+    let is_mark = |c: &Control| c.kind == so::MARK && c.data.len() == size_of::<u32>();
+    let mut common = control.iter().filter(|c| c.level == SOL_SOCKET);
+    match common.find(|c| !is_mark(c)) {
+        None => Ok(()),
+        Some(control) => {
+            cx.trace_unsupported("send control message", control.kind.cast_unsigned().into());
+            Err(Errno::EINVAL)
+        }
+    }
 }
 
 fn one_byte(number: u32, least: u8) -> Result<u8, Errno> {

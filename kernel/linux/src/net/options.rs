@@ -41,6 +41,7 @@ pub(super) fn inherit(from: &Options) -> Options {
         so::KEEPALIVE,
         so::OOBINLINE,
         so::PRIORITY,
+        so::MARK,
         so::RCVLOWAT,
         so::RCVTIMEO,
         so::SNDTIMEO,
