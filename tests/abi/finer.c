@@ -41,6 +41,7 @@ CASE(finer_values) {
         const char *what;
         int level, name, values[12];
     } all[] = {
+        {"syncnt", IPPROTO_TCP, TCP_SYNCNT, {1, 0, 3, 127, 128, -1, 6}},
         {"mark", SOL_SOCKET, SO_MARK, {7, -1, 0}},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
@@ -69,6 +70,7 @@ CASE(finer_inherited) {
         const char *what;
         int level, name, value;
     } all[] = {
+        {"syncnt", IPPROTO_TCP, TCP_SYNCNT, 3},
         {"mark", SOL_SOCKET, SO_MARK, 12},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {

@@ -27,8 +27,11 @@ const TCP_CORK: i32 = 3;
 const TCP_KEEPIDLE: i32 = 4;
 const TCP_KEEPINTVL: i32 = 5;
 const TCP_KEEPCNT: i32 = 6;
+const TCP_SYNCNT: i32 = 7;
 const TCP_INFO: i32 = 11;
 const TCP_USER_TIMEOUT: i32 = 18;
+/// `tcp_syn_retries` of Linux.
+const DEFAULT_SYN_RETRIES: u32 = 6;
 
 /// Copies what an accepted connection has from its listener.
 pub(super) fn inherit(from: &Options) -> Options {
@@ -134,7 +137,11 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
             .map_or(DEFAULT_MSS, u32::from),
         TCP_KEEPIDLE => seconds(options.keep_idle),
         TCP_KEEPINTVL => seconds(options.keep_interval),
-        TCP_KEEPCNT => options.keep_count,
+        TCP_KEEPCNT => options.keep_count.into(),
+        TCP_SYNCNT => match options.syn_retries {
+            0 => DEFAULT_SYN_RETRIES,
+            retries => retries.into(),
+        },
         TCP_USER_TIMEOUT => u32::try_from(options.user_timeout.0 / 1_000_000).unwrap_or(u32::MAX),
         TCP_INFO => {
             let now = time::now();
@@ -179,7 +186,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
     let low_water = options
         .get(so::RCVLOWAT)
         .and_then(|v| int(&v).ok())
-        .unwrap_or(1) as usize;
+        .unwrap_or(1);
     operate(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o: &mut TcpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
@@ -210,6 +217,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
 fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
     const LONGEST_KEEP_S: u32 = 32_767;
     const MOST_PROBES: u32 = 127;
+    const MOST_RETRIES: u8 = 127;
     // TCP_MIN_MSS and MAX_TCP_WINDOW.
     const SHORTEST_SEGMENT: u32 = 88;
     const LONGEST_SEGMENT: u32 = 32_767;
@@ -241,9 +249,13 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
             change(&mut |o| o.keep_interval = time)
         }
         TCP_KEEPCNT if (1..=MOST_PROBES).contains(&number) => {
-            change(&mut |o| o.keep_count = number)
+            change(&mut |o| o.keep_count = number as u8)
         }
         TCP_KEEPCNT => Err(Errno::EINVAL),
+        TCP_SYNCNT => match u8::try_from(number) {
+            Ok(retries @ 1..=MOST_RETRIES) => change(&mut |o| o.syn_retries = retries),
+            _ => Err(Errno::EINVAL),
+        },
         TCP_USER_TIMEOUT if number.cast_signed() < 0 => Err(Errno::EINVAL),
         TCP_USER_TIMEOUT => change(&mut |o| o.user_timeout = Nanos::from_millis(number.into())),
         _ => Err(unknown(cx, IPPROTO_TCP, name)),

@@ -11,8 +11,6 @@ use crate::types::{Path, Tuple};
 use crate::wire::{header_len, write_header};
 use smoltcp::wire::IpProtocol;
 
-/// How long a connection request is repeated (`tcp_syn_retries` = 6).
-const CONNECT_FOR: Nanos = Nanos(127 * Nanos::PER_SEC);
 /// How long data is sent again (`tcp_retries2` = 15).
 const RETRY_FOR: Nanos = Nanos(924 * Nanos::PER_SEC);
 /// How long that goes on for a socket that is closed (`tcp_orphan_retries` = 8).
@@ -217,8 +215,9 @@ pub(crate) fn emit(
 
 /// Returns what a socket's options ask of its connection.
 pub(crate) fn policy(options: &TcpOptions, state: State, is_orphan: bool) -> Policy {
+    let is_opening = matches!(state, State::SynSent | State::SynReceived);
     let default = match state {
-        State::SynSent | State::SynReceived => CONNECT_FOR,
+        _ if is_opening => options.connects_for(),
         State::FinWait1 | State::Closing | State::LastAck if is_orphan => ORPHAN_RETRY_FOR,
         _ => RETRY_FOR,
     };
@@ -226,12 +225,13 @@ pub(crate) fn policy(options: &TcpOptions, state: State, is_orphan: bool) -> Pol
         no_delay: options.no_delay,
         patience: match options.user_timeout {
             Nanos::ZERO => default,
+            chosen if is_opening => chosen.min(default),
             chosen => chosen,
         },
         keep_alive: options.keeps_alive.then_some((
             options.keep_idle,
             options.keep_interval,
-            options.keep_count,
+            options.keep_count.into(),
         )),
     }
 }

@@ -20,10 +20,12 @@ use crate::tcp::{PortUse, TcpOptions, TcpSocket, TcpState};
 use crate::timer::TimerKey;
 use crate::types::{Path, SocketId, Tuple};
 
-/// SYN|ACKs that are sent before a request is forgotten (`tcp_synack_retries` = 5, and the first).
-const SYN_ACKS: u8 = 6;
+/// How often a SYN|ACK is sent again before a request is forgotten (`tcp_synack_retries`).
+const RETRIES: u8 = 5;
 /// Time until the second SYN|ACK; doubled after each.
 const FIRST_RETRY: Nanos = Nanos(Nanos::PER_SEC);
+/// The most that becomes of it (`TCP_RTO_MAX`).
+const LONGEST_RETRY: Nanos = Nanos(120 * Nanos::PER_SEC);
 
 /// A connection request.
 #[derive(Clone, Debug)]
@@ -118,8 +120,8 @@ impl Stack {
         let (options, window) = tyn_tcp::Connection::answer(&half.config, opening, now);
         let flags = Flags::SYN.with(Flags::ACK);
         let answer = Outgoing::bare(opening.ours, opening.theirs + 1, flags, window, options);
-        let wait = Nanos(FIRST_RETRY.0 << half.sent.min(6));
         half.sent = half.sent.saturating_add(1);
+        let wait = Nanos(FIRST_RETRY.0 << (half.sent - 1).min(7)).min(LONGEST_RETRY);
         let due = Some(self.out.now + wait);
         self.timers
             .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
@@ -133,10 +135,15 @@ impl Stack {
             return;
         };
         half.due = None;
-        if half.sent < SYN_ACKS {
-            self.send_syn_ack(tuple);
-        } else {
+        let retries = match self.sockets.get(half.listener) {
+            Some(Socket::Tcp(l)) => l.options.syn_retries,
+            _ => 0,
+        };
+        let retries = if retries == 0 { RETRIES } else { retries };
+        if half.sent > retries {
             self.forget_half_open(&tuple);
+        } else {
+            self.send_syn_ack(tuple);
         }
     }
 

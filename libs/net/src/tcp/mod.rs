@@ -198,10 +198,7 @@ impl TcpSocket {
                     e |= READABLE | Events::RDHUP;
                 }
                 if c.tcp.readable()
-                    >= self
-                        .options
-                        .low_water
-                        .clamp(1, c.tcp.receive_capacity().max(1))
+                    >= (self.options.low_water as usize).clamp(1, c.tcp.receive_capacity().max(1))
                 {
                     e |= READABLE;
                 }

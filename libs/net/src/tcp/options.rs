@@ -24,7 +24,7 @@ pub struct TcpOptions {
     /// `TCP_KEEPINTVL`: time between probes.
     pub keep_interval: Nanos,
     /// `TCP_KEEPCNT`: unanswered probes after which the peer is gone.
-    pub keep_count: u32,
+    pub keep_count: u8,
     /// `TCP_NODELAY`: do not hold back small segments.
     pub no_delay: bool,
     /// `TCP_CORK`: hold back what fills no segment.
@@ -54,10 +54,16 @@ pub struct TcpOptions {
     /// The same for the send queue.
     pub send_most: usize,
     /// `SO_RCVLOWAT`: bytes that make the socket readable.
-    pub low_water: usize,
+    pub low_water: u32,
+    /// `TCP_SYNCNT`: how often a SYN is sent again, and a SYN|ACK of a listener; 0 for Linux's defaults.
+    pub syn_retries: u8,
     /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
     pub longest_segment: Option<u16>,
 }
+
+/// How often a SYN is sent again (`tcp_syn_retries`), and the greatest time-out in seconds (`TCP_RTO_MAX`).
+const SYN_RETRIES: u8 = 6;
+const LONGEST_TIME_OUT: u64 = 120;
 
 /// The least and the greatest capacity of a queue.
 const BUFFER_RANGE: core::ops::RangeInclusive<usize> = 2048..=4 << 20;
@@ -89,6 +95,7 @@ impl TcpOptions {
             receive_most: buffer,
             send_most: buffer,
             low_water: 1,
+            syn_retries: 0,
             longest_segment: None,
         }
     }
@@ -100,6 +107,17 @@ impl TcpOptions {
     pub(crate) fn discovery(&self, address: IpAddr) -> MtuDiscovery {
         let [v4, v6] = self.mtu_discovery;
         if address.is_ipv4() { v4 } else { v6 }
+    }
+
+    /// Returns for how long a SYN is repeated: each time-out is twice the one before, up to two minutes.
+    pub(crate) fn connects_for(&self) -> Nanos {
+        let retries = match self.syn_retries {
+            0 => SYN_RETRIES,
+            chosen => chosen,
+        };
+        let time_out = |n: u8| (1 << n.min(7)).min(LONGEST_TIME_OUT);
+        let seconds: u64 = (0..=retries).map(time_out).sum();
+        Nanos(seconds * Nanos::PER_SEC)
     }
 
     /// Returns what the header of packets to `address` says of the service.

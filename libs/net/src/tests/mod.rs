@@ -20,6 +20,7 @@ mod sleep;
 mod tcp_calls;
 mod tcp_ends;
 mod tcp_handshake;
+mod tcp_options;
 mod tcp_request;
 mod transfer;
 mod udp;

@@ -315,3 +315,19 @@ fn queues_follow_what_the_network_takes() {
     }
     assert!(s.c.receive_capacity() > 60_000);
 }
+
+#[test]
+fn tcp_7_syncnt_says_how_often_a_syn_is_repeated() {
+    // After n repetitions the time-out is over that would be the next one's: 1 + 2 + 4 + ... seconds.
+    let time_out = |n: u64| (1 << n).min(120) * 1000;
+    for repetitions in 1..=8 {
+        let mut s = client();
+        s.c.policy.patience = ms((0..=repetitions).map(time_out).sum());
+        s.sent();
+        for n in 0..repetitions {
+            assert_eq!(s.wait(), (time_out(n), alloc::vec![(-1, 0, 2)]));
+        }
+        assert_eq!(s.wait(), (time_out(repetitions), alloc::vec![]));
+        assert_eq!(s.c.end(), Some(End::Silence(None)));
+    }
+}

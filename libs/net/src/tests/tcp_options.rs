@@ -1,0 +1,78 @@
+//! Options that say when something is sent, taken or given up (`tcp(7)`).
+
+use super::*;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Counts the segments of `from` that have a SYN, and loses those that `loses` names.
+fn count_syns(
+    w: &mut World,
+    from: Side,
+    loses: fn(Side, &TcpPacket<&[u8]>) -> bool,
+) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    w.filter = Box::new(move |side, frame| {
+        let Some(segment) = segment(frame) else {
+            return Fault::Deliver;
+        };
+        if side == from && segment.syn() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        if loses(side, &segment) {
+            Fault::Lose
+        } else {
+            Fault::Deliver
+        }
+    });
+    count
+}
+
+fn change(stack: &mut Stack, id: SocketId, change: impl FnOnce(&mut TcpOptions)) {
+    stack.tcp_change_options(id, change).unwrap();
+}
+
+#[test]
+fn syncnt_says_how_often_a_request_is_repeated() {
+    // With TCP_USER_TIMEOUT, what is over first counts.
+    for (retries, user_timeout, sent, time) in [
+        (1, 0, 2, 3),
+        (2, 0, 3, 7),
+        (0, 0, 7, 127),
+        (1, 1000, 2, 3),
+        (6, 2, 2, 2),
+    ] {
+        let mut w = World::new();
+        // They know each other's addresses.
+        w.pair();
+        let count = count_syns(&mut w, Side::A, |_, _| true);
+        let id = w.a.tcp_socket(options()).unwrap();
+        change(&mut w.a, id, |o| {
+            o.syn_retries = retries;
+            o.user_timeout = seconds(user_timeout);
+        });
+        w.a.tcp_connect(id, at(B, 80), w.now).unwrap();
+        w.pass(seconds(time) - ms(1));
+        assert_eq!(w.a.tcp_connect_result(id), None, "{retries}");
+        w.pass(ms(2));
+        let result = w.a.tcp_connect_result(id);
+        assert_eq!(result, Some(Err(Errno::ETIMEDOUT)), "{retries}");
+        assert_eq!(count.load(Ordering::Relaxed), sent, "{retries}");
+    }
+}
+
+#[test]
+fn syncnt_of_a_listener_says_how_often_an_answer_is_repeated() {
+    for (retries, sent, time) in [(1, 2, 3), (2, 3, 7), (0, 6, 63)] {
+        let mut w = World::new();
+        let listener = w.listen(80, 4);
+        change(&mut w.b, listener, |o| o.syn_retries = retries);
+        let count = count_syns(&mut w, Side::B, |side, s| side == Side::A && !s.syn());
+        w.dial(80);
+        w.pass(seconds(time) - ms(1));
+        assert_eq!(w.b.tcp.half_open.len(), 1);
+        w.pass(ms(2));
+        assert_eq!(w.b.tcp.half_open.len(), 0);
+        assert_eq!(count.load(Ordering::Relaxed), sent);
+        assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+    }
+}
