@@ -42,6 +42,7 @@ CASE(finer_values) {
         int level, name, values[12];
     } all[] = {
         {"syncnt", IPPROTO_TCP, TCP_SYNCNT, {1, 0, 3, 127, 128, -1, 6}},
+        {"linger2", IPPROTO_TCP, TCP_LINGER2, {5, 120, 121, 1000, -1, -7, 1, 0}},
         {"mark", SOL_SOCKET, SO_MARK, {7, -1, 0}},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
@@ -70,7 +71,7 @@ CASE(finer_inherited) {
         const char *what;
         int level, name, value;
     } all[] = {
-        {"syncnt", IPPROTO_TCP, TCP_SYNCNT, 3},
+        {"syncnt", IPPROTO_TCP, TCP_SYNCNT, 3},   {"linger2", IPPROTO_TCP, TCP_LINGER2, 9},
         {"mark", SOL_SOCKET, SO_MARK, 12},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
@@ -102,6 +103,56 @@ CASE(finer_mark_of_one_message) {
     }
     char got[8];
     R(recv(b, got, sizeof got, 0));
+}
+
+static void see(int fd) {
+    struct pollfd p = {fd, POLLIN | POLLOUT | POLLRDHUP, 0};
+    char c;
+    R(poll(&p, 1, 0));
+    say("events %#x\n", p.revents);
+    R(recv(fd, &c, 1, MSG_DONTWAIT));
+    show("error", fd, SOL_SOCKET, SO_ERROR);
+    R(send(fd, "x", 1, MSG_NOSIGNAL));
+}
+
+CASE(finer_no_wait_for_the_end) {
+    struct sockaddr_in at;
+    char c;
+    int l = listener(&at, IPPROTO_TCP, TCP_LINGER2, -1);
+    int b = client(&at, 0, 0, 0), a = MUST(accept(l, NULL, NULL));
+    R(close(a));
+    usleep(200000);
+    see(b);
+    b = client(&at, 0, 0, 0), a = MUST(accept(l, NULL, NULL));
+    R(shutdown(a, SHUT_WR));
+    R(recv(b, &c, 1, 0));
+    usleep(100000);
+    /* While the program has it, it waits. */
+    R(send(b, "x", 1, 0));
+    R(recv(a, &c, 1, 0));
+    R(close(a));
+    usleep(200000);
+    see(b);
+}
+
+CASE(finer_wait_for_the_end) {
+    struct sockaddr_in at;
+    char c;
+    int l = listener(&at, IPPROTO_TCP, TCP_LINGER2, 1);
+    int early = client(&at, 0, 0, 0), a = MUST(accept(l, NULL, NULL));
+    int late = client(&at, 0, 0, 0), b = MUST(accept(l, NULL, NULL));
+    R(close(a));
+    R(close(b));
+    R(recv(early, &c, 1, 0));
+    R(recv(late, &c, 1, 0));
+    usleep(300000);
+    R(shutdown(early, SHUT_WR));
+    usleep(100000);
+    see(early);
+    usleep(1700000);
+    R(shutdown(late, SHUT_WR));
+    usleep(100000);
+    see(late);
 }
 
 /* Levels that a socket does not know, with a name that no level has. */

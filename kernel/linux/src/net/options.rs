@@ -28,10 +28,12 @@ const TCP_KEEPIDLE: i32 = 4;
 const TCP_KEEPINTVL: i32 = 5;
 const TCP_KEEPCNT: i32 = 6;
 const TCP_SYNCNT: i32 = 7;
+const TCP_LINGER2: i32 = 8;
 const TCP_INFO: i32 = 11;
 const TCP_USER_TIMEOUT: i32 = 18;
-/// `tcp_syn_retries` of Linux.
+/// `tcp_syn_retries` and `tcp_fin_timeout` (s) of Linux.
 const DEFAULT_SYN_RETRIES: u32 = 6;
+const DEFAULT_FIN_TIMEOUT: u32 = 60;
 
 /// Copies what an accepted connection has from its listener.
 pub(super) fn inherit(from: &Options) -> Options {
@@ -142,6 +144,11 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
             0 => DEFAULT_SYN_RETRIES,
             retries => retries.into(),
         },
+        TCP_LINGER2 => match options.fin_timeout {
+            None => u32::MAX,
+            Some(0) => DEFAULT_FIN_TIMEOUT,
+            Some(seconds) => seconds.into(),
+        },
         TCP_USER_TIMEOUT => u32::try_from(options.user_timeout.0 / 1_000_000).unwrap_or(u32::MAX),
         TCP_INFO => {
             let now = time::now();
@@ -218,6 +225,7 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
     const LONGEST_KEEP_S: u32 = 32_767;
     const MOST_PROBES: u32 = 127;
     const MOST_RETRIES: u8 = 127;
+    const LONGEST_FIN_TIMEOUT: u32 = 120;
     // TCP_MIN_MSS and MAX_TCP_WINDOW.
     const SHORTEST_SEGMENT: u32 = 88;
     const LONGEST_SEGMENT: u32 = 32_767;
@@ -256,6 +264,13 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
             Ok(retries @ 1..=MOST_RETRIES) => change(&mut |o| o.syn_retries = retries),
             _ => Err(Errno::EINVAL),
         },
+        TCP_LINGER2 => {
+            let seconds = match number.cast_signed() {
+                ..0 => None,
+                _ => Some(number.min(LONGEST_FIN_TIMEOUT) as u8),
+            };
+            change(&mut |o| o.fin_timeout = seconds)
+        }
         TCP_USER_TIMEOUT if number.cast_signed() < 0 => Err(Errno::EINVAL),
         TCP_USER_TIMEOUT => change(&mut |o| o.user_timeout = Nanos::from_millis(number.into())),
         _ => Err(unknown(cx, IPPROTO_TCP, name)),

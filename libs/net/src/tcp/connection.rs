@@ -124,6 +124,12 @@ impl Connection {
         self.tcp.state() == State::Closed
     }
 
+    /// Resets it, for a program that is gone.
+    pub(crate) fn give_up(&mut self) {
+        self.tcp.abort();
+        self.last_state = State::Closed;
+    }
+
     /// Returns whether enough of the send queue is free to be worth a write: a third, as on Linux.
     pub(crate) fn is_writable(&self) -> bool {
         let capacity = self.tcp.send_capacity();

@@ -57,6 +57,8 @@ pub struct TcpOptions {
     pub low_water: u32,
     /// `TCP_SYNCNT`: how often a SYN is sent again, and a SYN|ACK of a listener; 0 for Linux's defaults.
     pub syn_retries: u8,
+    /// `TCP_LINGER2`: seconds that a closed socket waits for the peer's FIN, 0 for Linux's default; `None` resets instead.
+    pub fin_timeout: Option<u8>,
     /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
     pub longest_segment: Option<u16>,
 }
@@ -96,6 +98,7 @@ impl TcpOptions {
             send_most: buffer,
             low_water: 1,
             syn_retries: 0,
+            fin_timeout: Some(0),
             longest_segment: None,
         }
     }

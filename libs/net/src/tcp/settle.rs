@@ -105,15 +105,20 @@ impl Stack {
             error,
             is_done,
             is_orphan,
+            options,
             ..
         } = &mut **socket
         else {
             return;
         };
-        let fate = judge(connection, error, *is_orphan, now);
+        let fate = judge(connection, error, (*is_orphan, options.fin_timeout), now);
         *is_done |= has_finished(connection.last_state);
         if fate != Fate::Lives {
             return self.finish(id, fate);
+        }
+        if connection.is_closed() && !connection.tcp.is_silent() && !connection.is_queued {
+            connection.is_queued = true;
+            self.dirty.push_back(id);
         }
         let is_done = after == After::Output(true);
         if is_done && connection.tcp.state() == State::TimeWait {
@@ -269,7 +274,7 @@ fn trimmed(bytes: Vec<u8>) -> Vec<u8> {
 fn judge(
     connection: &mut Connection,
     error: &mut Option<Errno>,
-    is_orphan: bool,
+    (is_orphan, fin_timeout): (bool, Option<u8>),
     now: Nanos,
 ) -> Fate {
     let state = connection.tcp.state();
@@ -288,14 +293,20 @@ fn judge(
     }
     if is_orphan {
         if state == State::FinWait2 && connection.abandoned_at.is_none() {
-            connection.abandoned_at = Some(now + FIN_TIMEOUT);
+            match fin_timeout {
+                None => connection.give_up(),
+                Some(0) => connection.abandoned_at = Some(now + FIN_TIMEOUT),
+                Some(seconds) => {
+                    let time = Nanos(u64::from(seconds) * Nanos::PER_SEC);
+                    connection.abandoned_at = Some(now + time);
+                }
+            }
         }
         if connection.abandoned_at.is_some_and(|at| at <= now) {
             return Fate::Over;
         }
         if connection.tcp.readable() > 0 && state != State::Closed {
-            connection.tcp.abort();
-            connection.last_state = State::Closed;
+            connection.give_up();
         }
     }
     let is_over = connection.is_closed() && connection.tcp.is_silent();
@@ -315,7 +326,7 @@ fn reset_error(state: State) -> Option<Errno> {
     match state {
         State::SynSent | State::SynReceived => Some(Errno::ECONNREFUSED),
         State::CloseWait => Some(Errno::EPIPE),
-        State::LastAck | State::Closing | State::TimeWait => None,
+        State::TimeWait => None,
         _ => Some(Errno::ECONNRESET),
     }
 }

@@ -1,6 +1,7 @@
 //! Options that say when something is sent, taken or given up (`tcp(7)`).
 
 use super::*;
+use crate::TcpStatus;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts the segments of `from` that have a SYN, and loses those that `loses` names.
@@ -75,4 +76,40 @@ fn syncnt_of_a_listener_says_how_often_an_answer_is_repeated() {
         assert_eq!(count.load(Ordering::Relaxed), sent);
         assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
     }
+}
+
+#[test]
+fn linger2_says_how_long_a_closed_socket_waits_for_the_end() {
+    for (chosen, time) in [(0, 60), (5, 5), (120, 120)] {
+        let mut w = World::new();
+        let (client, server) = w.pair();
+        change(&mut w.a, client, |o| o.fin_timeout = Some(chosen));
+        w.a.close(client);
+        w.pass(seconds(time) - ms(1));
+        assert_eq!(w.a.sockets.len(), 1);
+        w.pass(ms(2));
+        assert_eq!(w.a.sockets.len(), 0);
+        assert_eq!(w.b.tcp_status(server), Ok(TcpStatus::CloseWait));
+        // Whoever ends it now is told that it is over already.
+        w.b.tcp_shutdown(server, false, true).unwrap();
+        w.settle();
+        assert!(w.b.readiness(server).contains(Events::ERR | Events::HUP));
+        assert_eq!(w.b.take_error(server), Some(Errno::ECONNRESET));
+    }
+}
+
+#[test]
+fn linger2_below_zero_resets_instead() {
+    let mut w = World::new();
+    let (client, server) = w.pair();
+    change(&mut w.a, client, |o| o.fin_timeout = None);
+    // While the program has it, it waits.
+    w.a.tcp_shutdown(client, false, true).unwrap();
+    w.pass(seconds(100));
+    assert_eq!(w.a.tcp_status(client), Ok(TcpStatus::FinWait2));
+    w.a.close(client);
+    w.settle();
+    assert_eq!((w.a.sockets.len(), w.a.tcp.time_waits.len()), (0, 0));
+    assert_eq!(w.b.take_error(server), Some(Errno::EPIPE));
+    assert_eq!(w.a.tcp.orphans, 0);
 }
