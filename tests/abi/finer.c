@@ -26,6 +26,11 @@ static int client(const struct sockaddr_in *at, int level, int name, int value) 
     return fd;
 }
 
+static int readable(int fd, int wait_ms) {
+    struct pollfd p = {fd, POLLIN, 0};
+    return poll(&p, 1, wait_ms);
+}
+
 static void show(const char *what, int fd, int level, int name) {
     int value = -99;
     socklen_t size = sizeof value;
@@ -43,6 +48,7 @@ CASE(finer_values) {
     } all[] = {
         {"syncnt", IPPROTO_TCP, TCP_SYNCNT, {1, 0, 3, 127, 128, -1, 6}},
         {"linger2", IPPROTO_TCP, TCP_LINGER2, {5, 120, 121, 1000, -1, -7, 1, 0}},
+        {"quickack", IPPROTO_TCP, TCP_QUICKACK, {0, 1, 0, 2, 0, 3}},
         {"mark", SOL_SOCKET, SO_MARK, {7, -1, 0}},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
@@ -72,6 +78,7 @@ CASE(finer_inherited) {
         int level, name, value;
     } all[] = {
         {"syncnt", IPPROTO_TCP, TCP_SYNCNT, 3},   {"linger2", IPPROTO_TCP, TCP_LINGER2, 9},
+        {"quickack", IPPROTO_TCP, TCP_QUICKACK, 0},
         {"mark", SOL_SOCKET, SO_MARK, 12},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
@@ -103,6 +110,30 @@ CASE(finer_mark_of_one_message) {
     }
     char got[8];
     R(recv(b, got, sizeof got, 0));
+}
+
+CASE(finer_quick_acknowledgements) {
+    struct sockaddr_in at;
+    char c;
+    int l = listener(&at, 0, 0, 0), zero = 0, one = 1;
+    int a = client(&at, IPPROTO_TCP, TCP_QUICKACK, 0);
+    /* The last part of the handshake waits for data. */
+    R(readable(l, 60));
+    show("connected", a, IPPROTO_TCP, TCP_QUICKACK);
+    R(readable(l, 5000));
+    int b = MUST(accept(l, NULL, NULL));
+    R(setsockopt(b, IPPROTO_TCP, TCP_QUICKACK, &zero, sizeof zero));
+    show("off", b, IPPROTO_TCP, TCP_QUICKACK);
+    R(send(a, "x", 1, 0));
+    R(recv(b, &c, 1, 0));
+    R(setsockopt(b, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one));
+    show("on", b, IPPROTO_TCP, TCP_QUICKACK);
+    int again = client(&at, IPPROTO_TCP, TCP_QUICKACK, 0);
+    R(send(again, "x", 1, 0));
+    /* With data it goes at once. */
+    R(readable(l, 60));
+    int d = MUST(accept(l, NULL, NULL));
+    R(recv(d, &c, 1, 0));
 }
 
 static void see(int fd) {
@@ -170,4 +201,32 @@ CASE(finer_levels) {
             }
             MUST(close(fd));
         }
+}
+
+/* TCP_QUICKACK says whether the kernel expects answers that carry acknowledgements. (Whether one was in time depends on the
+ * machine: libs/tcp tests it.) */
+CASE(finer_quick_or_not) {
+    struct sockaddr_in at;
+    char c;
+    int l = listener(&at, 0, 0, 0), zero = 0;
+    int a = client(&at, 0, 0, 0), b = MUST(accept(l, NULL, NULL));
+    R(send(a, "x", 1, 0));
+    show("who began", a, IPPROTO_TCP, TCP_QUICKACK);
+    R(recv(b, &c, 1, 0));
+    show("who heard", b, IPPROTO_TCP, TCP_QUICKACK);
+    R(shutdown(b, SHUT_WR));
+    R(recv(a, &c, 1, 0));
+    show("who is alone", a, IPPROTO_TCP, TCP_QUICKACK);
+    show("who is done", b, IPPROTO_TCP, TCP_QUICKACK);
+    R(close(b));
+    a = client(&at, 0, 0, 0), b = MUST(accept(l, NULL, NULL));
+    R(setsockopt(a, IPPROTO_TCP, TCP_QUICKACK, &zero, sizeof zero));
+    struct linger now = {1, 0};
+    R(setsockopt(b, SOL_SOCKET, SO_LINGER, &now, sizeof now));
+    R(close(b));
+    R(recv(a, &c, 1, 0));
+    show("after a reset", a, IPPROTO_TCP, TCP_QUICKACK);
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    R(connect(a, &none, sizeof none));
+    show("dissolved", a, IPPROTO_TCP, TCP_QUICKACK);
 }

@@ -11,6 +11,8 @@ use crate::seq::Seq;
 const CHALLENGE_INTERVAL: Nanos = Nanos::from_millis(500);
 /// A timestamp that was not renewed for so long says nothing (RFC 7323 §5.5).
 const TIMESTAMP_LIFE: Nanos = Nanos(24 * 86_400 * Nanos::PER_SEC);
+/// How long the acknowledgement of a SYN|ACK may wait for data (`TCP_DELACK_MAX`).
+const LONGEST_ACK_DELAY: Nanos = Nanos::from_millis(200);
 
 impl Connection {
     /// Takes in a segment for this connection, whose checksum is right.
@@ -68,7 +70,12 @@ impl Connection {
             self.window_ack = segment.ack;
             self.take_acknowledgement(segment, now);
             // The window of a SYN is that of the moment; ours goes out with the acknowledgement.
-            self.ack_now = true;
+            if core::mem::take(&mut self.is_interactive) {
+                // Data that follow soon take it along.
+                self.ack_at = Some(now + LONGEST_ACK_DELAY);
+            } else {
+                self.ack_now = true;
+            }
             self.take_data(segment, now);
         } else {
             // Both have opened at once: the SYN goes out again, with an acknowledgement.
@@ -383,7 +390,10 @@ impl Connection {
         self.state = match self.state {
             State::FinWait1 => State::Closing,
             State::FinWait2 => State::TimeWait,
-            _ => State::CloseWait,
+            _ => {
+                self.is_interactive = true;
+                State::CloseWait
+            }
         };
     }
 }

@@ -398,7 +398,8 @@ impl Connection {
             self.receive.report(&mut options, most);
         }
         let window = self.choose_window();
-        self.is_interactive |= len > 0 && now < self.data_received_at + ACK_DELAY;
+        let answers = self.counters.bytes_received > 0 && now < self.data_received_at + ACK_DELAY;
+        self.is_interactive |= len > 0 && answers;
         self.acknowledged = self.receive.next;
         self.ack_now = false;
         self.ack_at = None;

@@ -36,6 +36,22 @@ impl Connection {
         self.orphaned_at.get_or_insert(now);
     }
 
+    /// Lets acknowledgements wait for company, also that of a SYN|ACK to come, or no longer, which sends one that waits if all
+    /// was read (`TCP_QUICKACK`). Returns whether one waited.
+    pub fn delay_acks(&mut self, delays: bool) -> bool {
+        self.is_interactive = delays;
+        let is_open = matches!(self.state, State::Established | State::CloseWait);
+        let waits = is_open && self.ack_at.is_some();
+        self.ack_now |= !delays && waits && self.readable() == 0;
+        waits
+    }
+
+    /// Returns whether acknowledgements wait for company.
+    #[must_use]
+    pub fn delays_acks(&self) -> bool {
+        self.is_interactive
+    }
+
     /// Holds back what fills no segment (`TCP_CORK`, `MSG_MORE`), or lets it go. Nothing is held once no more can be written.
     pub fn set_held(&mut self, is_held: bool) {
         self.is_held = is_held;

@@ -30,6 +30,7 @@ const TCP_KEEPCNT: i32 = 6;
 const TCP_SYNCNT: i32 = 7;
 const TCP_LINGER2: i32 = 8;
 const TCP_INFO: i32 = 11;
+const TCP_QUICKACK: i32 = 12;
 const TCP_USER_TIMEOUT: i32 = 18;
 /// `tcp_syn_retries` and `tcp_fin_timeout` (s) of Linux.
 const DEFAULT_SYN_RETRIES: u32 = 6;
@@ -149,6 +150,10 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
             Some(0) => DEFAULT_FIN_TIMEOUT,
             Some(seconds) => seconds.into(),
         },
+        TCP_QUICKACK => {
+            let delays = inspect(|stack| stack.tcp_delays_acks(socket.id))?;
+            (!delays).into()
+        }
         TCP_USER_TIMEOUT => u32::try_from(options.user_timeout.0 / 1_000_000).unwrap_or(u32::MAX),
         TCP_INFO => {
             let now = time::now();
@@ -271,6 +276,10 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
             };
             change(&mut |o| o.fin_timeout = seconds)
         }
+        TCP_QUICKACK => operate(|stack| {
+            let (delays, once) = (number == 0, number & 1 == 0);
+            stack.tcp_delay_acks(socket.id, delays, once)
+        }),
         TCP_USER_TIMEOUT if number.cast_signed() < 0 => Err(Errno::EINVAL),
         TCP_USER_TIMEOUT => change(&mut |o| o.user_timeout = Nanos::from_millis(number.into())),
         _ => Err(unknown(cx, IPPROTO_TCP, name)),

@@ -46,6 +46,7 @@ impl Stack {
         let policy = policy(&options, State::SynSent, false);
         let mut tcp = tyn_tcp::Connection::connect(&config, policy, ours, self.out.now);
         self.limit_to_path(&tuple, &mut tcp);
+        tcp.delay_acks(options.delays_acks);
         let connection = Connection::new(tuple, path, tcp);
         self.tcp.connections.insert(tuple, id);
         let socket = self.tcp(id)?;
@@ -143,6 +144,7 @@ impl Stack {
     pub fn tcp_disconnect(&mut self, id: SocketId) -> Result<(), Errno> {
         self.stop_listening(id);
         let socket = self.tcp(id)?;
+        socket.options.delays_acks = false;
         let options = socket.options.clone();
         let (local, any) = (socket.local, socket.any);
         let state = core::mem::replace(&mut socket.state, TcpState::Idle);

@@ -51,6 +51,35 @@ impl Stack {
         })
     }
 
+    /// Returns whether acknowledgements of its connection wait for company (`TCP_QUICKACK`).
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_delays_acks(&mut self, id: SocketId) -> Result<bool, Errno> {
+        let socket = self.tcp(id)?;
+        Ok(match &socket.state {
+            TcpState::Open(c) if !c.is_connecting() => c.tcp.delays_acks(),
+            _ => socket.options.delays_acks,
+        })
+    }
+
+    /// Lets acknowledgements wait for company, or no longer; for `once` only that which waits now is sent.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_delay_acks(&mut self, id: SocketId, delays: bool, once: bool) -> Result<(), Errno> {
+        let socket = self.tcp(id)?;
+        let mut stays = delays;
+        if let TcpState::Open(c) = &mut socket.state {
+            let waits = c.tcp.delay_acks(delays);
+            stays |= once && waits;
+            c.tcp.delay_acks(stays);
+        }
+        socket.options.delays_acks = stays;
+        self.enqueue(id);
+        Ok(())
+    }
+
     /// Returns the options.
     ///
     /// # Errors

@@ -223,7 +223,7 @@ impl Stack {
         let (options, any) = match self.sockets.get(half.listener) {
             Some(Socket::Tcp(l)) => match &l.state {
                 TcpState::Listening(queue) if queue.is_full() => return self.wait(tuple),
-                TcpState::Listening(_) => (l.options.clone(), l.any),
+                TcpState::Listening(_) => (l.options.inherited(), l.any),
                 _ => return self.refuse_half_open(&tuple, segment),
             },
             _ => return self.refuse_half_open(&tuple, segment),

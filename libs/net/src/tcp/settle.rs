@@ -218,6 +218,9 @@ impl Stack {
                 self.ports_tcp.release(evicted.local, by);
             }
         }
+        if fate != Fate::Attempt {
+            socket.options.delays_acks = connection.tcp.delays_acks();
+        }
         let unread = trimmed(connection.tcp.take_unread());
         socket.state = if fate == Fate::Attempt {
             TcpState::Idle

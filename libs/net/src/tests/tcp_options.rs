@@ -113,3 +113,61 @@ fn linger2_below_zero_resets_instead() {
     assert_eq!(w.b.take_error(server), Some(Errno::EPIPE));
     assert_eq!(w.a.tcp.orphans, 0);
 }
+
+/// Bytes that A has sent and B has not acknowledged.
+fn unacknowledged(w: &mut World, client: SocketId) -> usize {
+    w.settle();
+    w.a.tcp_queues(client).unwrap().1
+}
+
+#[test]
+fn quickack_for_once_sends_what_waits_and_no_more() {
+    let mut w = World::new();
+    let (client, server) = w.pair();
+    let say = |w: &mut World| {
+        send(&mut w.a, client, b"x").unwrap();
+        w.settle();
+        assert_eq!(receive(&mut w.b, server, 9), Ok(b"x".to_vec()));
+        unacknowledged(w, client)
+    };
+    assert_eq!(say(&mut w), 0);
+    w.b.tcp_delay_acks(server, true, false).unwrap();
+    assert_eq!(say(&mut w), 1);
+    w.b.tcp_delay_acks(server, false, true).unwrap();
+    assert_eq!(w.b.tcp_delays_acks(server), Ok(true));
+    assert_eq!(unacknowledged(&mut w, client), 0);
+    assert_eq!(say(&mut w), 1);
+    w.pass(ms(40));
+    assert_eq!(unacknowledged(&mut w, client), 0);
+    // When none waits, nothing is done once.
+    w.b.tcp_delay_acks(server, true, false).unwrap();
+    w.b.tcp_delay_acks(server, false, true).unwrap();
+    assert_eq!(w.b.tcp_delays_acks(server), Ok(false));
+    assert_eq!(say(&mut w), 0);
+}
+
+#[test]
+fn quickack_off_before_a_connection_is_for_its_handshake() {
+    let mut w = World::new();
+    let listener = w.listen(80, 4);
+    change(&mut w.b, listener, |o| o.delays_acks = true);
+    let client = w.a.tcp_socket(options()).unwrap();
+    change(&mut w.a, client, |o| o.delays_acks = true);
+    w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
+    w.pass(ms(199));
+    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+    w.pass(ms(1));
+    let (child, _) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(w.a.tcp_delays_acks(client), Ok(false));
+    // A listener's is its own.
+    assert_eq!(w.b.tcp_delays_acks(child), Ok(false));
+    assert_eq!(w.b.tcp_delays_acks(listener), Ok(true));
+    w.a.tcp_delay_acks(client, true, false).unwrap();
+    change(&mut w.b, child, |o| o.linger = Some(Nanos::ZERO));
+    w.b.close(child);
+    w.settle();
+    assert_eq!(w.a.tcp_delays_acks(client), Ok(true));
+    w.a.tcp_disconnect(client).unwrap();
+    assert_eq!(w.a.tcp_delays_acks(client), Ok(false));
+}

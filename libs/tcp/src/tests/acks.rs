@@ -93,3 +93,69 @@ fn fin_that_overtakes_data_waits_for_them() {
         (State::CloseWait, 6, 1)
     );
 }
+
+#[test]
+fn tcp_7_quickack_off_lets_acknowledgements_wait_until_none_came_along() {
+    let mut s = Scene::new();
+    assert!(!s.c.delays_acks() && !s.c.delay_acks(true) && s.c.delays_acks());
+    s.take(1, 1, Flags::ACK, &[1; 500]);
+    s.c.discard(500);
+    assert_eq!(s.wait(), (40, alloc::vec![(0, 0, ACK)]));
+    assert!(!s.c.delays_acks(), "no answer came in time");
+    s.take(501, 1, Flags::ACK, &[1; 500]);
+    s.c.discard(500);
+    assert_eq!(s.sent(), [(0, 0, ACK)]);
+}
+
+#[test]
+fn tcp_7_quickack_on_sends_what_waits_if_all_was_read() {
+    let mut s = Scene::new();
+    s.c.delay_acks(true);
+    s.take(1, 1, Flags::ACK, &[1; 500]);
+    s.c.discard(400);
+    assert!(s.c.delay_acks(false));
+    assert_eq!(s.sent(), [], "the program is not done yet");
+    s.c.discard(100);
+    assert_eq!(s.sent(), [(0, 0, ACK)]);
+    s.c.delay_acks(true);
+    s.take(501, 1, Flags::ACK, &[1; 500]);
+    s.c.discard(500);
+    assert_eq!(s.sent(), []);
+    assert!(s.c.delay_acks(false));
+    assert_eq!(s.sent(), [(0, 0, ACK)]);
+    assert!(!s.c.delay_acks(false), "none waits");
+}
+
+#[test]
+fn tcp_7_quickack_off_lets_the_end_of_a_handshake_wait_for_data_once() {
+    let answered = |s: &mut Scene| {
+        s.c.delay_acks(true);
+        s.sent();
+        s.take_with(0, 1, Flags::SYN.with(Flags::ACK), 1000, syn_ack(), &[]);
+        assert_eq!((s.c.state(), s.sent()), (State::Established, Vec::new()));
+        assert!(!s.c.delays_acks());
+    };
+    let mut s = client();
+    answered(&mut s);
+    assert_eq!(s.wait(), (200, alloc::vec![(0, 0, ACK)]));
+    let mut s = client();
+    answered(&mut s);
+    s.write(5);
+    assert_eq!(s.sent(), [(0, 5, PSH_ACK)]);
+}
+
+#[test]
+fn who_has_heard_nothing_has_not_answered() {
+    let mut s = Scene::new();
+    s.write(5);
+    assert_eq!(s.sent(), [(0, 5, PSH_ACK)]);
+    assert!(!s.c.delays_acks());
+    s.take(1, 6, Flags::ACK, &[1; 5]);
+    s.write(5);
+    assert_eq!(s.sent(), [(5, 5, PSH_ACK)]);
+    assert!(s.c.delays_acks());
+    // Nor does one hear more after the end: Linux calls that interactive, too.
+    let mut s = Scene::new();
+    s.take(1, 1, Flags::FIN.with(Flags::ACK), &[]);
+    assert!(s.c.delays_acks());
+}
