@@ -48,6 +48,7 @@ CASE(finer_values) {
     } all[] = {
         {"syncnt", IPPROTO_TCP, TCP_SYNCNT, {1, 0, 3, 127, 128, -1, 6}},
         {"linger2", IPPROTO_TCP, TCP_LINGER2, {5, 120, 121, 1000, -1, -7, 1, 0}},
+        {"defer", IPPROTO_TCP, TCP_DEFER_ACCEPT, {1, 2, 3, 4, 7, 8, 100, 247, 248, 1000, -1, 0}},
         {"quickack", IPPROTO_TCP, TCP_QUICKACK, {0, 1, 0, 2, 0, 3}},
         {"mark", SOL_SOCKET, SO_MARK, {7, -1, 0}},
     };
@@ -78,7 +79,7 @@ CASE(finer_inherited) {
         int level, name, value;
     } all[] = {
         {"syncnt", IPPROTO_TCP, TCP_SYNCNT, 3},   {"linger2", IPPROTO_TCP, TCP_LINGER2, 9},
-        {"quickack", IPPROTO_TCP, TCP_QUICKACK, 0},
+        {"defer", IPPROTO_TCP, TCP_DEFER_ACCEPT, 0}, {"quickack", IPPROTO_TCP, TCP_QUICKACK, 0},
         {"mark", SOL_SOCKET, SO_MARK, 12},
     };
     for (size_t n = 0; n < sizeof all / sizeof *all; n++) {
@@ -134,6 +135,54 @@ CASE(finer_quick_acknowledgements) {
     R(readable(l, 60));
     int d = MUST(accept(l, NULL, NULL));
     R(recv(d, &c, 1, 0));
+}
+
+CASE(finer_deferred) {
+    struct sockaddr_in at;
+    char got[8];
+    int l = listener(&at, IPPROTO_TCP, TCP_DEFER_ACCEPT, 5);
+    int a = client(&at, 0, 0, 0);
+    R(readable(l, 200));
+    R(send(a, "data", 4, 0));
+    R(readable(l, 2000));
+    int b = MUST(accept(l, NULL, NULL));
+    R(recv(b, got, sizeof got, 0));
+    show("accepted", b, IPPROTO_TCP, TCP_DEFER_ACCEPT);
+    a = client(&at, 0, 0, 0);
+    R(readable(l, 100));
+    R(shutdown(a, SHUT_WR));
+    R(readable(l, 2000));
+    b = MUST(accept(l, NULL, NULL));
+    R(recv(b, got, sizeof got, 0));
+    a = client(&at, 0, 0, 0);
+    R(readable(l, 100));
+    /* It counts when the data come. */
+    int off = 0;
+    R(setsockopt(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof off));
+    R(readable(l, 100));
+    R(send(a, "x", 1, 0));
+    R(readable(l, 2000));
+}
+
+CASE(finer_deferred_for_a_time) {
+    struct sockaddr_in at;
+    char got[8];
+    int l = listener(&at, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+    int a = client(&at, 0, 0, 0);
+    R(readable(l, 400));
+    R(readable(l, 5000));
+    int b = MUST(accept(l, NULL, NULL));
+    R(recv(b, got, sizeof got, MSG_DONTWAIT));
+    R(send(a, "late", 4, 0));
+    R(recv(b, got, sizeof got, 0));
+}
+
+CASE(finer_deferring_client) {
+    struct sockaddr_in at;
+    int l = listener(&at, 0, 0, 0);
+    client(&at, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+    R(readable(l, 60));
+    R(readable(l, 5000));
 }
 
 static void see(int fd) {

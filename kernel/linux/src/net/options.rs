@@ -29,12 +29,14 @@ const TCP_KEEPINTVL: i32 = 5;
 const TCP_KEEPCNT: i32 = 6;
 const TCP_SYNCNT: i32 = 7;
 const TCP_LINGER2: i32 = 8;
+const TCP_DEFER_ACCEPT: i32 = 9;
 const TCP_INFO: i32 = 11;
 const TCP_QUICKACK: i32 = 12;
 const TCP_USER_TIMEOUT: i32 = 18;
-/// `tcp_syn_retries` and `tcp_fin_timeout` (s) of Linux.
+/// `tcp_syn_retries`, `tcp_fin_timeout` (s) and `TCP_RTO_MAX` (s) of Linux.
 const DEFAULT_SYN_RETRIES: u32 = 6;
 const DEFAULT_FIN_TIMEOUT: u32 = 60;
+const LONGEST_TIME_OUT: u32 = 120;
 
 /// Copies what an accepted connection has from its listener.
 pub(super) fn inherit(from: &Options) -> Options {
@@ -150,6 +152,7 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
             Some(0) => DEFAULT_FIN_TIMEOUT,
             Some(seconds) => seconds.into(),
         },
+        TCP_DEFER_ACCEPT => time_of(options.defers),
         TCP_QUICKACK => {
             let delays = inspect(|stack| stack.tcp_delays_acks(socket.id))?;
             (!delays).into()
@@ -226,6 +229,23 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
     })
 }
 
+/// Returns in how many time-outs so many seconds are over (`secs_to_retrans` of Linux): each is twice the one before.
+fn time_outs_in(seconds: i32) -> u8 {
+    let mut count: u8 = 0;
+    while seconds > 0 && count < u8::MAX && (count == 0 || time_of(count) < seconds.cast_unsigned())
+    {
+        count += 1;
+    }
+    count
+}
+
+/// Returns the seconds of so many time-outs.
+fn time_of(time_outs: u8) -> u32 {
+    (0..time_outs)
+        .map(|n| (1 << n.min(7)).min(LONGEST_TIME_OUT))
+        .sum()
+}
+
 fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
     const LONGEST_KEEP_S: u32 = 32_767;
     const MOST_PROBES: u32 = 127;
@@ -275,6 +295,10 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
                 _ => Some(number.min(LONGEST_FIN_TIMEOUT) as u8),
             };
             change(&mut |o| o.fin_timeout = seconds)
+        }
+        TCP_DEFER_ACCEPT => {
+            let defers = time_outs_in(number.cast_signed());
+            change(&mut |o| o.defers = defers)
         }
         TCP_QUICKACK => operate(|stack| {
             let (delays, once) = (number == 0, number & 1 == 0);

@@ -46,7 +46,7 @@ impl Stack {
         let policy = policy(&options, State::SynSent, false);
         let mut tcp = tyn_tcp::Connection::connect(&config, policy, ours, self.out.now);
         self.limit_to_path(&tuple, &mut tcp);
-        tcp.delay_acks(options.delays_acks);
+        tcp.delay_acks(options.delays_acks || options.defers > 0);
         let connection = Connection::new(tuple, path, tcp);
         self.tcp.connections.insert(tuple, id);
         let socket = self.tcp(id)?;

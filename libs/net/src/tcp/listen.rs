@@ -40,6 +40,10 @@ pub(crate) struct HalfOpen {
     due: Option<Nanos>,
     /// The peer has acknowledged our SYN; its listener had no room.
     is_waiting: bool,
+    /// It has, and its listener waits for data.
+    is_deferred: bool,
+    /// Time-outs so far.
+    time_outs: u8,
 }
 
 impl HalfOpen {
@@ -62,6 +66,8 @@ impl HalfOpen {
             sent: 0,
             due: None,
             is_waiting: false,
+            is_deferred: false,
+            time_outs: 0,
         }
     }
 }
@@ -121,12 +127,20 @@ impl Stack {
         let flags = Flags::SYN.with(Flags::ACK);
         let answer = Outgoing::bare(opening.ours, opening.theirs + 1, flags, window, options);
         half.sent = half.sent.saturating_add(1);
-        let wait = Nanos(FIRST_RETRY.0 << (half.sent - 1).min(7)).min(LONGEST_RETRY);
-        let due = Some(self.out.now + wait);
-        self.timers
-            .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
         let (path, tos, ttl) = (half.path, half.tos, half.ttl);
         send_bare(&mut self.out, &tuple, path, (tos, ttl), &answer);
+        self.await_half_open(tuple);
+    }
+
+    /// Sets the time for the next SYN|ACK.
+    fn await_half_open(&mut self, tuple: Tuple) {
+        if let Some(half) = self.tcp.half_open.get_mut(&tuple) {
+            let times = half.time_outs.max(half.sent.saturating_sub(1));
+            let wait = Nanos(FIRST_RETRY.0 << times.min(7)).min(LONGEST_RETRY);
+            let due = Some(self.out.now + wait);
+            self.timers
+                .set(TimerKey::HalfOpen(tuple), &mut half.due, due);
+        }
     }
 
     /// Repeats the SYN|ACK of a request, or forgets it.
@@ -135,13 +149,23 @@ impl Stack {
             return;
         };
         half.due = None;
-        let retries = match self.sockets.get(half.listener) {
-            Some(Socket::Tcp(l)) => l.options.syn_retries,
-            _ => 0,
+        let (retries, defers) = match self.sockets.get(half.listener) {
+            Some(Socket::Tcp(l)) => (l.options.syn_retries, l.options.defers),
+            _ => (0, 0),
         };
         let retries = if retries == 0 { RETRIES } else { retries };
-        if half.sent > retries {
+        // `syn_ack_recalc` of Linux: whoever has acknowledged is waited for until its time is over, and only then told anew.
+        let is_acked = half.is_waiting || half.is_deferred;
+        let gone_by = half.time_outs;
+        let waits_for_data = defers > 0 && is_acked;
+        let is_over = half.sent > retries || gone_by >= retries;
+        if is_over && !(waits_for_data && gone_by < defers) {
             self.forget_half_open(&tuple);
+            return;
+        }
+        half.time_outs = gone_by.saturating_add(1);
+        if waits_for_data && half.time_outs < defers {
+            self.await_half_open(tuple);
         } else {
             self.send_syn_ack(tuple);
         }
@@ -189,13 +213,28 @@ impl Stack {
         } else if segment.ack() {
             let acknowledged = segment.ack_number().0.cast_unsigned();
             if acknowledged == (half.opening.ours + 1).0 {
-                if let Some(segment) = Segment::parse(segment.as_ref()) {
+                if let Some(segment) = Segment::parse(segment.as_ref())
+                    && !self.defers(tuple, &segment)
+                {
                     self.establish(tuple, &segment);
                 }
             } else {
                 self.refuse(path, packet);
             }
         }
+    }
+
+    /// Returns whether a request's acknowledgement is left aside, as its listener waits for data (`TCP_DEFER_ACCEPT`).
+    fn defers(&mut self, tuple: Tuple, segment: &Segment<'_>) -> bool {
+        let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
+            return false;
+        };
+        let Some(Socket::Tcp(listener)) = self.sockets.get(half.listener) else {
+            return false;
+        };
+        let defers = half.time_outs < listener.options.defers && segment.is_empty();
+        half.is_deferred |= defers;
+        defers
     }
 
     /// Tells the peer of a request what we have of it, and nothing more.

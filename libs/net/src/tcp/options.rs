@@ -59,6 +59,9 @@ pub struct TcpOptions {
     pub syn_retries: u8,
     /// `TCP_LINGER2`: seconds that a closed socket waits for the peer's FIN, 0 for Linux's default; `None` resets instead.
     pub fin_timeout: Option<u8>,
+    /// `TCP_DEFER_ACCEPT`: time-outs of a request that a listener waits for its data. A connection that is made lets its
+    /// acknowledgement wait for data if this is not 0.
+    pub defers: u8,
     /// `TCP_QUICKACK`, switched off: acknowledgements of connections made from now on wait for company.
     pub delays_acks: bool,
     /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
@@ -101,6 +104,7 @@ impl TcpOptions {
             low_water: 1,
             syn_retries: 0,
             fin_timeout: Some(0),
+            defers: 0,
             delays_acks: false,
             longest_segment: None,
         }
@@ -109,6 +113,7 @@ impl TcpOptions {
     /// Returns what an accepted connection has of its listener's.
     pub(crate) fn inherited(&self) -> Self {
         Self {
+            defers: 0,
             delays_acks: false,
             ..self.clone()
         }

@@ -114,6 +114,61 @@ fn linger2_below_zero_resets_instead() {
     assert_eq!(w.a.tcp.orphans, 0);
 }
 
+#[test]
+fn deferred_request_waits_for_data_and_for_a_time() {
+    let mut w = World::new();
+    let listener = w.listen(80, 4);
+    // Three time-outs: 1 + 2 + 4 seconds.
+    change(&mut w.b, listener, |o| o.defers = 3);
+    let count = count_syns(&mut w, Side::B, |_, _| false);
+    let (early, late) = (w.dial(80), w.dial(80));
+    w.pass(ms(500));
+    assert_eq!(w.a.tcp_connect_result(early), Some(Ok(())));
+    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+    send(&mut w.a, early, b"request").unwrap();
+    w.settle();
+    let (child, _) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(receive(&mut w.b, child, 99), Ok(b"request".to_vec()));
+    assert_eq!(w.b.tcp_options(child).unwrap().defers, 0);
+    w.pass(ms(6400));
+    assert_eq!(count.load(Ordering::Relaxed), 2, "it has acknowledged");
+    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+    // The answer goes out once more, and the acknowledgement of that counts.
+    w.pass(ms(200));
+    assert_eq!(count.load(Ordering::Relaxed), 3);
+    let (child, peer) = w.b.tcp_accept(listener).unwrap();
+    assert_eq!(peer, w.a.tcp_local(late).unwrap());
+    assert_eq!(receive(&mut w.b, child, 99), Err(Errno::EAGAIN));
+    assert_eq!(w.b.tcp.half_open.len(), 0);
+}
+
+#[test]
+fn deferred_request_whose_peer_is_gone_is_forgotten() {
+    let mut w = World::new();
+    let listener = w.listen(80, 4);
+    change(&mut w.b, listener, |o| o.defers = 3);
+    w.dial(80);
+    w.settle();
+    assert_eq!(w.b.tcp.half_open.len(), 1);
+    w.filter = Box::new(|_, _| Fault::Lose);
+    w.pass(seconds(63));
+    assert_eq!(w.b.tcp.half_open.len(), 0);
+    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+}
+
+#[test]
+fn deferred_request_waits_for_hours_if_told() {
+    let mut w = World::new();
+    let listener = w.listen(80, 4);
+    change(&mut w.b, listener, |o| o.defers = u8::MAX);
+    w.dial(80);
+    // Seven time-outs are shorter than two minutes.
+    w.pass(seconds(127 + 248 * 120 - 1));
+    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+    w.pass(seconds(2));
+    assert!(w.b.tcp_accept(listener).is_ok());
+}
+
 /// Bytes that A has sent and B has not acknowledged.
 fn unacknowledged(w: &mut World, client: SocketId) -> usize {
     w.settle();
@@ -148,26 +203,30 @@ fn quickack_for_once_sends_what_waits_and_no_more() {
 
 #[test]
 fn quickack_off_before_a_connection_is_for_its_handshake() {
-    let mut w = World::new();
-    let listener = w.listen(80, 4);
-    change(&mut w.b, listener, |o| o.delays_acks = true);
-    let client = w.a.tcp_socket(options()).unwrap();
-    change(&mut w.a, client, |o| o.delays_acks = true);
-    w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
-    w.pass(ms(199));
-    assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
-    assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
-    w.pass(ms(1));
-    let (child, _) = w.b.tcp_accept(listener).unwrap();
-    assert_eq!(w.a.tcp_delays_acks(client), Ok(false));
-    // A listener's is its own.
-    assert_eq!(w.b.tcp_delays_acks(child), Ok(false));
-    assert_eq!(w.b.tcp_delays_acks(listener), Ok(true));
-    w.a.tcp_delay_acks(client, true, false).unwrap();
-    change(&mut w.b, child, |o| o.linger = Some(Nanos::ZERO));
-    w.b.close(child);
-    w.settle();
-    assert_eq!(w.a.tcp_delays_acks(client), Ok(true));
-    w.a.tcp_disconnect(client).unwrap();
-    assert_eq!(w.a.tcp_delays_acks(client), Ok(false));
+    for (delays_acks, defers) in [(true, 0), (false, 1)] {
+        let mut w = World::new();
+        let listener = w.listen(80, 4);
+        change(&mut w.b, listener, |o| o.delays_acks = true);
+        let client = w.a.tcp_socket(options()).unwrap();
+        change(&mut w.a, client, |o| {
+            (o.delays_acks, o.defers) = (delays_acks, defers);
+        });
+        w.a.tcp_connect(client, at(B, 80), w.now).unwrap();
+        w.pass(ms(199));
+        assert_eq!(w.a.tcp_connect_result(client), Some(Ok(())));
+        assert_eq!(w.b.tcp_accept(listener), Err(Errno::EAGAIN));
+        w.pass(ms(1));
+        let (child, _) = w.b.tcp_accept(listener).unwrap();
+        assert_eq!(w.a.tcp_delays_acks(client), Ok(false));
+        // A listener's is its own.
+        assert_eq!(w.b.tcp_delays_acks(child), Ok(false));
+        assert_eq!(w.b.tcp_delays_acks(listener), Ok(true));
+        w.a.tcp_delay_acks(client, true, false).unwrap();
+        change(&mut w.b, child, |o| o.linger = Some(Nanos::ZERO));
+        w.b.close(child);
+        w.settle();
+        assert_eq!(w.a.tcp_delays_acks(client), Ok(true));
+        w.a.tcp_disconnect(client).unwrap();
+        assert_eq!(w.a.tcp_delays_acks(client), Ok(false));
+    }
 }
