@@ -151,11 +151,12 @@ pub trait Socket: File {
     /// As `shutdown(2)`.
     fn shutdown(&self, how: i32) -> Result<(), Errno>;
 
-    /// Answers `getsockopt(2)` with the option's whole value; the caller cuts it.
+    /// Answers `getsockopt(2)` for a buffer of `room` bytes with the option's value, which the caller cuts if it is longer.
     ///
     /// # Errors
-    /// `ENOPROTOOPT`, `EOPNOTSUPP`.
-    fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno>;
+    /// `ENOPROTOOPT`, `EOPNOTSUPP`; `EINVAL` for too little room.
+    fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32, room: usize)
+    -> Result<Vec<u8>, Errno>;
 
     /// Answers `setsockopt(2)`.
     ///

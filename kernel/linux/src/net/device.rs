@@ -9,14 +9,20 @@ use super::inet::{InetSocket, Protocol};
 use super::{inspect, operate};
 
 /// Room that the caller must have for a name, NUL included.
-pub(crate) const IFNAMSIZ: usize = 16;
+const IFNAMSIZ: usize = 16;
 
 /// Answers `getsockopt(2)`: the name with its NUL, or nothing.
-pub(super) fn get(socket: &InetSocket) -> Result<Vec<u8>, Errno> {
+///
+/// # Errors
+/// `EINVAL` where a name might not fit.
+pub(super) fn get(socket: &InetSocket, room: usize) -> Result<Vec<u8>, Errno> {
     let device = inspect(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_options(socket.id).map(|o| o.device),
         Protocol::Udp => stack.udp_options(socket.id).map(|o| o.device),
     })?;
+    if device.is_some() && room < IFNAMSIZ {
+        return Err(Errno::EINVAL);
+    }
     Ok(match device {
         None => Vec::new(),
         Some(Path::Loopback) => b"lo\0".to_vec(),

@@ -18,7 +18,7 @@ use tyn_net::{SocketId, Take, TcpOptions};
 use super::address::{Family, Given, decode_v4, encode, is_unspecified};
 use super::switches::IpSwitches;
 use super::{close, inspect, memory, operate, register};
-use super::{error_queue, interface_ioctl};
+use super::{error_queue, interface_ioctl, mtu_options};
 use super::{ip_options, options};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
@@ -213,6 +213,9 @@ impl InetSocket {
     }
 
     fn receive_datagram(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
+        if let Some(path) = mtu_options::take_path(self) {
+            return Ok(path);
+        }
         let peeks = flags.contains(MsgFlags::PEEK);
         let received = match operate(|stack| stack.udp_receive(self.id, peeks, dst)) {
             Err(Errno::EAGAIN) if inspect(|stack| stack.udp_is_read_shut(self.id)) => {
@@ -262,7 +265,7 @@ impl File for InetSocket {
     fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
         operate(|stack| match self.protocol {
             Protocol::Tcp => stack.tcp_send(self.id, src, false),
-            Protocol::Udp => stack.udp_send(self.id, None, src),
+            Protocol::Udp => stack.udp_send_with(self.id, &self.switches.send(), src),
         })
     }
 
@@ -458,8 +461,14 @@ impl Socket for InetSocket {
         })
     }
 
-    fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
-        options::get(self, cx, level, name)
+    fn get_option(
+        &self,
+        cx: &Cx<'_>,
+        level: i32,
+        name: i32,
+        room: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        options::get(self, cx, (level, name), room)
     }
 
     fn set_option(&self, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {

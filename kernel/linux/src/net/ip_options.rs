@@ -12,7 +12,7 @@ use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
 use super::options::{unknown, word};
-use super::switches::{IP_PKTINFO, is_on};
+use super::switches::{IP_PKTINFO, IPV6_DONTFRAG, is_on};
 use super::{error_queue, inspect, mtu_options, operate};
 use crate::cx::Cx;
 use crate::socket::Control;
@@ -54,7 +54,14 @@ fn header_fields(socket: &InetSocket) -> Option<HeaderFields> {
 }
 
 /// Answers `getsockopt(2)` of `IPPROTO_IP` and `IPPROTO_IPV6`; `None` for options that there are not.
-pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Option<Result<Vec<u8>, Errno>> {
+pub(super) fn get(
+    socket: &InetSocket,
+    (level, name): (i32, i32),
+    room: usize,
+) -> Option<Result<Vec<u8>, Errno>> {
+    if let Some(result) = mtu_options::get_path(socket, level, name, room) {
+        return Some(result);
+    }
     if let Some(switch) = socket.switches.of(level, name) {
         return Some(Ok(word(is_on(switch).into())));
     }
@@ -169,7 +176,11 @@ pub(super) fn set_ipv6(
     if let Some(result) = multicast::set_ipv6(socket, name, value) {
         return result;
     }
-    let number = int(value);
+    let number = match int(value) {
+        // Linux takes what is too short for 0 here, as it does not look at the length.
+        Err(_) if name == IPV6_DONTFRAG => Ok(0),
+        number => number,
+    };
     if let Some(result) = set_common(socket, IPPROTO_IPV6, name, number) {
         return result;
     }
@@ -198,7 +209,7 @@ pub(super) fn read_control(
     cx: &Cx<'_>,
     control: &[Control],
 ) -> Result<UdpSend, Errno> {
-    let mut how = UdpSend::default();
+    let mut how = socket.switches.send();
     let level = match socket.family {
         Family::V4 => IPPROTO_IP,
         Family::V6 => IPPROTO_IPV6,
@@ -216,6 +227,7 @@ pub(super) fn read_control(
             }
             (Family::V6, IPV6_HOPLIMIT) => how.ttl = own_byte(int(data)?)?,
             (Family::V6, IPV6_TCLASS) => how.tos = own_byte(int(data)?)?,
+            (Family::V6, IPV6_DONTFRAG) => how.never_splits = one_of_two(data)?,
             (Family::V6, IPV6_PKTINFO) => {
                 // `struct in6_pktinfo`: address, interface.
                 let [source @ .., _, _, _, _] = *data.first_chunk::<20>().ok_or(Errno::EINVAL)?;
@@ -244,6 +256,16 @@ pub(super) fn check_common(cx: &Cx<'_>, control: &[Control]) -> Result<(), Errno
             cx.trace_unsupported("send control message", control.kind.cast_unsigned().into());
             Err(Errno::EINVAL)
         }
+    }
+}
+
+/// Reads an int that is 0 or 1.
+fn one_of_two(data: &[u8]) -> Result<bool, Errno> {
+    let number: &[u8; 4] = data.try_into().map_err(|_| Errno::EINVAL)?;
+    match u32::from_le_bytes(*number) {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Errno::EINVAL),
     }
 }
 

@@ -1,15 +1,24 @@
-//! Options about the MTU of paths (`ip(7)`: `IP_MTU_DISCOVER`, `IP_MTU`; `ipv6(7)`: `IPV6_MTU_DISCOVER`, `IPV6_MTU`).
+//! Options about the MTU of paths (`ip(7)`: `IP_MTU_DISCOVER`, `IP_MTU`; `ipv6(7)`: `IPV6_MTU_DISCOVER`, `IPV6_MTU`; RFC 3542
+//! §11: `IPV6_PATHMTU`, `IPV6_RECVPATHMTU`).
+
+use alloc::vec::Vec;
 
 use tyn_abi::Errno;
 use tyn_net::MtuDiscovery;
 
+use super::address::{Family, encode};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::{inspect, operate};
+use crate::socket::{Control, Incoming};
 
 const IP_MTU_DISCOVER: i32 = 10;
 const IP_MTU: i32 = 14;
 const IPV6_MTU_DISCOVER: i32 = 23;
 const IPV6_MTU: i32 = 24;
+const IPV6_PATHMTU: i32 = 61;
+/// Lengths of `struct sockaddr_in6`, and of `struct ip6_mtuinfo`, which is one with a number.
+const SOCKADDR: usize = 28;
+const MTU_INFO: usize = 32;
 /// The least MTU of IPv6.
 const LEAST_V6: u32 = 1280;
 
@@ -23,6 +32,47 @@ pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Option<Result<u
             mtu.map(|mtu| u32::try_from(mtu).unwrap_or(u32::MAX))
         }
         _ => return None,
+    })
+}
+
+/// Answers `getsockopt(2)` of `IPV6_PATHMTU`; `None` for other options.
+pub(super) fn get_path(
+    socket: &InetSocket,
+    level: i32,
+    name: i32,
+    room: usize,
+) -> Option<Result<Vec<u8>, Errno>> {
+    if (level, name) != (IPPROTO_IPV6, IPV6_PATHMTU) {
+        return None;
+    }
+    if room < MTU_INFO {
+        return Some(Err(Errno::EINVAL));
+    }
+    let mtu = inspect(|stack| stack.socket_mtu(socket.id));
+    Some(mtu.map(|mtu| info(alloc::vec![0; SOCKADDR], mtu)))
+}
+
+fn info(mut address: Vec<u8>, mtu: usize) -> Vec<u8> {
+    address.extend(u32::try_from(mtu).unwrap_or(u32::MAX).to_le_bytes());
+    address
+}
+
+/// Takes what there is to tell of a datagram that was too long for its path (`IPV6_RECVPATHMTU`): no bytes, but a message.
+pub(super) fn take_path(socket: &InetSocket) -> Option<Incoming> {
+    if socket.family == Family::V4 || !socket.switches.send().tells_mtu {
+        return None;
+    }
+    let (host, mtu) = operate(|stack| stack.udp_take_path_mtu(socket.id))?;
+    let address = encode(Family::V6, (host, 0).into());
+    let control = Control {
+        level: IPPROTO_IPV6,
+        kind: IPV6_PATHMTU,
+        data: info(address.clone(), mtu),
+    };
+    Some(Incoming {
+        address: Some(address),
+        control: alloc::vec![control],
+        ..Incoming::default()
     })
 }
 

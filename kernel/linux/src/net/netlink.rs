@@ -247,7 +247,7 @@ impl Socket for NetlinkSocket {
         Err(Errno::EOPNOTSUPP)
     }
 
-    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Vec<u8>, Errno> {
         match level {
             SOL_SOCKET => self.options.get(name).ok_or(Errno::ENOPROTOOPT),
             _ => Err(Errno::ENOPROTOOPT),

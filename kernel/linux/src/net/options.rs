@@ -88,8 +88,8 @@ pub(super) fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
 pub(super) fn get(
     socket: &InetSocket,
     cx: &Cx<'_>,
-    level: i32,
-    name: i32,
+    (level, name): (i32, i32),
+    room: usize,
 ) -> Result<Vec<u8>, Errno> {
     match level {
         SOL_SOCKET => match name {
@@ -101,16 +101,18 @@ pub(super) fn get(
                 17
             })),
             so::ERROR => Ok(word(take_error(socket.id))),
-            so::BINDTODEVICE => device::get(socket),
+            so::BINDTODEVICE => device::get(socket, room),
             so::ACCEPTCONN => Ok(word(socket.is_listening.load(Ordering::Relaxed).into())),
             _ => socket
                 .options
                 .get(name)
                 .ok_or_else(|| unknown(cx, level, name)),
         },
-        IPPROTO_IP => get_ip(socket, level, name).ok_or_else(|| unknown(cx, level, name))?,
+        IPPROTO_IP => {
+            get_ip(socket, (level, name), room).ok_or_else(|| unknown(cx, level, name))?
+        }
         IPPROTO_IPV6 if socket.family == Family::V6 => {
-            get_ip(socket, level, name).ok_or_else(|| unknown(cx, level, name))?
+            get_ip(socket, (level, name), room).ok_or_else(|| unknown(cx, level, name))?
         }
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))

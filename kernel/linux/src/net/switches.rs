@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use tyn_net::{Path, UdpReceived};
+use tyn_net::{Path, UdpReceived, UdpSend};
 
 use super::address::{CARD, Family, LOOPBACK, as_v6};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6};
@@ -18,6 +18,8 @@ const IP_RECVTOS: i32 = 13;
 /// `ipv6(7)` options.
 const IPV6_RECVPKTINFO: i32 = 49;
 const IPV6_RECVHOPLIMIT: i32 = 51;
+const IPV6_RECVPATHMTU: i32 = 60;
+pub(super) const IPV6_DONTFRAG: i32 = 62;
 const IPV6_RECVTCLASS: i32 = 66;
 
 /// Which control messages the receiver wants.
@@ -35,6 +37,10 @@ pub(crate) struct IpSwitches {
     receives_class: AtomicBool,
     /// `IPV6_RECVPKTINFO`.
     receives_info6: AtomicBool,
+    /// `IPV6_RECVPATHMTU`.
+    receives_path_mtu: AtomicBool,
+    /// `IPV6_DONTFRAG`: datagrams are not split.
+    never_splits: AtomicBool,
 }
 
 pub(super) fn is_on(switch: &AtomicBool) -> bool {
@@ -51,6 +57,8 @@ impl IpSwitches {
             receives_hop_limit: copy(&self.receives_hop_limit),
             receives_class: copy(&self.receives_class),
             receives_info6: copy(&self.receives_info6),
+            receives_path_mtu: copy(&self.receives_path_mtu),
+            never_splits: copy(&self.never_splits),
         }
     }
 
@@ -62,8 +70,19 @@ impl IpSwitches {
             (IPPROTO_IPV6, IPV6_RECVHOPLIMIT) => &self.receives_hop_limit,
             (IPPROTO_IPV6, IPV6_RECVTCLASS) => &self.receives_class,
             (IPPROTO_IPV6, IPV6_RECVPKTINFO) => &self.receives_info6,
+            (IPPROTO_IPV6, IPV6_RECVPATHMTU) => &self.receives_path_mtu,
+            (IPPROTO_IPV6, IPV6_DONTFRAG) => &self.never_splits,
             _ => return None,
         })
+    }
+
+    /// Returns how a datagram is sent that says nothing of it.
+    pub(super) fn send(&self) -> UdpSend {
+        UdpSend {
+            never_splits: is_on(&self.never_splits),
+            tells_mtu: is_on(&self.receives_path_mtu),
+            ..UdpSend::default()
+        }
     }
 
     /// Returns the control messages of a datagram, in Linux's order.

@@ -6,14 +6,13 @@ use alloc::vec::Vec;
 
 use tyn_abi::socket::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_MAX_OPTION,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOL_SOCKET, SOMAXCONN, so,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_TYPE_MASK, SOMAXCONN,
 };
 use tyn_abi::{Errno, Events, Fd, UserVa};
 use tyn_hal::time;
 
 use crate::cx::{Cx, SysResult};
 use crate::file::{OnExec, OpenFile, flags};
-use crate::net::device::IFNAMSIZ;
 use crate::socket::{Blocking, Direction, Socket};
 use crate::wait::Interrupted;
 use crate::{net, unix, user_io};
@@ -235,12 +234,8 @@ pub(crate) fn sys_getsockopt(
     let open = open_socket(cx, fd)?;
     let room = user_io::read_u32(len)?.cast_signed();
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
-    let option = socket_of(&open)?.get_option(cx, level, name);
+    let option = socket_of(&open)?.get_option(cx, level, name, room);
     let option = option.inspect_err(|e| trace_option(cx, "getsockopt", *e, level, name))?;
-    let is_device = (level, name) == (SOL_SOCKET, so::BINDTODEVICE) && !option.is_empty();
-    if is_device && room < IFNAMSIZ {
-        return Err(Errno::EINVAL);
-    }
     let option = option.get(..room).unwrap_or(&option);
     user_io::write_bytes(value, option)?;
     user_io::write_bytes(len, &(option.len() as u32).to_le_bytes())?;

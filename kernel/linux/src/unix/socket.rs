@@ -208,7 +208,7 @@ impl Socket for UnixSocket {
         Ok(())
     }
 
-    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32) -> Result<Vec<u8>, Errno> {
+    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Vec<u8>, Errno> {
         if level != SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
         }

@@ -4,7 +4,7 @@ use super::transfer::{exchange, pattern};
 use super::*;
 use core::net::Ipv6Addr;
 
-use crate::UdpReceived;
+use crate::{UdpReceived, UdpSend};
 
 pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 1);
 pub(super) const B6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 2);
@@ -224,4 +224,29 @@ fn silent_neighbours_and_missing_routers_are_unreachable() {
         w.a.tcp_connect(s, at(far, 80), w.now),
         Err(Errno::ENETUNREACH)
     );
+}
+
+#[test]
+fn rfc_3542_11_2_what_may_not_be_split_is_refused_and_the_path_noted() {
+    let mut w = world();
+    let id = w.a.udp_socket_v6().unwrap();
+    let bytes = [7; 1453];
+    let send = |w: &mut World, len: usize, never_splits, tells_mtu| {
+        let how = UdpSend {
+            to: Some(at(B6, 9)),
+            never_splits,
+            tells_mtu,
+            ..UdpSend::default()
+        };
+        let sent = w.a.udp_send_with(id, &how, &mut &bytes[..len]);
+        (sent, w.a.udp_take_path_mtu(id))
+    };
+    // 1500 bytes with both headers.
+    assert_eq!(send(&mut w, 1452, true, true), (Ok(1452), None));
+    assert_eq!(send(&mut w, 1453, false, true), (Ok(1453), None));
+    let refused = Err(Errno::EMSGSIZE);
+    assert_eq!(send(&mut w, 1453, true, false), (refused, None));
+    let noted = Some((B6.into(), 1500));
+    assert_eq!(send(&mut w, 1453, true, true), (refused, noted));
+    assert_eq!(w.a.udp_take_path_mtu(id), None, "it is told once");
 }

@@ -1,6 +1,6 @@
 //! Datagrams that did not arrive: who hears of it, and how (`ip(7)`, `IP_RECVERR`).
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use tyn_abi::{Errno, Events, Sink};
 
@@ -74,6 +74,11 @@ impl Stack {
             socket.queue_error(&trouble, to, &[]);
             self.report(id, Events::ERR);
         }
+    }
+
+    /// Takes what was noted of a datagram that was too long (`IPV6_RECVPATHMTU`): where it was to go, and the path's MTU.
+    pub fn udp_take_path_mtu(&mut self, id: SocketId) -> Option<(IpAddr, usize)> {
+        self.udp(id).ok()?.path_mtu.take()
     }
 
     /// Takes the oldest error of a socket's queue (`MSG_ERRQUEUE`); copies what fits of the payload that came back, and

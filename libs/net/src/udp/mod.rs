@@ -67,6 +67,7 @@ impl Stack {
             is_blocked: false,
             is_read_shut: false,
             is_write_shut: false,
+            path_mtu: None,
             groups: Vec::new(),
         };
         self.sockets

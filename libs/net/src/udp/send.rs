@@ -64,7 +64,11 @@ impl Stack {
         let mtu = self.mtu_towards(id, to.ip(), path)?;
         let discovery = self.udp(id)?.options.discovery(to.is_ipv6());
         let most = longest(to.ip());
-        if total > most || total > mtu && !discovery.splits() {
+        let never_splits = how.never_splits && to.is_ipv6();
+        if never_splits && total > mtu && how.tells_mtu {
+            self.udp(id)?.path_mtu = Some((to.ip(), mtu));
+        }
+        if total > most || total > mtu && (never_splits || !discovery.splits()) {
             self.udp_too_long(id, to, mtu);
             return Err(Errno::EMSGSIZE);
         }

@@ -118,6 +118,10 @@ pub struct UdpSend {
     pub tos: Option<u8>,
     /// Time to live or hop limit.
     pub ttl: Option<u8>,
+    /// A datagram of IPv6 is not split (`IPV6_DONTFRAG`).
+    pub never_splits: bool,
+    /// When it is too long for that, the socket notes what would have passed (`IPV6_RECVPATHMTU`).
+    pub tells_mtu: bool,
 }
 
 /// What stands in the headers of a datagram.
@@ -178,6 +182,8 @@ pub(crate) struct UdpSocket {
     pub(crate) is_blocked: bool,
     pub(super) is_read_shut: bool,
     pub(super) is_write_shut: bool,
+    /// Where a datagram was to go that was too long, and what would have passed.
+    pub(super) path_mtu: Option<(IpAddr, usize)>,
     /// The groups that it joined, and where.
     pub(super) groups: Vec<(Path, IpAddr)>,
 }
