@@ -2,8 +2,141 @@
 #include "abi.h"
 #include "address.h"
 
+#include <netinet/tcp.h>
+
+#ifndef IPV6_2292PKTOPTIONS
+#define IPV6_2292PKTOPTIONS 6
+#endif
+#ifndef IP_PKTOPTIONS
+#define IP_PKTOPTIONS 9
+#endif
+
 static void set(int fd, int level, int name, int value) {
     MUST(setsockopt(fd, level, name, &value, sizeof value));
+}
+
+/* Writes the control messages that an option returns for so much room. */
+static void options(const char *what, int fd, int level, int name, socklen_t room) {
+    _Alignas(8) unsigned char bytes[256];
+    memset(bytes, 0xee, sizeof bytes);
+    socklen_t size = room;
+    say("%s, %u bytes\n", what, room);
+    if (R(getsockopt(fd, level, name, bytes, &size)))
+        return;
+    say("size %u, then %#x:", size, bytes[size]);
+    for (socklen_t n = 0; n < size; n++)
+        say(" %02x", bytes[n]);
+    say("\n");
+}
+
+static int listening(int family, const char *ip, union address *here) {
+    socklen_t size = size_of(family);
+    *here = at(family, ip, 0);
+    int fd = MUST(socket(family, SOCK_STREAM, 0));
+    MUST(bind(fd, (void *)here, size));
+    MUST(listen(fd, 5));
+    MUST(getsockname(fd, (void *)here, &size));
+    return fd;
+}
+
+CASE(headers_of_streams) {
+    union address here;
+    int l = listening(AF_INET, "127.0.0.1", &here);
+    set(l, IPPROTO_IP, IP_RECVTTL, 1);
+    set(l, IPPROTO_IP, IP_RECVTOS, 1);
+    set(l, IPPROTO_IP, IP_PKTINFO, 1);
+    int a = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    set(a, IPPROTO_IP, IP_TTL, 33);
+    set(a, IPPROTO_IP, IP_TOS, 0x10);
+    set(a, IPPROTO_IP, IP_RECVTTL, 1);
+    set(a, IPPROTO_IP, IP_RECVTOS, 1);
+    set(a, IPPROTO_IP, IP_PKTINFO, 1);
+    options("fresh", a, IPPROTO_IP, IP_PKTOPTIONS, 200);
+    MUST(connect(a, (void *)&here, size_of(AF_INET)));
+    int b = MUST(accept(l, NULL, NULL));
+    for (socklen_t room = 200;; room = room / 3 * 2) {
+        options("accepted", b, IPPROTO_IP, IP_PKTOPTIONS, room);
+        if (room < 3)
+            break;
+    }
+    options("connected", a, IPPROTO_IP, IP_PKTOPTIONS, 24 + 32);
+    options("listener", l, IPPROTO_IP, IP_PKTOPTIONS, 200);
+    set(a, IPPROTO_IP, IP_TTL, 44);
+    char c;
+    R(send(a, "x", 1, 0));
+    R(recv(b, &c, 1, 0));
+    R(send(b, "x", 1, 0));
+    R(recv(a, &c, 1, 0));
+    set(b, IPPROTO_IP, IP_RECVTOS, 0);
+    options("later", b, IPPROTO_IP, IP_PKTOPTIONS, 200);
+    options("its peer", a, IPPROTO_IP, IP_PKTOPTIONS, 200);
+    R(setsockopt(a, IPPROTO_IP, IP_PKTOPTIONS, "abcdefgh", 8));
+    int u = MUST(socket(AF_INET, SOCK_DGRAM, 0));
+    options("datagrams", u, IPPROTO_IP, IP_PKTOPTIONS, 200);
+}
+
+static void all6(int fd) {
+    set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    set(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+    set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+}
+
+CASE(headers_of_streams_v6) {
+    union address here;
+    char c;
+    int l = listening(AF_INET6, "::1", &here);
+    all6(l);
+    int a = MUST(socket(AF_INET6, SOCK_STREAM, 0));
+    set(a, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 33);
+    set(a, IPPROTO_IPV6, IPV6_TCLASS, 0x20);
+    options("fresh", a, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    MUST(connect(a, (void *)&here, size_of(AF_INET6)));
+    int b = MUST(accept(l, NULL, NULL));
+    options("accepted", b, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    options("accepted", b, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 60);
+    set(a, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 44);
+    set(a, IPPROTO_IPV6, IPV6_TCLASS, 0x40);
+    R(send(a, "x", 1, 0));
+    R(recv(b, &c, 1, 0));
+    options("later", b, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    all6(a);
+    options("connected", a, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    set(b, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 55);
+    R(send(b, "x", 1, 0));
+    R(recv(a, &c, 1, 0));
+    options("which heard something", a, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    set(b, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 0);
+    set(b, IPPROTO_IPV6, IPV6_RECVPKTINFO, 0);
+    options("only the class", b, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    R(setsockopt(a, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, "abcdefgh", 0));
+    int u = MUST(socket(AF_INET6, SOCK_DGRAM, 0));
+    options("datagrams", u, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+}
+
+CASE(headers_of_streams_of_both) {
+    union address here, to;
+    socklen_t size = sizeof here;
+    int l = MUST(socket(AF_INET6, SOCK_STREAM, 0));
+    set(l, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    here = at(AF_INET6, "::", 0);
+    MUST(bind(l, (void *)&here, size_of(AF_INET6)));
+    MUST(listen(l, 5));
+    MUST(getsockname(l, (void *)&here, &size));
+    all6(l);
+    set(l, IPPROTO_IP, IP_RECVTTL, 1);
+    set(l, IPPROTO_IP, IP_PKTINFO, 1);
+    to = at(AF_INET, "127.0.0.1", ntohs(here.v6.sin6_port));
+    int a = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    set(a, IPPROTO_IP, IP_TTL, 33);
+    MUST(connect(a, (void *)&to, size_of(AF_INET)));
+    int b = MUST(accept(l, NULL, NULL));
+    options("of IPv4", b, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, 200);
+    options("of IPv4", b, IPPROTO_IP, IP_PKTOPTIONS, 200);
+    to = at(AF_INET6, "::1", ntohs(here.v6.sin6_port));
+    a = MUST(socket(AF_INET6, SOCK_STREAM, 0));
+    MUST(connect(a, (void *)&to, size_of(AF_INET6)));
+    b = MUST(accept(l, NULL, NULL));
+    options("of IPv6", b, IPPROTO_IP, IP_PKTOPTIONS, 200);
 }
 
 static void path_of(int fd) {
@@ -136,14 +269,16 @@ CASE(headers_never_split) {
 /* Values that are too short, and for options that there are not. */
 CASE(headers_short_values) {
     static const int names[] = {IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_RECVPKTINFO, IPV6_MTU,
-                                IPV6_MTU_DISCOVER, IPV6_RECVERR, IPV6_DONTFRAG, IPV6_RECVPATHMTU, IPV6_PATHMTU, 250};
+                                IPV6_MTU_DISCOVER, IPV6_RECVERR, IPV6_DONTFRAG, IPV6_RECVPATHMTU, IPV6_PATHMTU,
+                                IPV6_2292PKTOPTIONS, 250};
     static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
     for (int t = 0; t < 2; t++) {
         int fd = MUST(socket(AF_INET6, types[t], 0)), value = 0;
         for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
             say("type %d, option %d\n", types[t], names[n]);
             for (int len = 0; len < 4; len += 3)
-                R(setsockopt(fd, IPPROTO_IPV6, names[n], &value, len));
+                if (names[n] != IPV6_2292PKTOPTIONS || len == 0)
+                    R(setsockopt(fd, IPPROTO_IPV6, names[n], &value, len));
             char room[4];
             socklen_t size = 3;
             if (names[n] != IPV6_MTU && !R(getsockopt(fd, IPPROTO_IPV6, names[n], room, &size)))

@@ -158,6 +158,11 @@ pub trait Socket: File {
     fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32, room: usize)
     -> Result<Vec<u8>, Errno>;
 
+    /// Answers `getsockopt(2)` of options whose value is control messages, within `room` bytes; `None` for others.
+    fn get_control(&self, _level: i32, _name: i32, _room: usize) -> Option<Result<Vec<u8>, Errno>> {
+        None
+    }
+
     /// Answers `setsockopt(2)`.
     ///
     /// # Errors

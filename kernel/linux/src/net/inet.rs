@@ -18,7 +18,7 @@ use tyn_net::{SocketId, Take, TcpOptions};
 use super::address::{Family, Given, decode_v4, encode, is_unspecified};
 use super::switches::IpSwitches;
 use super::{close, inspect, memory, operate, register};
-use super::{error_queue, interface_ioctl, mtu_options};
+use super::{error_queue, interface_ioctl, mtu_options, packet_options};
 use super::{ip_options, options};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
@@ -469,6 +469,10 @@ impl Socket for InetSocket {
         room: usize,
     ) -> Result<Vec<u8>, Errno> {
         options::get(self, cx, (level, name), room)
+    }
+
+    fn get_control(&self, level: i32, name: i32, room: usize) -> Option<Result<Vec<u8>, Errno>> {
+        packet_options::get(self, level, name, room)
     }
 
     fn set_option(&self, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {

@@ -13,7 +13,7 @@ use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
 use super::options::{unknown, word};
 use super::switches::{IP_PKTINFO, IPV6_DONTFRAG, is_on};
-use super::{error_queue, inspect, mtu_options, operate};
+use super::{error_queue, inspect, mtu_options, operate, packet_options};
 use crate::cx::Cx;
 use crate::socket::Control;
 use crate::socket_options::int;
@@ -133,7 +133,16 @@ fn set_common(
     number: Result<u32, Errno>,
 ) -> Option<Result<(), Errno>> {
     if let Some(switch) = socket.switches.of(level, name) {
-        return Some(number.map(|number| switch.store(number != 0, Ordering::Relaxed)));
+        return Some(number.and_then(|number| {
+            switch.store(number != 0, Ordering::Relaxed);
+            match socket.protocol {
+                Protocol::Tcp => {
+                    let [_, notes] = socket.switches.wanted();
+                    operate(|stack| stack.tcp_change_options(socket.id, |o| o.notes = notes))
+                }
+                Protocol::Udp => Ok(()),
+            }
+        }));
     }
     if let Some(is_v6) = error_queue::option(level, name) {
         return Some(number.and_then(|number| error_queue::ask(socket, is_v6, number != 0)));
@@ -196,6 +205,8 @@ pub(super) fn set_ipv6(
                 Protocol::Udp => stack.udp_change_options(socket.id, |o| o.is_v6_only = is_on),
             })
         }
+        // Without a value the headers of packets are as they are anyway.
+        packet_options::IPV6_2292PKTOPTIONS if value.is_empty() => Ok(()),
         _ => Err(unknown(cx, IPPROTO_IPV6, name)),
     }
 }

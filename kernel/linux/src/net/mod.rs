@@ -21,6 +21,7 @@ mod mtu_options;
 mod multicast_options;
 pub(crate) mod netlink;
 mod options;
+mod packet_options;
 mod switches;
 mod tcp_info;
 

@@ -85,6 +85,22 @@ impl IpSwitches {
         }
     }
 
+    /// Returns whether interface and address, time to live, and type of service are wanted: of IPv4, and of IPv6.
+    pub(super) fn wanted(&self) -> [[bool; 3]; 2] {
+        [
+            [
+                is_on(&self.receives_info),
+                is_on(&self.receives_ttl),
+                is_on(&self.receives_tos),
+            ],
+            [
+                is_on(&self.receives_info6),
+                is_on(&self.receives_hop_limit),
+                is_on(&self.receives_class),
+            ],
+        ]
+    }
+
     /// Returns the control messages of a datagram, in Linux's order.
     pub(super) fn control(&self, family: Family, of: &UdpReceived) -> Vec<Control> {
         let mut all = Vec::new();

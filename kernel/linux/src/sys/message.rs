@@ -255,7 +255,7 @@ fn write_rights(cx: &Cx<'_>, out: &mut ControlWriter, rights: Vec<Arc<OpenFile>>
 }
 
 /// Writes control messages, but not the padding behind them.
-fn write_control(to: UserVa, control: &[u8]) -> Result<(), Errno> {
+pub(super) fn write_control(to: UserVa, control: &[u8]) -> Result<(), Errno> {
     unpadded(control).try_for_each(|(offset, message)| {
         user_io::write_bytes(to.wrapping_add(offset as u64), message)
     })

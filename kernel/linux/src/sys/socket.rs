@@ -11,6 +11,7 @@ use tyn_abi::socket::{
 use tyn_abi::{Errno, Events, Fd, UserVa};
 use tyn_hal::time;
 
+use super::message::write_control;
 use crate::cx::{Cx, SysResult};
 use crate::file::{OnExec, OpenFile, flags};
 use crate::socket::{Blocking, Direction, Socket};
@@ -234,11 +235,19 @@ pub(crate) fn sys_getsockopt(
     let open = open_socket(cx, fd)?;
     let room = user_io::read_u32(len)?.cast_signed();
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
-    let option = socket_of(&open)?.get_option(cx, level, name, room);
-    let option = option.inspect_err(|e| trace_option(cx, "getsockopt", *e, level, name))?;
-    let option = option.get(..room).unwrap_or(&option);
-    user_io::write_bytes(value, option)?;
-    user_io::write_bytes(len, &(option.len() as u32).to_le_bytes())?;
+    let socket = socket_of(&open)?;
+    let written = if let Some(control) = socket.get_control(level, name, room) {
+        let control = control?;
+        write_control(value, &control)?;
+        control.len()
+    } else {
+        let option = socket.get_option(cx, level, name, room);
+        let option = option.inspect_err(|e| trace_option(cx, "getsockopt", *e, level, name))?;
+        let option = option.get(..room).unwrap_or(&option);
+        user_io::write_bytes(value, option)?;
+        option.len()
+    };
+    user_io::write_bytes(len, &(written as u32).to_le_bytes())?;
     Ok(0)
 }
 

@@ -67,7 +67,7 @@ impl Stack {
     pub(crate) fn on_cookie(
         &mut self,
         tuple: Tuple,
-        path: Path,
+        (path, packet): (Path, &[u8]),
         listener: SocketId,
         segment: &TcpPacket<&[u8]>,
     ) -> bool {
@@ -104,7 +104,7 @@ impl Stack {
             timestamp: None,
         };
         let config = self.config_for(&tuple, path, &socket.options);
-        let half = HalfOpen::new(
+        let mut half = HalfOpen::new(
             listener,
             path,
             opening,
@@ -112,6 +112,7 @@ impl Stack {
             &socket.options,
             tuple.remote.ip(),
         );
+        half.see(packet);
         self.tcp.half_open.insert(tuple, half);
         self.establish(tuple, &segment);
         self.tcp.half_open.remove(&tuple);

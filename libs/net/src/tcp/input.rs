@@ -37,7 +37,7 @@ impl Stack {
             if self.is_cut_off(id) {
                 return self.refuse(path, packet);
             }
-            self.on_connection(id, segment);
+            self.on_connection(id, segment, packet);
         } else if self.tcp.half_open.contains_key(&tuple) {
             self.on_half_open(tuple, segment, packet);
         } else {
@@ -59,7 +59,7 @@ impl Stack {
         device != path && device != self.out.routes.device_of(path, own)
     }
 
-    fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>) {
+    fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
         let Some(segment) = Segment::parse(segment.as_ref()) else {
             return;
         };
@@ -68,6 +68,10 @@ impl Stack {
         if let Some(connection) = self.open_connection(id) {
             connection.tcp.set_spare(spare);
             connection.tcp.on_segment(&segment, now);
+            let is_last = connection.tcp.numbers().1 == segment.seq + segment.len();
+            if connection.tuple.remote.is_ipv6() && is_last {
+                self.note_headers(id, packet);
+            }
             self.enqueue(id);
             self.settle(id, After::Input);
         }
@@ -101,7 +105,7 @@ impl Stack {
             return self.refuse(path, packet);
         };
         if !is_request {
-            if !self.on_cookie(tuple, path, listener, segment) {
+            if !self.on_cookie(tuple, (path, packet), listener, segment) {
                 self.refuse(path, packet);
             }
             return;

@@ -16,9 +16,10 @@ use tyn_tcp::{Flags, Outgoing, Segment, Seq, State};
 use crate::stack::{Socket, Stack};
 use crate::tcp::bare::send_bare;
 use crate::tcp::connection::{Connection, Handshake, policy};
-use crate::tcp::{PortUse, TcpOptions, TcpSocket, TcpState};
+use crate::tcp::{PortUse, Seen, TcpOptions, TcpSocket, TcpState};
 use crate::timer::TimerKey;
 use crate::types::{Path, SocketId, Tuple};
+use crate::wire::Ip;
 
 /// How often a SYN|ACK is sent again before a request is forgotten (`tcp_synack_retries`).
 const RETRIES: u8 = 5;
@@ -44,6 +45,8 @@ pub(crate) struct HalfOpen {
     is_deferred: bool,
     /// Time-outs so far.
     time_outs: u8,
+    /// What the header of its acknowledgement says.
+    seen: Seen,
 }
 
 impl HalfOpen {
@@ -68,6 +71,14 @@ impl HalfOpen {
             is_waiting: false,
             is_deferred: false,
             time_outs: 0,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Takes note of the header of an acknowledgement.
+    pub(crate) fn see(&mut self, packet: &[u8]) {
+        if let Some(ip) = Ip::parse(packet) {
+            self.seen = Seen::first(self.path, &ip);
         }
     }
 }
@@ -216,6 +227,7 @@ impl Stack {
                 if let Some(segment) = Segment::parse(segment.as_ref())
                     && !self.defers(tuple, &segment)
                 {
+                    self.note_acknowledgement(tuple, packet);
                     self.establish(tuple, &segment);
                 }
             } else {
@@ -235,6 +247,12 @@ impl Stack {
         let defers = half.time_outs < listener.options.defers && segment.is_empty();
         half.is_deferred |= defers;
         defers
+    }
+
+    fn note_acknowledgement(&mut self, tuple: Tuple, packet: &[u8]) {
+        if let Some(half) = self.tcp.half_open.get_mut(&tuple) {
+            half.see(packet);
+        }
     }
 
     /// Tells the peer of a request what we have of it, and nothing more.
@@ -284,7 +302,9 @@ impl Stack {
         let mut connection = Connection::new(tuple, half.path, tcp);
         connection.last_state = State::Established;
         connection.handshake = Handshake::Reported;
+        let seen = half.seen.for_listener(&options);
         let mut child = TcpSocket::new(options, any);
+        child.seen = seen;
         child.local = tuple.local;
         child.port_use = PortUse::Held;
         let by = child.port_usage();

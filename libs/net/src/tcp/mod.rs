@@ -15,6 +15,7 @@ mod inquire;
 pub(crate) mod listen;
 mod options;
 pub(crate) mod paths;
+mod seen;
 pub(crate) mod settle;
 pub(crate) mod sleep;
 pub(crate) mod stream;
@@ -32,6 +33,7 @@ use crate::ports::{Bound, Sharing, Use};
 use crate::tcp::connection::Connection;
 use crate::tcp::listen::HalfOpen;
 pub use crate::tcp::options::TcpOptions;
+pub use crate::tcp::seen::Seen;
 use crate::tcp::time_wait::TimeWaits;
 use crate::types::{Path, SocketId, Tuple};
 
@@ -131,6 +133,7 @@ pub(crate) struct TcpSocket {
     pub(crate) is_read_shut: bool,
     /// `SHUT_WR`.
     pub(crate) is_write_shut: bool,
+    pub(crate) seen: Seen,
 }
 
 impl TcpSocket {
@@ -148,6 +151,7 @@ impl TcpSocket {
             is_done: false,
             is_read_shut: false,
             is_write_shut: false,
+            seen: Seen::default(),
         };
         socket.reported = socket.readiness();
         socket

@@ -64,6 +64,8 @@ pub struct TcpOptions {
     pub defers: u8,
     /// `TCP_QUICKACK`, switched off: acknowledgements of connections made from now on wait for company.
     pub delays_acks: bool,
+    /// Which headers are noted of what arrives by IPv6 (`IPV6_RECVPKTINFO`, `IPV6_RECVHOPLIMIT`, `IPV6_RECVTCLASS`).
+    pub notes: [bool; 3],
     /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
     pub longest_segment: Option<u16>,
 }
@@ -106,6 +108,7 @@ impl TcpOptions {
             fin_timeout: Some(0),
             defers: 0,
             delays_acks: false,
+            notes: [false; 3],
             longest_segment: None,
         }
     }

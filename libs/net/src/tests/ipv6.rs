@@ -250,3 +250,65 @@ fn rfc_3542_11_2_what_may_not_be_split_is_refused_and_the_path_noted() {
     assert_eq!(send(&mut w, 1453, true, true), (refused, noted));
     assert_eq!(w.a.udp_take_path_mtu(id), None, "it is told once");
 }
+
+#[test]
+fn rfc_2292_4_1_streams_know_the_headers_that_they_note() {
+    let mut w = world();
+    let listener = listen6(&mut w.b, ANY6, 80, true).unwrap();
+    let client = w.a.tcp_socket_v6(options()).unwrap();
+    let from = |w: &mut World, ttl, traffic_class| {
+        w.a.tcp_change_options(client, |o| {
+            o.no_delay = true;
+            (o.ttl, o.traffic_class) = (ttl, traffic_class);
+        })
+        .unwrap();
+    };
+    let note = |w: &mut World, id, notes| {
+        w.b.tcp_change_options(id, |o| o.notes = notes).unwrap();
+    };
+    note(&mut w, listener, [true, false, false]);
+    from(&mut w, 33, 4);
+    w.a.tcp_connect(client, at(B6, 80), w.now).unwrap();
+    w.settle();
+    let (server, _) = w.b.tcp_accept(listener).unwrap();
+    let seen = |w: &mut World| {
+        let (seen, own, peer) = w.b.tcp_seen(server).unwrap();
+        assert_eq!((own, peer.map(|p| p.ip())), (B6.into(), Some(A6.into())));
+        (seen.ttl, seen.tos, seen.path, seen.is_first)
+    };
+    let card = Some(crate::Path::Nic);
+    assert_eq!(seen(&mut w), (33, 4, card, true));
+    // Later packets count for what is noted by then.
+    note(&mut w, server, [false, true, false]);
+    from(&mut w, 44, 8);
+    send(&mut w.a, client, b"x").unwrap();
+    w.settle();
+    assert_eq!(seen(&mut w), (44, 4, card, false));
+    note(&mut w, server, [false, false, true]);
+    from(&mut w, 55, 12);
+    send(&mut w.a, client, b"x").unwrap();
+    w.settle();
+    assert_eq!(seen(&mut w), (44, 12, card, false));
+    // What did not come in order says nothing.
+    from(&mut w, 66, 16);
+    w.filter = Box::new(|side, _| {
+        if side == Side::A {
+            Fault::Lose
+        } else {
+            Fault::Deliver
+        }
+    });
+    send(&mut w.a, client, b"lost").unwrap();
+    w.settle();
+    w.filter = Box::new(|_, _| Fault::Deliver);
+    send(&mut w.a, client, b"early").unwrap();
+    w.settle();
+    assert_eq!(seen(&mut w), (44, 12, card, false));
+    // Nor does what fills the gap, as it is not the last that was received (`tcp_v6_do_rcv` of Linux).
+    w.pass(seconds(1));
+    assert_eq!(seen(&mut w), (44, 12, card, false));
+    assert_eq!(receive(&mut w.b, server, 99), Ok(b"xxlostearly".to_vec()));
+    send(&mut w.a, client, b"x").unwrap();
+    w.settle();
+    assert_eq!(seen(&mut w), (44, 16, card, false));
+}
