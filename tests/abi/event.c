@@ -28,6 +28,7 @@ CASE(eventfd_counter) {
     R(read(fd, wide, 16));
     R(lseek(fd, 0, SEEK_SET));
     R(pread(fd, wide, 8, 0));
+    R(read(fd, wide, 0));
 }
 
 CASE(eventfd_semaphore) {
@@ -208,6 +209,7 @@ CASE(timerfd_errors) {
     R(syscall(SYS_timerfd_settime, fd, 0, &s, (void *)8));
     s.it_value.tv_nsec = 1000000000;
     R(timerfd_settime(fd, 0, &s, 0));
+    R(read(fd, &s, 0));
     s = ms(0, 0);
     s.it_value.tv_sec = -1;
     R(timerfd_settime(fd, 0, &s, 0));

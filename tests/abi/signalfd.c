@@ -72,7 +72,8 @@ CASE(signalfd_errors) {
     R(syscall(SYS_signalfd4, -1, &set, 4, 0));
     R(syscall(SYS_signalfd4, -1, 8, 8, 0));
     sigaddset(&set, SIGKILL);
-    OK(signalfd(-1, &set, 0));
+    int fd = OK(signalfd(-1, &set, 0));
+    R(read(fd, &set, 0));
     OK(syscall(SYS_signalfd, -1, &set, 8));
 }
 

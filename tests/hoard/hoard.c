@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -281,6 +282,16 @@ static int make_thread(unsigned long n) {
     return errno == 0;
 }
 
+/* Events that nobody reads, of some files each, for every watcher. */
+static int make_events(unsigned long n) {
+    char name[220];
+    if (n % 64 == 0 && inotify_add_watch(inotify_init1(0), "/tmp/h", IN_ALL_EVENTS) < 0)
+        return 0;
+    snprintf(name, sizeof name, "/tmp/h/%0200lu", n);
+    int fd = open(name, O_CREAT | O_WRONLY, 0600);
+    return made(fd) && made(close(fd)) && made(unlink(name));
+}
+
 static int make_process(unsigned long n) {
     (void)n;
     pid_t pid = fork();
@@ -318,6 +329,7 @@ static const struct {
     {"mapping", make_mapping},
     {"timer", make_timer},
     {"signal", make_signal},
+    {"events", make_events},
     {"thread", make_thread},
     {"process", make_process},
 };

@@ -53,6 +53,10 @@ impl File for EventFile {
         Some(&self.queue)
     }
 
+    fn has_least_read(&self) -> bool {
+        true
+    }
+
     fn ignores_seek(&self) -> bool {
         true
     }

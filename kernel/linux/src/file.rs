@@ -11,7 +11,7 @@ use tyn_hal::mem::Frame;
 use tyn_hal::sync::SpinLock;
 
 use crate::cx::{Cx, SysResult};
-use crate::fs::ShownName;
+use crate::fs::{ShownName, watch};
 use crate::sleep_lock::SleepLock;
 use crate::socket::Socket;
 use crate::wait::WaitQueue;
@@ -77,6 +77,11 @@ pub trait File: Any + Send + Sync {
     /// its own (`eventfd(2)`).
     fn value_len(&self) -> Option<usize> {
         None
+    }
+
+    /// Returns whether a read of no bytes is refused like others that are too short (`eventfd(2)`); else it does nothing.
+    fn has_least_read(&self) -> bool {
+        false
     }
 
     /// Returns the size in bytes (for `SEEK_END`).
@@ -253,6 +258,7 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.watchers.forget();
+        watch::closed(self);
         lock::description_closed(self);
         self.file.release();
     }

@@ -23,6 +23,7 @@ pub(crate) mod fork;
 pub mod fs;
 pub mod futex;
 pub(crate) mod futex_pi;
+pub mod inotify;
 pub mod kernel;
 pub mod limits;
 mod lock;

@@ -125,6 +125,10 @@ impl File for SignalFile {
         Some(&self.queue)
     }
 
+    fn has_least_read(&self) -> bool {
+        true
+    }
+
     fn ignores_seek(&self) -> bool {
         true
     }

@@ -216,6 +216,9 @@ syscalls! {
     234 tgkill => signal::sys_tgkill : full;
     235 utimes => attr::sys_utimes : full;
     247 waitid => wait::sys_waitid : partial;
+    253 inotify_init => inotify::sys_inotify_init : full;
+    254 inotify_add_watch => inotify::sys_inotify_add_watch : partial;
+    255 inotify_rm_watch => inotify::sys_inotify_rm_watch : full;
     257 openat => open::sys_openat : partial;
     258 mkdirat => dir::sys_mkdirat : full;
     259 mknodat => dir::sys_mknodat : full;
@@ -251,6 +254,7 @@ syscalls! {
     291 epoll_create1 => epoll::sys_epoll_create1 : full;
     292 dup3 => fd::sys_dup3 : full;
     293 pipe2 => pipe::sys_pipe2 : full;
+    294 inotify_init1 => inotify::sys_inotify_init1 : full;
     295 preadv => rw::sys_preadv : full;
     296 pwritev => rw::sys_pwritev : full;
     297 rt_tgsigqueueinfo => signal::sys_rt_tgsigqueueinfo : full;

@@ -114,6 +114,10 @@ impl File for TimerFile {
         Some(&self.queue)
     }
 
+    fn has_least_read(&self) -> bool {
+        true
+    }
+
     fn ignores_seek(&self) -> bool {
         true
     }

@@ -1,12 +1,13 @@
 //! Reading and writing through a descriptor: positions, waiting, whole writes. The same for every kind of file and every
 //! call of the family, vectored or not.
 
+use tyn_abi::inotify::Inotify;
 use tyn_abi::{Errno, Events, Nanos, Sink, Source};
 use tyn_hal::time;
 
 use crate::cx::Cx;
 use crate::file::{At, MAX_VALUE_LEN, OpenFile, flags};
-use crate::fs::RegularFile;
+use crate::fs::{RegularFile, watch};
 use crate::sched;
 use crate::socket::Direction;
 use crate::user_io::UserBuffers;
@@ -46,6 +47,20 @@ pub(crate) fn read(
     dst: &mut dyn Sink,
     wait: Wait,
 ) -> Result<usize, Errno> {
+    let count = read_some(cx, open, position, dst, wait)?;
+    if count > 0 {
+        watch::open_file(open, Inotify::ACCESS);
+    }
+    Ok(count)
+}
+
+fn read_some(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    position: Position,
+    dst: &mut dyn Sink,
+    wait: Wait,
+) -> Result<usize, Errno> {
     let is_seekable = open.file.is_seekable();
     if !is_seekable && position != Position::Current {
         return Err(Errno::ESPIPE);
@@ -63,7 +78,8 @@ pub(crate) fn read(
         };
         return read_seekable(cx, open, offset, dst);
     }
-    if dst.remaining() == 0 && open.file.as_socket().is_none() {
+    let has_meaning = || open.file.as_socket().is_some() || open.file.has_least_read();
+    if dst.remaining() == 0 && !has_meaning() {
         return Ok(0);
     }
     waiting(cx, open, Direction::Receive, wait, || {
@@ -76,6 +92,24 @@ pub(crate) fn read(
 /// # Errors
 /// As `write(2)` and `pwrite(2)`. `EPIPE` has raised SIGPIPE.
 pub(crate) fn write(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    position: Position,
+    src: &mut dyn Source,
+    wait: Wait,
+) -> Result<usize, Errno> {
+    let count = write_untold(cx, open, position, src, wait)?;
+    if count > 0 {
+        watch::open_file(open, Inotify::MODIFY);
+    }
+    Ok(count)
+}
+
+/// As [`write`], but those who watch the file are not told.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn write_untold(
     cx: &Cx<'_>,
     open: &OpenFile,
     position: Position,

@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod errno;
 pub mod fs;
+pub mod inotify;
 pub mod io;
 pub mod memory;
 pub mod poll;

@@ -10,6 +10,7 @@ pub mod content;
 pub mod cpio;
 pub mod holes;
 mod inodes;
+pub mod inotify;
 pub mod ldisc;
 pub mod load;
 pub mod locks;

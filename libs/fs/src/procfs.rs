@@ -115,6 +115,7 @@ names! {
 pub enum SysctlDir {
     Sys,
     Fs,
+    Inotify,
     Kernel,
     Random,
     Net,
@@ -129,6 +130,9 @@ pub enum Sysctl {
     FileMax,
     NrOpen,
     PipeMaxSize,
+    MaxQueuedEvents,
+    MaxUserInstances,
+    MaxUserWatches,
     CapLastCap,
     DomainName,
     HostName,
@@ -158,8 +162,14 @@ impl SysctlDir {
             ],
             Self::Fs => &[
                 ("file-max", F(Sysctl::FileMax)),
+                ("inotify", D(Self::Inotify)),
                 ("nr_open", F(Sysctl::NrOpen)),
                 ("pipe-max-size", F(Sysctl::PipeMaxSize)),
+            ],
+            Self::Inotify => &[
+                ("max_queued_events", F(Sysctl::MaxQueuedEvents)),
+                ("max_user_instances", F(Sysctl::MaxUserInstances)),
+                ("max_user_watches", F(Sysctl::MaxUserWatches)),
             ],
             Self::Kernel => &[
                 ("cap_last_cap", F(Sysctl::CapLastCap)),
@@ -191,6 +201,7 @@ impl SysctlDir {
         match self {
             Self::Sys => "/sys",
             Self::Fs => "/sys/fs",
+            Self::Inotify => "/sys/fs/inotify",
             Self::Kernel => "/sys/kernel",
             Self::Random => "/sys/kernel/random",
             Self::Net => "/sys/net",
@@ -199,9 +210,10 @@ impl SysctlDir {
         }
     }
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Sys,
         Self::Fs,
+        Self::Inotify,
         Self::Kernel,
         Self::Random,
         Self::Net,

@@ -129,8 +129,22 @@ struct Inode<B> {
 /// An inode that ended: its content is freed when the caller drops this.
 #[derive(Debug)]
 #[must_use = "drop it outside the lock"]
-#[expect(dead_code, reason = "what counts is when it is dropped")]
-pub struct Removed<B>(Option<Box<Inode<B>>>);
+pub struct Removed<B>(Option<Ended<B>>);
+
+#[derive(Debug)]
+struct Ended<B> {
+    ino: Ino,
+    #[expect(dead_code, reason = "what counts is when it is dropped")]
+    inode: Box<Inode<B>>,
+}
+
+impl<B> Removed<B> {
+    /// Returns which inode ended, if one did.
+    #[must_use]
+    pub fn ino(&self) -> Option<Ino> {
+        self.0.as_ref().map(|ended| ended.ino)
+    }
+}
 
 /// What a new inode is.
 #[derive(Debug)]
@@ -355,6 +369,14 @@ impl<B: Clone> Tree<B> {
     /// `ENOTDIR`, `ENOENT`.
     pub fn parent(&self, dir: Ino) -> Result<Ino, Errno> {
         Ok(self.directory(dir)?.parent)
+    }
+
+    /// Returns where the entry of a directory is, and its name; `None` for the root and when it was removed.
+    #[must_use]
+    pub fn entry_of(&self, dir: Ino) -> Option<(Ino, Name)> {
+        let is_there = dir != Self::ROOT && self.get(dir).ok()?.nlink > 0;
+        let directory = self.directory(dir).ok().filter(|_| is_there)?;
+        Some((directory.parent, directory.name.clone()))
     }
 
     /// Returns the absolute path of a directory.

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use tyn_abi::Errno;
 use tyn_abi::fs::mode;
+use tyn_abi::inotify::Inotify;
 
 use crate::file::{OpenFile, flags};
 use crate::fs;
@@ -21,6 +22,8 @@ pub(crate) fn open_executable(context: &FsContext, path: &[u8]) -> Result<Arc<Op
     if let Some(file) = open.downcast::<fs::RegularFile>() {
         file.keep_writers_out()?;
     }
+    // Its header is read next.
+    fs::watch::open_file(&open, Inotify::ACCESS);
     Ok(open)
 }
 

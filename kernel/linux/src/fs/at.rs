@@ -1,14 +1,17 @@
 //! Path arguments of system calls: a directory descriptor, a path, flags.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tyn_abi::fs::at::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use tyn_abi::inotify::Inotify;
 use tyn_abi::{Errno, Fd, UserVa};
 use tyn_fs::tree::Ino;
-use tyn_fs::walk::{self, Last, Resolve, Resolved, Start};
+use tyn_fs::walk::{self, Last, LastName, Resolve, Resolved, Start};
 
-use super::{AllFiles, Node, node_of};
+use super::{AllFiles, Node, ShownName, node_of, watch};
 use crate::cx::Cx;
+use crate::file::OpenFile;
 use crate::user_io;
 
 /// Returns where a walk of `path` relative to `dir_fd` starts.
@@ -53,13 +56,69 @@ pub(crate) fn find(cx: &Cx<'_>, dir_fd: Fd, path: UserVa, flags: u32) -> Result<
     if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
         return of_descriptor(cx, dir_fd);
     }
+    walk_to(cx, dir_fd, &path, flags)?.existing()
+}
+
+fn walk_to(cx: &Cx<'_>, dir_fd: Fd, path: &[u8], flags: u32) -> Result<Resolved<Node>, Errno> {
     let last = if flags & AT_SYMLINK_NOFOLLOW == 0 {
         Last::Follow
     } else {
         Last::Keep
     };
-    let start = start(cx, dir_fd, &path)?;
-    walk::resolve(&AllFiles, &start, &path, last)?.existing()
+    let start = start(cx, dir_fd, path)?;
+    walk::resolve(&AllFiles, &start, path, last)
+}
+
+/// A file, and by what name or descriptor a call found it.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// By this name.
+    Named(Node, ShownName),
+    /// By a descriptor.
+    Open(Arc<OpenFile>),
+}
+
+impl Found {
+    /// Returns the file.
+    pub(crate) fn node(&self) -> Node {
+        match self {
+            Self::Named(node, _) => node.clone(),
+            Self::Open(open) => node_of(open).unwrap_or_else(|| Node::Open(Arc::clone(open))),
+        }
+    }
+
+    /// Tells those who watch it what happened to it.
+    pub(crate) fn tell(&self, event: Inotify) {
+        match self {
+            Self::Named(node, name) => watch::named(node, name, event),
+            Self::Open(open) => watch::open_file(open, event),
+        }
+    }
+}
+
+/// As [`find`], for a call that changes the file.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn find_to_change(
+    cx: &Cx<'_>,
+    dir_fd: Fd,
+    path: UserVa,
+    flags: u32,
+) -> Result<Found, Errno> {
+    let path = read_path_or_empty(path, flags)?;
+    if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
+        if dir_fd.0 == AT_FDCWD {
+            let cwd = cx.process.fs().cwd();
+            let name = ShownName::of(cwd.clone(), LastName::Dot, &cwd);
+            return Ok(Found::Named(cwd, name));
+        }
+        return cx.open_file(dir_fd).map(Found::Open);
+    }
+    let found = walk_to(cx, dir_fd, &path, flags)?;
+    let node = found.node.ok_or(Errno::ENOENT)?;
+    let name = ShownName::of(found.parent, found.name, &node);
+    Ok(Found::Named(node, name))
 }
 
 /// Reads a path; with `AT_EMPTY_PATH` a null pointer is the empty path.

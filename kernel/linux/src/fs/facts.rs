@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use tyn_abi::fs::{major, makedev, minor};
 use tyn_abi::{Errno, Nanos, PAGE_SIZE, Pid, UserVa};
 use tyn_bootfmt::contract::os_version;
+use tyn_fs::inotify;
 use tyn_fs::proc_text::{
     self as text, CpuFacts, CpuTimes, MemoryFacts, Mount, OS_RELEASE, OS_TYPE, TaskFacts,
 };
@@ -157,6 +158,9 @@ fn sysctl(file: Sysctl) -> String {
         Sysctl::FileMax => number(i64::MAX as u64),
         Sysctl::NrOpen => number(NR_OPEN),
         Sysctl::PipeMaxSize => number(1 << 20),
+        Sysctl::MaxQueuedEvents => number(inotify::MAX_QUEUED_EVENTS as u64),
+        Sysctl::MaxUserInstances => number(inotify::MAX_USER_INSTANCES as u64),
+        Sysctl::MaxUserWatches => number(inotify::MAX_USER_WATCHES as u64),
         Sysctl::CapLastCap => number(40),
         Sysctl::DomainName => line("(none)"),
         Sysctl::HostName => line(&kernel().hostname.lock().clone()),

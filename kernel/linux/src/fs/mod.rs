@@ -16,6 +16,7 @@ mod path_file;
 mod regular;
 mod shown_name;
 mod text;
+pub(crate) mod watch;
 
 pub use body::Body;
 pub use context::FsContext;
@@ -285,7 +286,7 @@ impl Clone for Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         if self.0 != Tree::<Arc<Body>>::ROOT {
-            drop(fs().with_tree(|t| t.unpin(self.0)));
+            watch::removed(fs().with_tree(|t| t.unpin(self.0)));
         }
     }
 }

@@ -207,6 +207,19 @@ impl Node {
         }
     }
 
+    /// Returns what keeps the inode alive, of a file of the tree.
+    #[must_use]
+    pub fn tree_pin(&self) -> Option<Pin> {
+        match self {
+            Self::Tree(pin) => Some(pin.clone()),
+            Self::Open(open) => match node_of(open) {
+                Some(Self::Tree(pin)) => Some(pin),
+                _ => None,
+            },
+            Self::Proc(_) | Self::Sys(_) => None,
+        }
+    }
+
     /// Answers `stat(2)`.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use tyn_abi::Errno;
 use tyn_abi::fs::{fcntl, mode, open as o};
+use tyn_abi::inotify::Inotify;
 use tyn_fs::name::Name;
 use tyn_fs::tree::{New, NewKind};
 use tyn_fs::walk::{self, Last, Resolved, Start};
@@ -12,7 +13,7 @@ use tyn_fs::walk::{self, Last, Resolved, Start};
 use super::node::{AllFiles, path_text};
 use super::{
     Body, DirectoryFile, Node, PathFile, Pin, RegularFile, ShownName, TextFile, dev, fs, node_of,
-    now,
+    now, watch,
 };
 use crate::device::DeviceFile;
 use crate::file::{File, OpenFile};
@@ -62,7 +63,9 @@ pub fn open(start: &Start<Node>, path: &[u8], how: How) -> Result<Arc<OpenFile>,
     let last = if keeps_link { Last::Keep } else { Last::Follow };
     let found = walk::resolve(&AllFiles, start, path, last)?;
     if how.has(o::O_TMPFILE_BIT) {
-        return open_temporary(&found.existing()?, how);
+        let open = open_temporary(&found.existing()?, how)?;
+        watch::open_file(&open, Inotify::OPEN);
+        return Ok(open);
     }
     let found = match found {
         Resolved {
@@ -72,7 +75,9 @@ pub fn open(start: &Start<Node>, path: &[u8], how: How) -> Result<Arc<OpenFile>,
             wants_directory,
         } => {
             check_existing(&node, wants_directory, how)?;
-            return open_node(&node, ShownName::of(parent, name, &node), how);
+            let open = open_node(&node, ShownName::of(parent, name, &node), how)?;
+            tell_opened(&open, how);
+            return Ok(open);
         }
         missing => missing,
     };
@@ -83,6 +88,14 @@ pub fn open(start: &Start<Node>, path: &[u8], how: How) -> Result<Arc<OpenFile>,
         return Err(Errno::EISDIR);
     }
     create(&found, how)
+}
+
+/// Tells those who watch it that an existing file was opened.
+fn tell_opened(open: &OpenFile, how: How) {
+    watch::open_file(open, Inotify::OPEN);
+    if how.has(o::O_TRUNC) && open.downcast::<RegularFile>().is_some() {
+        watch::open_file(open, Inotify::MODIFY);
+    }
 }
 
 fn check_flags(how: How) -> Result<(), Errno> {
@@ -225,15 +238,20 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
     match pin {
         Ok(pin) => {
             let file = RegularFile::new(pin, body, how.flags)?;
-            let name = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
-            Ok(OpenFile::new(Arc::new(file), status_flags(how), name))
+            let shown = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
+            let open = OpenFile::new(Arc::new(file), status_flags(how), shown);
+            watch::entry(parent, name, Inotify::CREATE);
+            watch::open_file(&open, Inotify::OPEN);
+            Ok(open)
         }
         // Somebody made it since we looked.
         Err(Errno::EEXIST) if !how.has(o::O_EXCL) => {
             let node = Node::Tree(Pin::find(|t| t.lookup(parent, name))?);
             check_existing(&node, found.wants_directory, how)?;
             let name = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
-            open_node(&node, name, how)
+            let open = open_node(&node, name, how)?;
+            tell_opened(&open, how);
+            Ok(open)
         }
         Err(errno) => Err(errno),
     }

@@ -4,33 +4,37 @@ use alloc::sync::Arc;
 
 use tyn_abi::fs::at::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use tyn_abi::fs::mode;
+use tyn_abi::inotify::Inotify;
 use tyn_abi::time::Timespec;
 use tyn_abi::{Errno, Fd, UserVa};
 
 use crate::cx::{Cx, SysResult};
 use crate::file::OpenFile;
-use crate::fs::{DirectoryFile, Node, RegularFile, at, fs, now};
+use crate::fs::at::{self, Found};
+use crate::fs::{DirectoryFile, RegularFile, fs, now, watch};
 use crate::transfer;
 use crate::user_io;
 
 const CWD: Fd = Fd(AT_FDCWD);
 
 /// Returns the file behind a descriptor that is not `O_PATH`.
-fn file_of(cx: &Cx<'_>, fd: Fd) -> Result<Node, Errno> {
+fn file_of(cx: &Cx<'_>, fd: Fd) -> Result<Found, Errno> {
     let open = cx.open_file(fd)?;
     if open.is_path_only() {
         return Err(Errno::EBADF);
     }
-    at::of_descriptor(cx, fd)
+    Ok(Found::Open(open))
 }
 
-fn chmod(node: &Node, permissions: u32) -> SysResult {
+fn chmod(found: &Found, permissions: u32) -> SysResult {
+    let node = found.node();
     if node.mode()? & mode::S_IFMT == mode::S_IFLNK {
         return Err(Errno::EOPNOTSUPP);
     }
     let ino = node.tree_ino()?;
     let time = now();
     fs().with_tree(|t| t.set_mode(ino, permissions, time))?;
+    found.tell(Inotify::ATTRIB);
     Ok(0)
 }
 
@@ -65,14 +69,17 @@ pub(crate) fn sys_fchmodat2(
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    chmod(&at::find(cx, dir_fd, path, flags)?, permissions)
+    chmod(&at::find_to_change(cx, dir_fd, path, flags)?, permissions)
 }
 
-fn chown(node: &Node, uid: u32, gid: u32) -> SysResult {
+fn chown(found: &Found, uid: u32, gid: u32) -> SysResult {
     let given = |id: u32| Some(id).filter(|&id| id != u32::MAX);
-    let ino = node.tree_ino()?;
+    let ino = found.node().tree_ino()?;
     let time = now();
     fs().with_tree(|t| t.set_owner(ino, given(uid), given(gid), time))?;
+    if given(uid).or(given(gid)).is_some() {
+        found.tell(Inotify::ATTRIB);
+    }
     Ok(0)
 }
 
@@ -103,7 +110,7 @@ pub(crate) fn sys_fchownat(
     if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    chown(&at::find(cx, dir_fd, path, flags)?, uid, gid)
+    chown(&at::find_to_change(cx, dir_fd, path, flags)?, uid, gid)
 }
 
 /// Access and modification time to be set; `None` leaves one as it is.
@@ -146,8 +153,14 @@ fn read_timevals(at: UserVa) -> Result<Times, Errno> {
     Ok((one(at)?, one(at.wrapping_add(16))?))
 }
 
-fn set_times(node: &Node, (atime, mtime): Times) -> SysResult {
-    let ino = node.tree_ino()?;
+fn set_times(found: &Found, (atime, mtime): Times) -> SysResult {
+    let ino = found.node().tree_ino()?;
+    let event = match (atime, mtime) {
+        (Some(_), Some(_)) => Inotify::ATTRIB,
+        (Some(_), None) => Inotify::ACCESS,
+        (None, Some(_)) => Inotify::MODIFY,
+        (None, None) => Inotify::empty(),
+    };
     let body = fs().with_tree(|t| t.body(ino)).ok();
     // What a write left for later is settled first.
     let mtime = mtime.or(body.and_then(|b| b.take_modified()));
@@ -156,6 +169,7 @@ fn set_times(node: &Node, (atime, mtime): Times) -> SysResult {
     }
     let time = now();
     fs().with_tree(|t| t.set_times(ino, atime, mtime, time))?;
+    found.tell(event);
     Ok(0)
 }
 
@@ -171,23 +185,23 @@ pub(crate) fn sys_utimensat(
         return Err(Errno::EINVAL);
     }
     let times = read_times(times)?;
-    let node = if path.is_null() && dir_fd != CWD {
+    let found = if path.is_null() && dir_fd != CWD {
         file_of(cx, dir_fd)?
     } else {
-        at::find(cx, dir_fd, path, flags)?
+        at::find_to_change(cx, dir_fd, path, flags)?
     };
-    set_times(&node, times)
+    set_times(&found, times)
 }
 
 /// `futimesat(2)`.
 pub(crate) fn sys_futimesat(cx: &mut Cx<'_>, dir_fd: Fd, path: UserVa, times: UserVa) -> SysResult {
     let times = read_timevals(times)?;
-    let node = if path.is_null() && dir_fd != CWD {
+    let found = if path.is_null() && dir_fd != CWD {
         file_of(cx, dir_fd)?
     } else {
-        at::find(cx, dir_fd, path, 0)?
+        at::find_to_change(cx, dir_fd, path, 0)?
     };
-    set_times(&node, times)
+    set_times(&found, times)
 }
 
 /// `utimes(2)`.
@@ -206,7 +220,7 @@ pub(crate) fn sys_utime(cx: &mut Cx<'_>, path: UserVa, times: UserVa) -> SysResu
         };
         (second(times)?, second(times.wrapping_add(8))?)
     };
-    set_times(&at::find(cx, CWD, path, 0)?, read)
+    set_times(&at::find_to_change(cx, CWD, path, 0)?, read)
 }
 
 fn size_of(len: i64) -> Result<u64, Errno> {
@@ -216,7 +230,8 @@ fn size_of(len: i64) -> Result<u64, Errno> {
 /// `truncate(2)`.
 pub(crate) fn sys_truncate(cx: &mut Cx<'_>, path: UserVa, len: i64) -> SysResult {
     let len = size_of(len)?;
-    let node = at::find(cx, CWD, path, 0)?;
+    let found = at::find_to_change(cx, CWD, path, 0)?;
+    let node = found.node();
     let ino = match node.mode()? & mode::S_IFMT {
         mode::S_IFREG => node.tree_ino()?,
         mode::S_IFDIR => return Err(Errno::EISDIR),
@@ -224,8 +239,10 @@ pub(crate) fn sys_truncate(cx: &mut Cx<'_>, path: UserVa, len: i64) -> SysResult
     };
     let body = fs().with_tree(|t| t.body(ino))?;
     transfer::check_growth(cx, body.size(), len)?;
-    let _change = body.begin_change(cx.thread);
+    let change = body.begin_change(cx.thread);
     body.truncate(len)?;
+    drop(change);
+    found.tell(Inotify::MODIFY);
     Ok(0)
 }
 
@@ -241,8 +258,10 @@ pub(crate) fn sys_ftruncate(cx: &mut Cx<'_>, fd: Fd, len: i64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     transfer::check_growth(cx, file.body().size(), len)?;
-    let _change = file.body().begin_change(cx.thread);
+    let change = file.body().begin_change(cx.thread);
     file.body().set_size(len)?;
+    drop(change);
+    watch::open_file(&open, Inotify::MODIFY);
     Ok(0)
 }
 
@@ -279,6 +298,7 @@ pub(crate) fn sys_fallocate(cx: &mut Cx<'_>, fd: Fd, how: u32, offset: i64, len:
         cx.trace_unsupported("fallocate mode", u64::from(how));
     }
     result?;
+    watch::open_file(&open, Inotify::MODIFY);
     Ok(0)
 }
 

@@ -9,12 +9,14 @@ use tyn_abi::fs::at::{
     RENAME_NOREPLACE,
 };
 use tyn_abi::fs::{fcntl, mode, open as o};
+use tyn_abi::inotify::Inotify;
 use tyn_abi::{Errno, Fd, UserVa};
 use tyn_fs::name::Name;
 use tyn_fs::tree::{New, NewKind, RenameMode};
 use tyn_fs::walk::{Last, LastName, Resolved};
 
 use crate::cx::{Cx, SysResult};
+use crate::fs::watch::{self, Moved};
 use crate::fs::{self as files, Body, DirectoryFile, Node, at, fs, now};
 use crate::user_io;
 
@@ -49,6 +51,7 @@ fn list(
     let entries = encode(entries)?;
     user_io::write_bytes(buf, &entries)?;
     open.set_offset(last);
+    watch::open_file(&open, Inotify::ACCESS);
     Ok(entries.len() as u64)
 }
 
@@ -82,7 +85,7 @@ fn make(
     if found.wants_directory && !is_directory {
         return Err(Errno::ENOENT);
     }
-    let name = Name::copied(found.ordinary_name(Errno::EEXIST)?);
+    let name = found.ordinary_name(Errno::EEXIST)?;
     let parent = at::tree_dir(&found.parent)?;
     let umask = if matches!(kind, NewKind::Symlink(_)) {
         0
@@ -96,7 +99,13 @@ fn make(
         gid: 0,
     };
     let time = now();
-    fs().with_tree(|t| t.create(parent, name, new, time))?;
+    fs().with_tree(|t| t.create(parent, Name::copied(name), new, time))?;
+    let kind = if is_directory {
+        Inotify::ISDIR
+    } else {
+        Inotify::empty()
+    };
+    watch::entry(parent, name, Inotify::CREATE | kind);
     Ok(0)
 }
 
@@ -196,7 +205,7 @@ pub(crate) fn sys_linkat(
     if found.wants_directory {
         return Err(Errno::ENOENT);
     }
-    let name = Name::copied(found.ordinary_name(Errno::EEXIST)?);
+    let name = found.ordinary_name(Errno::EEXIST)?;
     let parent = at::tree_dir(&found.parent)?;
     if source.dev() != found.parent.dev() {
         return Err(Errno::EXDEV);
@@ -204,7 +213,9 @@ pub(crate) fn sys_linkat(
     let allow_orphan = is_linkable_orphan(cx, &source, old_fd, flags);
     let ino = source.tree_ino()?;
     let time = now();
-    fs().with_tree(|t| t.link(ino, parent, name, allow_orphan, time))?;
+    fs().with_tree(|t| t.link(ino, parent, Name::copied(name), allow_orphan, time))?;
+    watch::inode(ino, Inotify::ATTRIB);
+    watch::entry(parent, name, Inotify::CREATE);
     Ok(0)
 }
 
@@ -269,7 +280,17 @@ pub(crate) fn sys_unlinkat(cx: &mut Cx<'_>, dir_fd: Fd, path: UserVa, flags: u32
             t.unlink(parent, name, time)
         }
     })?;
-    drop(removed);
+    let kind = if removes_dir {
+        Inotify::ISDIR
+    } else {
+        watch::inode(node.tree_ino()?, Inotify::ATTRIB);
+        Inotify::empty()
+    };
+    watch::removed(removed);
+    // Who watches the file learns of its end before those who watch its directory.
+    let name = name.to_vec();
+    drop(found.node);
+    watch::entry(parent, &name, Inotify::DELETE | kind);
     Ok(0)
 }
 
@@ -318,7 +339,7 @@ pub(crate) fn sys_renameat2(
         Errno::EBUSY
     };
     let from_name = from.ordinary_name(Errno::EBUSY)?;
-    let to_name = Name::copied(to.ordinary_name(special)?);
+    let to_name = to.ordinary_name(special)?;
     let source = from.node.as_ref().ok_or(Errno::ENOENT)?;
     if how == RenameMode::NoReplace && to.node.is_some() {
         return Err(Errno::EEXIST);
@@ -336,10 +357,53 @@ pub(crate) fn sys_renameat2(
     };
     let (from_dir, to_dir) = (refused(&from.parent)?, refused(&to.parent)?);
     let time = now();
-    let removed =
-        fs().with_tree(|t| t.rename((from_dir, from_name), (to_dir, to_name), how, time))?;
-    drop(removed);
+    let removed = fs().with_tree(|t| {
+        let to = (to_dir, Name::copied(to_name));
+        t.rename((from_dir, from_name), to, how, time)
+    })?;
+    tell_renamed(&from, &to, how)?;
+    watch::removed(removed);
     Ok(0)
+}
+
+/// Tells who watches it of a rename: what was found at both names before.
+fn tell_renamed<'a>(
+    from: &'a Resolved<Node>,
+    to: &'a Resolved<Node>,
+    how: RenameMode,
+) -> Result<(), Errno> {
+    if !watch::is_active() {
+        return Ok(());
+    }
+    let ino = |found: &Resolved<Node>| found.node.as_ref().and_then(|n| n.tree_ino().ok());
+    let place = |found: &'a Resolved<Node>| {
+        let name = found.ordinary_name(Errno::EBUSY)?;
+        Ok::<_, Errno>((at::tree_dir(&found.parent)?, name))
+    };
+    let (Some(source), target) = (ino(from), ino(to)) else {
+        return Ok(());
+    };
+    // Two names of one file: nothing was done.
+    if target == Some(source) {
+        return Ok(());
+    }
+    let exchanges = how == RenameMode::Exchange;
+    let first = Moved {
+        ino: source,
+        from: place(from)?,
+        to: place(to)?,
+        replaced: target.filter(|_| !exchanges),
+    };
+    watch::moved(&first);
+    if let Some(target) = target.filter(|_| exchanges) {
+        watch::moved(&Moved {
+            ino: target,
+            from: first.to,
+            to: first.from,
+            replaced: None,
+        });
+    }
+    Ok(())
 }
 
 /// `chdir(2)`.

@@ -13,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod ident;
+pub(crate) mod inotify;
 pub(crate) mod ioctl;
 pub(crate) mod membarrier;
 pub(crate) mod message;

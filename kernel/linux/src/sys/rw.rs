@@ -2,11 +2,12 @@
 
 use tyn_abi::fs::fcntl::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
 use tyn_abi::fs::{Stat, mode};
+use tyn_abi::inotify::Inotify;
 use tyn_abi::{Errno, Fd, Sink, Source, UserVa};
 
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, OpenFile, flags};
-use crate::fs::{DirectoryFile, RegularFile};
+use crate::fs::{DirectoryFile, RegularFile, watch};
 use crate::sched;
 use crate::transfer::{self, Position, Wait};
 use crate::user_io::{self, MAX_RW_COUNT, UserBuffers};
@@ -267,7 +268,8 @@ fn copy(
             Position::Offset(start) => Position::Offset(start.saturating_add(total as u64)),
             other => other,
         };
-        match transfer::write(cx, to, position, &mut src as &mut dyn Source, Wait::Allowed) {
+        let src = &mut src as &mut dyn Source;
+        match transfer::write_untold(cx, to, position, src, Wait::Allowed) {
             Ok(put) => {
                 total += put;
                 sched::pause_point(cx.thread);
@@ -278,6 +280,10 @@ fn copy(
             Err(_) if total > 0 => break,
             Err(errno) => return Err(errno),
         }
+    }
+    if total > 0 {
+        watch::open_file(from, Inotify::ACCESS);
+        watch::open_file(to, Inotify::MODIFY);
     }
     Ok(total)
 }

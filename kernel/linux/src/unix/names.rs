@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use tyn_abi::Errno;
 use tyn_abi::fs::mode;
+use tyn_abi::inotify::Inotify;
 use tyn_fs::name::Name as FileName;
 use tyn_fs::tree::{New, NewKind};
 use tyn_fs::walk::{self, Last};
@@ -146,6 +147,9 @@ fn make_node(cx: &Cx<'_>, path: &[u8]) -> Result<(u64, u64), Errno> {
         let ino = tree.create(parent, FileName::copied(name), new, now)?;
         Ok((tree.dev(ino)?, ino.0))
     });
+    if made.is_ok() {
+        fs::watch::entry(parent, name, Inotify::CREATE);
+    }
     made.map_err(|e| match e {
         Errno::EEXIST => Errno::EADDRINUSE,
         e => e,

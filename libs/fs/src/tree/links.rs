@@ -6,7 +6,7 @@ use tyn_abi::Errno;
 use tyn_abi::fs::mode;
 use tyn_abi::time::Timespec;
 
-use super::{Directory, Ino, Inode, Kind, LINK_MAX, New, NewKind, Removed, Tree};
+use super::{Directory, Ended, Ino, Inode, Kind, LINK_MAX, New, NewKind, Removed, Tree};
 use crate::name::Name;
 
 impl<B: Clone> Tree<B> {
@@ -135,7 +135,8 @@ impl<B: Clone> Tree<B> {
             return Removed(None);
         }
         self.quota.release_inode();
-        Removed(self.inodes.remove(ino))
+        let inode = self.inodes.remove(ino);
+        Removed(inode.map(|inode| Ended { ino, inode }))
     }
 
     /// Makes an inode that has no name (`memfd_create(2)`, `O_TMPFILE`), pinned once.
