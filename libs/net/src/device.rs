@@ -10,7 +10,8 @@
 //!   loop { receive.. transmit.. flush; if !enable_interrupts() { break } }
 //! ```
 //! What [`NetDevice::flush`] says that the device must be told of, the owner tells it by a [`Bell`], with or without its lock:
-//! a virtual machine leaves the guest for that, so when it is best done is the owner's to choose.
+//! a virtual machine leaves the guest for that, so when it is best done is the owner's to choose. [`RingsDue`] lets one CPU
+//! at a time do it for all.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -98,6 +99,36 @@ impl Rings {
     }
 }
 
+/// Of which queues a device is to be told still, by the one who is telling it.
+///
+/// Who has rings calls [`Self::begin`]; if it returns some, those are for the caller to ring, and then what [`Self::go_on`]
+/// returns, until it returns `None`. Else somebody is at it and will see them.
+#[derive(Debug, Default)]
+pub struct RingsDue {
+    left: Rings,
+    is_ringing: bool,
+}
+
+impl RingsDue {
+    /// Adds `rings`; returns what the caller is to ring, if nobody is ringing.
+    #[must_use = "what is returned must be rung"]
+    pub fn begin(&mut self, rings: Rings) -> Option<Rings> {
+        self.left = self.left.union(rings);
+        if self.is_ringing {
+            return None;
+        }
+        self.go_on()
+    }
+
+    /// Returns what was added since, for the one who rings.
+    #[must_use = "what is returned must be rung"]
+    pub fn go_on(&mut self) -> Option<Rings> {
+        let rings = core::mem::take(&mut self.left);
+        self.is_ringing = !rings.is_empty();
+        self.is_ringing.then_some(rings)
+    }
+}
+
 /// Tells a device that there is something new for it.
 pub trait Bell: Send + Sync {
     /// Tells it of these queues. What was queued is there already, so it does not matter what else happens in between, nor
@@ -151,4 +182,30 @@ pub trait NetDevice: Send {
 
     /// Asks for no interrupts for received frames; a hint.
     fn disable_interrupts(&mut self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rings, RingsDue};
+
+    #[test]
+    fn one_rings_for_all_and_nothing_is_left() {
+        let mut due = RingsDue::default();
+        assert_eq!(due.begin(Rings(1)), Some(Rings(1)));
+        assert_eq!(due.begin(Rings(2)), None);
+        assert_eq!(due.begin(Rings(4)), None);
+        assert_eq!(due.go_on(), Some(Rings(6)));
+        assert_eq!(due.begin(Rings(1)), None);
+        assert_eq!(due.go_on(), Some(Rings(1)));
+        assert_eq!(due.go_on(), None);
+        assert_eq!(due.begin(Rings(8)), Some(Rings(8)));
+        assert_eq!(due.go_on(), None);
+    }
+
+    #[test]
+    fn nothing_to_ring_makes_nobody_ring() {
+        let mut due = RingsDue::default();
+        assert_eq!(due.begin(Rings(0)), None);
+        assert_eq!(due.begin(Rings(1)), Some(Rings(1)));
+    }
 }
