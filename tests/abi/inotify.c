@@ -304,6 +304,25 @@ CASE(inotify_unlinked_entries) {
     show("with", all);
 }
 
+CASE(inotify_renamed_open_file) {
+    int fd = instance();
+    MUST(mkdir("a", 0755));
+    MUST(mkdir("b", 0755));
+    make("a/f");
+    int file = MUST(open("a/f", O_RDWR));
+    MUST(inotify_add_watch(fd, "a", IN_MODIFY | IN_CLOSE));
+    MUST(inotify_add_watch(fd, "b", IN_MODIFY | IN_CLOSE));
+    MUST(rename("a/f", "a/g"));
+    MUST(write(file, "x", 1));
+    show("within", fd);
+    MUST(rename("a/g", "b/h"));
+    MUST(write(file, "x", 1));
+    show("across", fd);
+    MUST(unlink("b/h"));
+    MUST(close(file));
+    show("unlinked", fd);
+}
+
 CASE(inotify_masks) {
     int fd = instance();
     make("f");

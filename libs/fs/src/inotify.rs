@@ -255,14 +255,6 @@ impl<H> Watches<H> {
         }
     }
 
-    /// Returns whether somebody watches `ino` who wants no events of entries that are unlinked.
-    #[must_use]
-    pub fn excludes_unlinked(&self, ino: Ino) -> bool {
-        let watches = self.by_inode.get(&ino);
-        let excludes = |w: &Watch| w.mask.contains(Inotify::EXCL_UNLINK);
-        watches.is_some_and(|w| w.iter().any(excludes))
-    }
-
     /// Tells that an inode is gone: its watches end.
     pub fn gone(&mut self, ino: Ino, mut wake: impl FnMut(&H)) {
         self.tell(ino, &News::own(Inotify::DELETE_SELF), &mut wake);

@@ -25,8 +25,13 @@ use crate::inodes::Inodes;
 use crate::name::{NAME_MAX, Name};
 
 mod attributes;
+mod entries;
 mod links;
 mod rename;
+
+use entries::Renames;
+
+pub use entries::Entry;
 
 /// An inode's number (`st_ino`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -123,6 +128,8 @@ struct Inode<B> {
     ctime: Timespec,
     btime: Timespec,
     pins: u32,
+    /// Of what is no directory.
+    renames: Option<Box<Renames>>,
     kind: Kind<B>,
 }
 
@@ -223,6 +230,7 @@ impl<B: Clone> Tree<B> {
             ctime: now,
             btime: now,
             pins: 1,
+            renames: None,
             kind: Kind::Directory(Box::new(Directory::new(Self::ROOT, Name::Static(b"")))),
         }));
         debug_assert_eq!(root, Some(Self::ROOT), "the first inode is the root");
@@ -369,14 +377,6 @@ impl<B: Clone> Tree<B> {
     /// `ENOTDIR`, `ENOENT`.
     pub fn parent(&self, dir: Ino) -> Result<Ino, Errno> {
         Ok(self.directory(dir)?.parent)
-    }
-
-    /// Returns where the entry of a directory is, and its name; `None` for the root and when it was removed.
-    #[must_use]
-    pub fn entry_of(&self, dir: Ino) -> Option<(Ino, Name)> {
-        let is_there = dir != Self::ROOT && self.get(dir).ok()?.nlink > 0;
-        let directory = self.directory(dir).ok().filter(|_| is_there)?;
-        Some((directory.parent, directory.name.clone()))
     }
 
     /// Returns the absolute path of a directory.

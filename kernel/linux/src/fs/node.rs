@@ -13,7 +13,7 @@ use tyn_fs::tree::Ino;
 use tyn_fs::walk::{Namespace, NodeKind, Target};
 use tyn_hal::{cpu, mem};
 
-use super::{DirectoryFile, PathFile, Pin, RegularFile, TextFile, dev, fs};
+use super::{DirectoryFile, PathFile, Pin, RegularFile, ShownName, TextFile, dev, fs};
 use crate::device::DeviceFile;
 use crate::file::OpenFile;
 use crate::kernel::kernel;
@@ -321,11 +321,12 @@ impl Node {
     }
 }
 
-/// The name of an open file as `/proc/PID/fd` shows it.
-fn shown_name(open: &OpenFile) -> Vec<u8> {
+/// The name of an open file as `/proc/PID/fd` and `/proc/PID/maps` show it.
+pub(crate) fn shown_name(open: &OpenFile) -> Vec<u8> {
     let mut name = open.name.text().into_owned().into_bytes();
-    let is_removed = match node_of(open) {
-        Some(Node::Tree(pin)) => fs()
+    let is_removed = match (&open.name, node_of(open)) {
+        (ShownName::Entry(..), _) => open.name.entry().is_some_and(|e| !e.is_there),
+        (_, Some(Node::Tree(pin))) => fs()
             .with_tree(|t| t.stat(pin.ino()))
             .is_ok_and(|s| s.nlink == 0),
         _ => false,

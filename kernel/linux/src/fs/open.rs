@@ -8,7 +8,7 @@ use tyn_abi::fs::{fcntl, mode, open as o};
 use tyn_abi::inotify::Inotify;
 use tyn_fs::name::Name;
 use tyn_fs::tree::{New, NewKind};
-use tyn_fs::walk::{self, Last, Resolved, Start};
+use tyn_fs::walk::{self, Last, LastName, Resolved, Start};
 
 use super::node::{AllFiles, path_text};
 use super::{
@@ -237,8 +237,9 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
     });
     match pin {
         Ok(pin) => {
+            let ino = pin.ino();
             let file = RegularFile::new(pin, body, how.flags)?;
-            let shown = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
+            let shown = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec(), ino);
             let open = OpenFile::new(Arc::new(file), status_flags(how), shown);
             watch::entry(parent, name, Inotify::CREATE);
             watch::open_file(&open, Inotify::OPEN);
@@ -248,7 +249,8 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
         Err(Errno::EEXIST) if !how.has(o::O_EXCL) => {
             let node = Node::Tree(Pin::find(|t| t.lookup(parent, name))?);
             check_existing(&node, found.wants_directory, how)?;
-            let name = ShownName::Entry(Pin::clone(pin_of_parent), name.to_vec());
+            let name = LastName::Name(name.to_vec());
+            let name = ShownName::of(found.parent.clone(), name, &node);
             let open = open_node(&node, name, how)?;
             tell_opened(&open, how);
             Ok(open)

@@ -6,7 +6,6 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use tyn_abi::fs::mode;
 use tyn_abi::inotify::Inotify;
 use tyn_fs::inotify::{News, Watches};
-use tyn_fs::name::Name;
 use tyn_fs::tree::{Ino, Removed};
 use tyn_hal::sync::SpinLock;
 
@@ -65,21 +64,14 @@ pub(crate) fn named(node: &Node, name: &ShownName, event: Inotify) {
     };
     let ino = pin.ino();
     let event = event | kind(ino);
-    let place = match name {
-        ShownName::Entry(dir, name) => Some((dir.ino(), Name::copied(name))),
-        ShownName::Directory(dir) => fs().with_tree(|t| t.entry_of(dir.ino())),
-        ShownName::Text(_) => None,
-    };
-    if let Some((dir, name)) = place {
-        let is_excluded = with_watches(|w| w.excludes_unlinked(dir));
-        let found = fs().with_tree(|t| t.lookup(dir, &name));
+    if let Some(entry) = name.entry() {
         let news = News {
             event,
             cookie: 0,
-            name: &name,
-            is_unlinked: is_excluded && found != Ok(ino),
+            name: &entry.name,
+            is_unlinked: !entry.is_there,
         };
-        with_watches(|w| w.tell(dir, &news, wake));
+        with_watches(|w| w.tell(entry.dir, &news, wake));
     }
     with_watches(|w| w.tell(ino, &News::own(event), wake));
 }

@@ -1,5 +1,6 @@
 //! A file as a mapping refers to it.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::ops::Range;
 
@@ -8,6 +9,7 @@ use tyn_hal::mem::Frame;
 use tyn_vm::FileName;
 
 use crate::file::OpenFile;
+use crate::fs;
 
 /// The open file description behind a mapping; mappings of one description can merge.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl MappedFile {
         FileName {
             device: (major as u32, minor as u32),
             inode,
-            path: self.0.name.text().into_owned(),
+            path: String::from_utf8_lossy(&fs::shown_name(&self.0)).into_owned(),
         }
     }
 

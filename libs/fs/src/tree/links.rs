@@ -33,6 +33,7 @@ impl<B: Clone> Tree<B> {
             ctime: now,
             btime: now,
             pins: 0,
+            renames: None,
             kind,
         });
         let ino = self.inodes.insert(inode);

@@ -94,8 +94,9 @@ impl<B: Clone> Tree<B> {
             removed = self.drop_link(target, now)?;
         }
         self.detach(from_dir, from_name, source, now)?;
-        self.attach(to_dir, to_name, source, now)?;
+        self.attach(to_dir, to_name.clone(), source, now)?;
         self.get_mut(source)?.ctime = now;
+        self.note_rename(source, (from_dir, from_name), (to_dir, to_name));
         Ok(removed)
     }
 
@@ -124,6 +125,8 @@ impl<B: Clone> Tree<B> {
             self.attach(b.0, Name::copied(b.1), a.2, now)?;
             self.get_mut(a.2)?.ctime = now;
             self.get_mut(b.2)?.ctime = now;
+            self.note_rename(a.2, (a.0, a.1), (b.0, Name::copied(b.1)));
+            self.note_rename(b.2, (b.0, b.1), (a.0, Name::copied(a.1)));
         }
         Ok(Removed(None))
     }

@@ -399,3 +399,65 @@ fn random_operations_keep_the_invariants() {
         check(&t);
     }
 }
+
+#[test]
+fn renamed_file_is_found_by_its_former_names() {
+    let mut t = tree();
+    let dir = mkdir(&mut t, ROOT, "d");
+    let file = touch(&mut t, ROOT, "a");
+    let entry = |t: &TestTree, name: &str| t.entry_now(file, ROOT, name.as_bytes());
+    let new = |dir, name: &str, is_there| Entry {
+        dir,
+        name: Name::copied(name.as_bytes()),
+        is_there,
+    };
+    let (at, gone) = (
+        |dir, name| new(dir, name, true),
+        |name| new(ROOT, name, false),
+    );
+    assert_eq!(entry(&t, "a"), at(ROOT, "a"));
+    rename(&mut t, (ROOT, "a"), (ROOT, "b"), RenameMode::Replace).unwrap();
+    rename(&mut t, (ROOT, "b"), (dir, "c"), RenameMode::Replace).unwrap();
+    // Another file with a former name is another file.
+    let _ = touch(&mut t, ROOT, "a");
+    assert_eq!(entry(&t, "a"), at(dir, "c"));
+    assert_eq!(entry(&t, "b"), at(dir, "c"));
+    assert_eq!(entry(&t, "x"), gone("x"));
+    rename(&mut t, (dir, "c"), (ROOT, "a"), RenameMode::Exchange).unwrap();
+    assert_eq!(entry(&t, "b"), at(ROOT, "a"));
+    // As many names as are kept, the oldest go first.
+    for n in 0..20 {
+        let (from, to) = (format!("{n}"), format!("{}", n + 1));
+        let from = if n == 0 { "a" } else { &from };
+        rename(&mut t, (ROOT, from), (ROOT, &to), RenameMode::Replace).unwrap();
+    }
+    assert_eq!(entry(&t, "19"), at(ROOT, "20"));
+    assert_eq!(entry(&t, "b"), gone("b"));
+    t.pin(file).unwrap();
+    drop(t.unlink(ROOT, b"20", LATER).unwrap());
+    assert_eq!(entry(&t, "19"), gone("20"));
+    check(&t);
+}
+
+#[test]
+fn entry_of_a_directory_follows_it() {
+    let mut t = tree();
+    let (dir, below) = (mkdir(&mut t, ROOT, "d"), mkdir(&mut t, ROOT, "e"));
+    rename(&mut t, (ROOT, "e"), (dir, "f"), RenameMode::Replace).unwrap();
+    let entry = t.entry_of(below).unwrap();
+    assert_eq!(t.entry_now(below, ROOT, b"e"), entry);
+    assert_eq!(
+        (entry.dir, &*entry.name, entry.is_there),
+        (dir, &b"f"[..], true)
+    );
+    t.pin(below).unwrap();
+    drop(t.rmdir(dir, b"f", LATER).unwrap());
+    assert_eq!(
+        t.entry_of(below),
+        Some(Entry {
+            is_there: false,
+            ..entry
+        })
+    );
+    assert_eq!(t.entry_of(ROOT), None);
+}
