@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 use tyn_abi::{Errno, Fd, UserVa};
 use tyn_hal::trap::UserContext;
 
-use crate::file::{OnExec, OpenFile};
+use crate::descriptors::OnExec;
+use crate::file::OpenFile;
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::trace;

@@ -15,7 +15,7 @@ use tyn_abi::{Events, Pid};
 use tyn_hal::power;
 use tyn_proc::{ChildEvent, ExitStatus, Exited, Times};
 
-use crate::file::FdTable;
+use crate::descriptors::FdTable;
 use crate::fs::FsContext;
 use crate::kernel::kernel;
 use crate::mm::Mm;

@@ -7,8 +7,8 @@ use tyn_abi::{Errno, Events, Fd, Pid, Tid, USER_END, UserVa};
 use tyn_proc::ParentCell;
 
 use crate::cx::{Cx, SysResult};
+use crate::descriptors::OnExec;
 use crate::exit;
-use crate::file::OnExec;
 use crate::kernel::kernel;
 use crate::pidfd;
 use crate::process::{Parts, Process};

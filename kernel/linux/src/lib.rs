@@ -12,6 +12,7 @@ pub mod anon;
 pub mod boot;
 mod clock;
 pub mod cx;
+pub mod descriptors;
 pub mod device;
 pub mod epoll;
 pub mod eventfd;

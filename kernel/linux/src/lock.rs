@@ -13,7 +13,8 @@ use tyn_fs::locks::{Lock, LockError, LockSet, Owner};
 use tyn_hal::sync::SpinLock;
 
 use crate::cx::Cx;
-use crate::file::{FdTable, OpenFile};
+use crate::descriptors::FdTable;
+use crate::file::OpenFile;
 use crate::wait::WaitQueue;
 
 /// The two kinds of locks do not see each other (`flock(2)`, "Notes").

@@ -10,7 +10,7 @@ use tyn_hal::sync::SpinLock;
 use tyn_hal::time;
 use tyn_proc::ParentCell;
 
-use crate::file::FdTable;
+use crate::descriptors::FdTable;
 use crate::kernel::kernel;
 use crate::limits::Rlimits;
 use crate::mm::Mm;

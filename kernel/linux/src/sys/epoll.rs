@@ -9,8 +9,9 @@ use tyn_hal::time;
 use tyn_io::epoll::{EXCLUSIVE, EpollEvent};
 
 use crate::cx::{Cx, SysResult};
+use crate::descriptors::OnExec;
 use crate::epoll::Epoll;
-use crate::file::{File, OnExec, OpenFile};
+use crate::file::{File, OpenFile};
 use crate::sys::poll;
 use crate::user_io;
 use crate::wait::Interrupted;

@@ -5,8 +5,8 @@ use tyn_abi::fs::open::{O_CLOEXEC, O_NONBLOCK};
 use tyn_io::eventfd::Take;
 
 use crate::cx::{Cx, SysResult};
+use crate::descriptors::OnExec;
 use crate::eventfd;
-use crate::file::OnExec;
 
 const EFD_SEMAPHORE: u32 = 1;
 

@@ -8,7 +8,8 @@ use tyn_abi::{Errno, Fd, UserVa};
 use tyn_fs::locks::{Lock, LockKind, Owner};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::{FdTable, OnExec, OpenFile};
+use crate::descriptors::{FdTable, OnExec};
+use crate::file::OpenFile;
 use crate::fs::RegularFile;
 use crate::lock::{self, Family};
 use crate::pipe::PipeEnd;

@@ -8,7 +8,8 @@ use tyn_abi::inotify::Inotify;
 use tyn_abi::{Errno, Fd, UserVa};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::{OnExec, OpenFile};
+use crate::descriptors::OnExec;
+use crate::file::OpenFile;
 use crate::fs::at;
 use crate::inotify::{self, InotifyFile};
 

@@ -4,7 +4,7 @@ use tyn_abi::fs::open::O_NONBLOCK;
 use tyn_abi::{Errno, Fd, UserVa};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::OnExec;
+use crate::descriptors::OnExec;
 use crate::fs::RegularFile;
 use crate::user_io;
 

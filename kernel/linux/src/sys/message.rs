@@ -15,7 +15,8 @@ use super::socket::{
     MAX_ADDRESS, blocking, open_socket, read_address, socket_of, wait_for, write_address,
 };
 use crate::cx::{Cx, SysResult};
-use crate::file::{OnExec, OpenFile};
+use crate::descriptors::OnExec;
+use crate::file::OpenFile;
 use crate::socket::{Blocking, Control, Direction, Incoming, Outgoing};
 use crate::user_io::{self, IOV_MAX, UserBuffers};
 

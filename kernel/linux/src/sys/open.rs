@@ -10,8 +10,8 @@ use tyn_abi::{Errno, Fd, UserVa};
 use tyn_fs::walk::Resolve;
 
 use crate::cx::{Cx, SysResult};
+use crate::descriptors::OnExec;
 use crate::fifo;
-use crate::file::OnExec;
 use crate::fs::{self, How, at};
 use crate::user_io;
 

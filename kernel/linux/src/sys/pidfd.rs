@@ -8,7 +8,7 @@ use tyn_abi::{Errno, Fd, Pid, UserVa};
 
 use super::signal::{read_info, read_signal};
 use crate::cx::{Cx, SysResult};
-use crate::file::OnExec;
+use crate::descriptors::OnExec;
 use crate::pidfd::{self, PidFile};
 use crate::process::{self, Process};
 use crate::signal;

@@ -4,7 +4,7 @@ use tyn_abi::fs::open::{O_CLOEXEC, O_DIRECT, O_NONBLOCK};
 use tyn_abi::{Errno, UserVa};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::OnExec;
+use crate::descriptors::OnExec;
 use crate::{pipe, user_io};
 
 /// `pipe(2)`.

@@ -5,7 +5,7 @@ use tyn_abi::signal::SignalSet;
 use tyn_abi::{Errno, Fd, UserVa};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::OnExec;
+use crate::descriptors::OnExec;
 use crate::signalfd::{self, SignalFile};
 use crate::user_io;
 

@@ -13,7 +13,8 @@ use tyn_hal::time;
 
 use super::message::write_control;
 use crate::cx::{Cx, SysResult};
-use crate::file::{OnExec, OpenFile, flags};
+use crate::descriptors::OnExec;
+use crate::file::{OpenFile, flags};
 use crate::socket::{Blocking, Direction, Socket};
 use crate::wait::Interrupted;
 use crate::{net, unix, user_io};

@@ -6,7 +6,7 @@ use tyn_abi::{Errno, Fd, UserVa};
 use tyn_io::timerfd::{Clock, Setting, Start};
 
 use crate::cx::{Cx, SysResult};
-use crate::file::OnExec;
+use crate::descriptors::OnExec;
 use crate::timerfd::{self, TimerFile};
 use crate::user_io;
 
