@@ -101,8 +101,9 @@ impl Rings {
 
 /// Of which queues a device is to be told still, by the one who is telling it.
 ///
-/// Who has rings calls [`Self::begin`]; if it returns some, those are for the caller to ring, and then what [`Self::go_on`]
-/// returns, until it returns `None`. Else somebody is at it and will see them.
+/// Who has rings calls [`Self::begin`]; if it returns some, those are for the caller to ring, and then once what
+/// [`Self::end`] returns. Else somebody is at it and will see them. So nobody rings more than twice, however many others
+/// go on sending, and nothing is left when nobody rings.
 #[derive(Debug, Default)]
 pub struct RingsDue {
     left: Rings,
@@ -117,15 +118,17 @@ impl RingsDue {
         if self.is_ringing {
             return None;
         }
-        self.go_on()
+        let rings = self.end();
+        self.is_ringing = rings.is_some();
+        rings
     }
 
-    /// Returns what was added since, for the one who rings.
+    /// Returns what was added since [`Self::begin`]; who comes from now on rings himself.
     #[must_use = "what is returned must be rung"]
-    pub fn go_on(&mut self) -> Option<Rings> {
+    pub fn end(&mut self) -> Option<Rings> {
+        self.is_ringing = false;
         let rings = core::mem::take(&mut self.left);
-        self.is_ringing = !rings.is_empty();
-        self.is_ringing.then_some(rings)
+        (!rings.is_empty()).then_some(rings)
     }
 }
 
@@ -194,12 +197,11 @@ mod tests {
         assert_eq!(due.begin(Rings(1)), Some(Rings(1)));
         assert_eq!(due.begin(Rings(2)), None);
         assert_eq!(due.begin(Rings(4)), None);
-        assert_eq!(due.go_on(), Some(Rings(6)));
-        assert_eq!(due.begin(Rings(1)), None);
-        assert_eq!(due.go_on(), Some(Rings(1)));
-        assert_eq!(due.go_on(), None);
+        assert_eq!(due.end(), Some(Rings(6)));
+        // While that is rung others ring themselves: the first one is not kept at it.
+        assert_eq!(due.begin(Rings(1)), Some(Rings(1)));
+        assert_eq!(due.end(), None);
         assert_eq!(due.begin(Rings(8)), Some(Rings(8)));
-        assert_eq!(due.go_on(), None);
     }
 
     #[test]

@@ -71,10 +71,13 @@ impl Network {
         let Some(bell) = self.bell.as_ref().filter(|_| !rings.is_empty()) else {
             return;
         };
-        let mut mine = self.due.lock().begin(rings);
-        while let Some(rings) = mine {
+        let Some(rings) = self.due.lock().begin(rings) else {
+            return;
+        };
+        bell.ring(rings);
+        let since = self.due.lock().end();
+        if let Some(rings) = since {
             bell.ring(rings);
-            mine = self.due.lock().go_on();
         }
     }
 }

@@ -283,7 +283,9 @@ pub(crate) fn sys_unlinkat(cx: &mut Cx<'_>, dir_fd: Fd, path: UserVa, flags: u32
     let kind = if removes_dir {
         Inotify::ISDIR
     } else {
-        watch::inode(node.tree_ino()?, Inotify::ATTRIB);
+        if let Ok(ino) = node.tree_ino() {
+            watch::inode(ino, Inotify::ATTRIB);
+        }
         Inotify::empty()
     };
     watch::removed(removed);
