@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -292,6 +293,18 @@ static int make_events(unsigned long n) {
     return made(fd) && made(close(fd)) && made(unlink(name));
 }
 
+/* Pairs with both sides full. */
+static int make_pty(unsigned long n) {
+    static char block[8192];
+    int unlocked = 0;
+    int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);
+    (void)n;
+    if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+        return 0;
+    int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK);
+    return made(slave) && made(write(slave, block, sizeof block)) && made(write(master, block, sizeof block));
+}
+
 static int make_process(unsigned long n) {
     (void)n;
     pid_t pid = fork();
@@ -330,6 +343,7 @@ static const struct {
     {"timer", make_timer},
     {"signal", make_signal},
     {"events", make_events},
+    {"pty", make_pty},
     {"thread", make_thread},
     {"process", make_process},
 };

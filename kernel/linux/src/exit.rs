@@ -24,6 +24,7 @@ use crate::process::{EXITING, Process};
 use crate::sched;
 use crate::signal;
 use crate::thread::Thread;
+use crate::tty;
 
 /// The process whose end is the machine's.
 pub const INIT: Pid = Pid(1);
@@ -64,6 +65,7 @@ fn end(thread: &Arc<Thread>, wait_status: u32) {
     sched::charge_current(thread);
     Mm::nothing().activate();
     release(process, || sched::pause_point(thread));
+    tty::leader_exits(process);
     let exited = kernel()
         .family
         .lock()

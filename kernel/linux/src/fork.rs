@@ -132,6 +132,7 @@ fn spawn_process(cx: &Cx<'_>, request: &Request, pid: Pid) -> Result<(), Errno> 
             parent.signals.fork()
         },
         limits: parent.limits.duplicate(),
+        terminal: parent.terminal.get(),
     };
     let child = Process::new(pid, parts, parent.attributes.duplicate());
     if request.has(flag::CLONE_CLEAR_SIGHAND) {

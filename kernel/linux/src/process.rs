@@ -17,6 +17,7 @@ use crate::mm::Mm;
 use crate::sched::CpuTimes;
 use crate::signal::ProcessSignals;
 use crate::thread::Thread;
+use crate::tty::{Terminal, Tty};
 use crate::wait::WaitQueue;
 
 pub use crate::exit::thread_exited;
@@ -50,6 +51,8 @@ pub struct Process {
     pub thread_events: WaitQueue,
     /// Resource limits.
     pub limits: Rlimits,
+    /// The controlling terminal.
+    pub(crate) terminal: Terminal,
     /// When it was made.
     pub started: Nanos,
     /// Attributes of `prctl(2)` and `personality(2)`.
@@ -85,6 +88,8 @@ pub struct Parts {
     pub signals: ProcessSignals,
     /// Limits.
     pub limits: Rlimits,
+    /// The controlling terminal.
+    pub terminal: Option<Arc<Tty>>,
 }
 
 /// Attributes that only `prctl(2)` and `personality(2)` read and write.
@@ -150,6 +155,7 @@ impl Process {
             child_events: WaitQueue::new(),
             thread_events: WaitQueue::new(),
             limits: parts.limits,
+            terminal: Terminal::new(parts.terminal),
             started: time::now(),
             attributes,
             exit: AtomicU64::new(0),

@@ -3,52 +3,19 @@
 //! Pure: bytes from the device go in by [`Discipline::receive`], which says what to echo and which signals to send;
 //! programs take their input with [`Discipline::read`]. Supported: `ICRNL INLCR IGNCR ISTRIP`, `ICANON`
 //! with ERASE, WERASE, KILL, EOF, EOL, EOL2, LNEXT, REPRINT; `ECHO ECHOE ECHOK ECHONL ECHOCTL ECHOKE`; `ISIG` with INTR,
-//! QUIT, SUSP and `NOFLSH`; `OPOST` with `ONLCR OCRNL ONLRET`; VMIN. Not supported: flow control (`IXON`), VTIME,
-//! parity and break.
+//! QUIT, SUSP and `NOFLSH`; `IXON` and `IXANY` with START and STOP; `TOSTOP`; `OPOST` with `ONLCR OCRNL ONLRET`; VMIN.
+//! Not supported: VTIME, `IXOFF`, parity and break.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use tyn_abi::system::{Termios, Winsize};
 
+mod bits;
+mod flow;
+
 /// Most bytes of input that are kept (`N_TTY_BUF_SIZE`).
 const INPUT_MAX: usize = 4096;
-
-/// Bits of `c_iflag`, `c_oflag`, `c_lflag` and indices of `c_cc` (`include/uapi/asm-generic/termbits.h`).
-mod bits {
-    pub(super) const ISTRIP: u32 = 0o40;
-    pub(super) const INLCR: u32 = 0o100;
-    pub(super) const IGNCR: u32 = 0o200;
-    pub(super) const ICRNL: u32 = 0o400;
-    pub(super) const IXON: u32 = 0o2000;
-    pub(super) const IUTF8: u32 = 0o40000;
-    pub(super) const OPOST: u32 = 1;
-    pub(super) const ONLCR: u32 = 4;
-    pub(super) const OCRNL: u32 = 8;
-    pub(super) const ONLRET: u32 = 0o40;
-    pub(super) const ISIG: u32 = 1;
-    pub(super) const ICANON: u32 = 2;
-    pub(super) const ECHO: u32 = 0o10;
-    pub(super) const ECHOE: u32 = 0o20;
-    pub(super) const ECHOK: u32 = 0o40;
-    pub(super) const ECHONL: u32 = 0o100;
-    pub(super) const NOFLSH: u32 = 0o200;
-    pub(super) const ECHOCTL: u32 = 0o1000;
-    pub(super) const ECHOKE: u32 = 0o4000;
-    pub(super) const IEXTEN: u32 = 0o100_000;
-    pub(super) const VINTR: usize = 0;
-    pub(super) const VQUIT: usize = 1;
-    pub(super) const VERASE: usize = 2;
-    pub(super) const VKILL: usize = 3;
-    pub(super) const VEOF: usize = 4;
-    pub(super) const VMIN: usize = 6;
-    pub(super) const VSUSP: usize = 10;
-    pub(super) const VEOL: usize = 11;
-    pub(super) const VREPRINT: usize = 12;
-    pub(super) const VWERASE: usize = 14;
-    pub(super) const VLNEXT: usize = 15;
-    pub(super) const VEOL2: usize = 16;
-}
 
 /// A signal that a key sends to the foreground process group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +63,8 @@ pub struct Discipline {
     edit: Vec<u8>,
     /// The next byte is taken literally (LNEXT).
     is_literal: bool,
+    /// Output is stopped.
+    stopped: Option<flow::Stopped>,
 }
 
 /// What came of received bytes.
@@ -107,6 +76,8 @@ pub struct Reaction {
     pub signals: Vec<KeySignal>,
     /// A read may succeed now.
     pub is_readable: bool,
+    /// Unread input was thrown away.
+    pub is_flushed: bool,
 }
 
 impl Default for Discipline {
@@ -147,7 +118,19 @@ impl Discipline {
             lines: VecDeque::new(),
             edit: Vec::new(),
             is_literal: false,
+            stopped: None,
         }
+    }
+
+    /// Makes the terminal of a new pseudo-terminal: without a size, at 38400 bits a second.
+    #[must_use]
+    pub fn for_pty() -> Self {
+        // B38400 | CS8 | CREAD
+        const CFLAG: u32 = 0o17 | 0o60 | 0o200;
+        let mut discipline = Self::new();
+        discipline.termios.cflag = CFLAG;
+        discipline.winsize = Winsize::default();
+        discipline
     }
 
     /// Returns the settings.
@@ -160,6 +143,7 @@ impl Discipline {
     pub fn set_termios(&mut self, termios: Termios) {
         let was_canonical = self.is_canonical();
         self.termios = termios;
+        self.flow_changed();
         if was_canonical && !self.is_canonical() {
             self.lines.clear();
             self.ready.extend(self.edit.drain(..));
@@ -248,12 +232,17 @@ impl Discipline {
         let Some(byte) = self.translate(byte) else {
             return;
         };
+        if self.flow_key(byte) {
+            return;
+        }
         if self.local(bits::ISIG)
             && let Some(signal) = self.signal_of(byte)
         {
             if !self.local(bits::NOFLSH) {
                 self.flush_input();
+                reaction.is_flushed = true;
             }
+            self.signal_key();
             self.echo(byte, reaction);
             reaction.signals.push(signal);
             return;

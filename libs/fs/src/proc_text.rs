@@ -254,14 +254,16 @@ pub struct Mount {
     pub options: &'static str,
     /// Size limit in KiB, for tmpfs.
     pub size_kib: Option<u64>,
+    /// More options of the file system, each after a comma.
+    pub more: &'static str,
 }
 
 impl Mount {
     fn super_options(&self) -> String {
         let access = self.options.split(',').next().unwrap_or("rw");
         match self.size_kib {
-            Some(kib) => format!("{access},size={kib}k"),
-            None => String::from(access),
+            Some(kib) => format!("{access},size={kib}k{}", self.more),
+            None => format!("{access}{}", self.more),
         }
     }
 }
@@ -296,8 +298,8 @@ pub fn mounts(mounts: &[Mount]) -> String {
         let size = m.size_kib.map_or(String::new(), |k| format!(",size={k}k"));
         let _ = writeln!(
             out,
-            "{} {} {} {}{size} 0 0",
-            m.source, m.place, m.kind, m.options
+            "{} {} {} {}{size}{} 0 0",
+            m.source, m.place, m.kind, m.options, m.more
         );
     }
     out
@@ -305,7 +307,7 @@ pub fn mounts(mounts: &[Mount]) -> String {
 
 /// `/proc/filesystems`.
 pub const FILE_SYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n\
-    nodev\tsockfs\nnodev\tpipefs\n";
+    nodev\tsockfs\nnodev\tpipefs\nnodev\tdevpts\n";
 
 /// The kernel's objects of one size.
 #[derive(Clone, Copy, Debug)]

@@ -117,6 +117,7 @@ pub enum SysctlDir {
     Fs,
     Inotify,
     Kernel,
+    Pty,
     Random,
     Net,
     NetCore,
@@ -140,6 +141,9 @@ pub enum Sysctl {
     OsRelease,
     OsType,
     PidMax,
+    PtyMax,
+    PtyNr,
+    PtyReserve,
     ThreadsMax,
     Version,
     BootId,
@@ -179,9 +183,15 @@ impl SysctlDir {
                 ("osrelease", F(Sysctl::OsRelease)),
                 ("ostype", F(Sysctl::OsType)),
                 ("pid_max", F(Sysctl::PidMax)),
+                ("pty", D(Self::Pty)),
                 ("random", D(Self::Random)),
                 ("threads-max", F(Sysctl::ThreadsMax)),
                 ("version", F(Sysctl::Version)),
+            ],
+            Self::Pty => &[
+                ("max", F(Sysctl::PtyMax)),
+                ("nr", F(Sysctl::PtyNr)),
+                ("reserve", F(Sysctl::PtyReserve)),
             ],
             Self::Random => &[
                 ("boot_id", F(Sysctl::BootId)),
@@ -203,6 +213,7 @@ impl SysctlDir {
             Self::Fs => "/sys/fs",
             Self::Inotify => "/sys/fs/inotify",
             Self::Kernel => "/sys/kernel",
+            Self::Pty => "/sys/kernel/pty",
             Self::Random => "/sys/kernel/random",
             Self::Net => "/sys/net",
             Self::NetCore => "/sys/net/core",
@@ -210,11 +221,12 @@ impl SysctlDir {
         }
     }
 
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Sys,
         Self::Fs,
         Self::Inotify,
         Self::Kernel,
+        Self::Pty,
         Self::Random,
         Self::Net,
         Self::NetCore,

@@ -59,6 +59,8 @@ struct Directory {
     next_cookie: u64,
     parent: Ino,
     name: Name,
+    /// Its entries are the kernel's ([`Tree::seal`]).
+    is_sealed: bool,
 }
 
 impl Directory {
@@ -69,6 +71,7 @@ impl Directory {
             next_cookie: COOKIE_PARENT + 1,
             parent,
             name,
+            is_sealed: false,
         }
     }
 
@@ -268,7 +271,7 @@ impl<B: Clone> Tree<B> {
 
     /// Checks that entries may be made in `dir`: it is a directory and was not removed.
     fn check_writable_dir(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
-        self.directory(dir)?;
+        self.check_sealed(dir)?;
         if self.get(dir)?.nlink == 0 {
             return Err(Errno::ENOENT);
         }
@@ -277,6 +280,22 @@ impl<B: Clone> Tree<B> {
         }
         if name.len() > NAME_MAX {
             return Err(Errno::ENAMETOOLONG);
+        }
+        Ok(())
+    }
+
+    /// Seals a directory: nobody can make, remove or rename its entries; or opens it for that.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`.
+    pub fn seal(&mut self, dir: Ino, is_sealed: bool) -> Result<(), Errno> {
+        self.directory_mut(dir)?.is_sealed = is_sealed;
+        Ok(())
+    }
+
+    fn check_sealed(&self, dir: Ino) -> Result<(), Errno> {
+        if self.directory(dir)?.is_sealed {
+            return Err(Errno::EPERM);
         }
         Ok(())
     }

@@ -85,7 +85,8 @@ impl Family {
     }
 
     /// Returns whether no living member of a group has a parent that is in the group's session but not in the group.
-    fn is_orphaned(&self, group: Pid) -> bool {
+    #[must_use]
+    pub fn is_orphaned(&self, group: Pid) -> bool {
         let alive = |m: &&Member| m.zombie.is_none();
         !self.members.values().filter(alive).any(|member| {
             let parent = member.parent.and_then(|parent| self.members.get(&parent));

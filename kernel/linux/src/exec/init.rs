@@ -19,6 +19,7 @@ use crate::process::{Attributes, FsContext, Parts, Process};
 use crate::sched;
 use crate::signal::ProcessSignals;
 use crate::thread::Thread;
+use crate::tty;
 
 /// Loads the first process: `argv[0]` from the root file system in the working directory of `context`, with `console`
 /// as standard input, output and error if there is one. Called once, after [`crate::mm::init`] and the file system. It
@@ -87,6 +88,8 @@ fn load_first(
         fs: context,
         signals: ProcessSignals::new(),
         limits,
+        // Daemons are in sessions of their own.
+        terminal: tty::console().filter(|_| pid == INIT).cloned(),
     };
     let process = Process::new(pid, parts, Attributes::default());
     let user = UserContext::new(loaded.entry, loaded.stack);

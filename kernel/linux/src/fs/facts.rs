@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use tyn_abi::fs::{major, makedev, minor};
+use tyn_abi::fs::{major, minor};
 use tyn_abi::{Errno, Nanos, PAGE_SIZE, Pid, UserVa};
 use tyn_bootfmt::contract::os_version;
 use tyn_fs::inotify;
@@ -24,6 +24,7 @@ use crate::mm::Mm;
 use crate::process::{self, Process};
 use crate::random;
 use crate::thread::Thread;
+use crate::tty;
 
 /// Returns the text of a file of `/proc`.
 ///
@@ -167,6 +168,9 @@ fn sysctl(file: Sysctl) -> String {
         Sysctl::NGroupsMax => number(65_536),
         Sysctl::OsRelease => line(OS_RELEASE),
         Sysctl::OsType => line(OS_TYPE),
+        Sysctl::PtyMax => number(u64::from(tty::MAX_PAIRS)),
+        Sysctl::PtyNr => number(tty::pairs() as u64),
+        Sysctl::PtyReserve => number(u64::from(tty::RESERVED_PAIRS)),
         Sysctl::PidMax | Sysctl::ThreadsMax => number(u64::from(text::PID_MAX)),
         Sysctl::Version => line(os_version()),
         Sysctl::BootId => boot_id(),
@@ -179,7 +183,7 @@ fn sysctl(file: Sysctl) -> String {
 }
 
 /// Returns the mounted file systems.
-fn mount_table() -> [Mount; 5] {
+fn mount_table() -> [Mount; 6] {
     let numbers = |dev: u64| (major(dev), minor(dev));
     let size_kib = Some(fs().quota().page_limit * PAGE_SIZE as u64 / 1024);
     let mount = |id, parent, dev, place, source, kind, options, size_kib| Mount {
@@ -190,6 +194,7 @@ fn mount_table() -> [Mount; 5] {
         kind,
         options,
         size_kib,
+        more: "",
     };
     let (rw, ro) = ("rw,noatime", "ro,noatime");
     [
@@ -198,6 +203,10 @@ fn mount_table() -> [Mount; 5] {
         mount(22, 20, dev::SYS, "/sys", "sysfs", "sysfs", ro, None),
         mount(23, 20, dev::DEV, "/dev", "devtmpfs", "devtmpfs", rw, None),
         mount(24, 23, dev::SHM, "/dev/shm", "tmpfs", "tmpfs", rw, size_kib),
+        Mount {
+            more: ",mode=600,ptmxmode=000",
+            ..mount(25, 23, dev::PTS, "/dev/pts", "devpts", "devpts", rw, None)
+        },
     ]
 }
 
@@ -284,7 +293,6 @@ fn state(process: &Process, thread: Option<&Thread>) -> char {
 }
 
 fn facts(process: &Process, thread: Option<&Thread>, owner: Owner) -> TaskFacts {
-    const CONSOLE: u64 = makedev(5, 1);
     let (group, session) = {
         let family = kernel().family.lock();
         let id = |pid: Result<Pid, Errno>| pid.map_or(0, |p| p.0);
@@ -293,7 +301,7 @@ fn facts(process: &Process, thread: Option<&Thread>, owner: Owner) -> TaskFacts 
             id(family.session(process.pid)),
         )
     };
-    let on_console = crate::tty::console().is_some_and(|tty| tty.session().0 == session);
+    let terminal = process.terminal.get();
     let mm = process.mm();
     let usage = mm.usage();
     let image = mm.image();
@@ -310,12 +318,8 @@ fn facts(process: &Process, thread: Option<&Thread>, owner: Owner) -> TaskFacts 
         parent: process.parent_id(),
         group,
         session,
-        tty: if on_console { CONSOLE } else { 0 },
-        tty_group: if on_console {
-            crate::tty::console().map_or(-1, |tty| tty.foreground().0.cast_signed())
-        } else {
-            -1
-        },
+        tty: terminal.as_ref().map_or(0, |tty| tty.number()),
+        tty_group: terminal.map_or(-1, |tty| tty.foreground().0.cast_signed()),
         threads: u32::try_from(process.live_threads().len()).unwrap_or(u32::MAX),
         fd_slots: 64,
         umask: process.fs().umask(),

@@ -56,6 +56,8 @@ pub mod dev {
     pub const DEV: u64 = makedev(0, 5);
     /// `/dev/shm`.
     pub const SHM: u64 = makedev(0, 22);
+    /// `/dev/pts`.
+    pub const PTS: u64 = makedev(0, 23);
     /// Files without a name (`memfd_create(2)`).
     pub const ANONYMOUS: u64 = makedev(0, 1);
 }
@@ -68,6 +70,7 @@ pub struct FileSystem {
     quota: Arc<Quota>,
     proc: Ino,
     sys: Ino,
+    pts: Ino,
 }
 
 static FILE_SYSTEM: Once<FileSystem> = Once::new();
@@ -121,27 +124,31 @@ pub fn init(boot: &BootInfo, loaded: Loaded) -> Result<(), LoadError> {
         tree: SpinLock::new(tree),
         archive: boot.archive,
         quota,
-        proc: places.0,
-        sys: places.1,
+        proc: places.proc,
+        sys: places.sys,
+        pts: places.pts,
     });
     Ok(())
 }
 
-/// Makes the directories that every system has, and the devices; returns where `/proc` and `/sys` are.
-fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino), Errno> {
+/// Where file systems of their own begin.
+struct Places {
+    proc: Ino,
+    sys: Ino,
+    pts: Ino,
+}
+
+/// Makes the directories that every system has, and the devices.
+fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<Places, Errno> {
     let root = Tree::<Arc<Body>>::ROOT;
     directory(tree, root, b"tmp", 0o1777, now)?;
     let proc = directory(tree, root, b"proc", 0o555, now)?;
     let sys = directory(tree, root, b"sys", 0o555, now)?;
     let devices = directory(tree, root, b"dev", 0o755, now)?;
     let shm = directory(tree, devices, b"shm", 0o1777, now)?;
+    let pts = directory(tree, devices, b"pts", 0o755, now)?;
     for (name, permissions, major, minor) in DEVICES {
-        let new = New {
-            kind: NewKind::Special(makedev(*major, *minor)),
-            mode: mode::S_IFCHR | permissions,
-            uid: 0,
-            gid: 0,
-        };
+        let new = special(makedev(*major, *minor), *permissions);
         ignore_existing(tree.create(devices, Name::Static(name), new, now))?;
     }
     for (name, target) in DEVICE_LINKS {
@@ -158,10 +165,23 @@ fn mount_points(tree: &mut Tree<Arc<Body>>, now: Timespec) -> Result<(Ino, Ino),
         (sys, dev::SYS),
         (devices, dev::DEV),
         (shm, dev::SHM),
+        (pts, dev::PTS),
     ] {
         tree.set_dev(dir, dev)?;
     }
-    Ok((proc, sys))
+    // As Linux has it: of no use unless somebody changes its permissions.
+    ignore_existing(tree.create(pts, Name::Static(b"ptmx"), special(makedev(5, 2), 0), now))?;
+    tree.seal(pts, true)?;
+    Ok(Places { proc, sys, pts })
+}
+
+fn special(number: u64, permissions: u32) -> New<Arc<Body>> {
+    New {
+        kind: NewKind::Special(number),
+        mode: mode::S_IFCHR | permissions,
+        uid: 0,
+        gid: 0,
+    }
 }
 
 /// Makes a directory, or finds the one that the archive has.
@@ -202,6 +222,7 @@ const DEVICES: &[(&[u8], u32, u32, u32)] = &[
     (b"urandom", 0o666, 1, 9),
     (b"tty", 0o666, 5, 0),
     (b"console", 0o600, 5, 1),
+    (b"ptmx", 0o666, 5, 2),
 ];
 
 const DEVICE_LINKS: &[(&[u8], &[u8])] = &[
@@ -228,6 +249,12 @@ impl FileSystem {
     #[must_use]
     pub fn shared_quota(&self) -> Arc<Quota> {
         Arc::clone(&self.quota)
+    }
+
+    /// Returns where `/dev/pts` is.
+    #[must_use]
+    pub fn pts(&self) -> Ino {
+        self.pts
     }
 
     /// Asks or changes the tree. What `work` returns is dropped after the lock is released.

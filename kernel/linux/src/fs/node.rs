@@ -20,7 +20,7 @@ use crate::kernel::kernel;
 use crate::pipe::PipeEnd;
 use crate::process::{self, Process};
 use crate::sched;
-use crate::tty::TtyFile;
+use crate::tty::{MasterFile, TtyFile};
 
 /// A file or directory.
 #[derive(Clone, Debug)]
@@ -64,6 +64,9 @@ pub fn node_of(open: &OpenFile) -> Option<Node> {
         return Some(f.node().clone());
     }
     if let Some(f) = file.downcast_ref::<TtyFile>() {
+        return Some(Node::Tree(f.pin().clone()));
+    }
+    if let Some(f) = file.downcast_ref::<MasterFile>() {
         return Some(Node::Tree(f.pin().clone()));
     }
     if let Some(place) = file

@@ -204,7 +204,7 @@ fn open_inode(pin: &Pin, how: How) -> Result<Arc<dyn File>, Errno> {
             }
             Ok(Arc::new(file))
         }
-        mode::S_IFCHR => match tty::open(rdev, pin) {
+        mode::S_IFCHR => match tty::open(rdev, pin, how.flags) {
             Some(result) => result,
             None => Ok(Arc::new(DeviceFile::open(pin.clone(), rdev)?)),
         },
@@ -255,6 +255,8 @@ fn create(found: &Resolved<Node>, how: How) -> Result<Arc<OpenFile>, Errno> {
             tell_opened(&open, how);
             Ok(open)
         }
+        // A sealed directory.
+        Err(Errno::EPERM) => Err(Errno::EACCES),
         Err(errno) => Err(errno),
     }
 }

@@ -135,11 +135,9 @@ pub(crate) fn sys_getpgrp(cx: &mut Cx<'_>) -> SysResult {
 
 /// `setsid(2)`.
 pub(crate) fn sys_setsid(cx: &mut Cx<'_>) -> SysResult {
-    kernel()
-        .family
-        .lock()
-        .new_session(cx.process.pid)
-        .map(|pid| u64::from(pid.0))
+    let session = kernel().family.lock().new_session(cx.process.pid)?;
+    cx.process.terminal.clear();
+    Ok(u64::from(session.0))
 }
 
 /// `getsid(2)`.

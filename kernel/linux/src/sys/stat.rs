@@ -75,6 +75,7 @@ fn statfs_of(device: u64) -> Statfs {
     const PROC: u64 = 0x9fa0;
     const SYSFS: u64 = 0x6265_6572;
     const TMPFS: u64 = 0x0102_1994;
+    const DEVPTS: u64 = 0x1cd1;
     const PIPEFS: u64 = 0x5049_5045;
     const SOCKFS: u64 = 0x534f_434b;
     const ANON: u64 = 0x0904_1934;
@@ -90,6 +91,10 @@ fn statfs_of(device: u64) -> Statfs {
     };
     match device {
         dev::PROC => virtual_of(PROC),
+        dev::PTS => Statfs {
+            flags: ST_VALID | ST_NOATIME,
+            ..virtual_of(DEVPTS)
+        },
         dev::SYS => Statfs {
             flags: ST_VALID | ST_RDONLY,
             ..virtual_of(SYSFS)

@@ -1,40 +1,56 @@
-//! The console as a terminal: `/dev/console`, and `/dev/tty` for the session that has it.
+//! Terminals: the console (`/dev/console`), the slaves of pseudo-terminals (`/dev/pts/N`), and `/dev/tty`, the one that
+//! controls the caller's session.
 //!
-//! The line discipline ([`tyn_fs::ldisc`]) decides, the driver ([`ConsoleDevice`]) moves bytes. A writer that the driver
-//! turns away waits for room; what was half taken (a newline becomes two bytes) and echo wait here, in order. Without a
-//! driver the console is a sink, as Linux's `ttynull`.
+//! The line discipline ([`tyn_fs::ldisc`]) decides, the line moves bytes: a driver ([`ConsoleDevice`]), or the master of a
+//! pair ([`mod@pty`]). A writer that the line turns away waits for room; what was half taken (a newline becomes two bytes)
+//! and echo wait here, in order. Without a driver the console is a sink, as Linux's `ttynull`.
 //!
-//! The requests of `ioctl_tty(2)` are in [`mod@ioctl`], the window's size from outside comes through [`mod@size`].
+//! | file | what |
+//! |---|---|
+//! | `file.rs` | open terminals |
+//! | `ioctl.rs` | requests of `ioctl_tty(2)` |
+//! | `job.rs` | sessions, foreground and background, hang-up |
+//! | `pty.rs` | masters, `/dev/ptmx`, `/dev/pts` |
+//! | `size.rs` | the console's size, told from outside |
+//! | `line.rs` | the kernel's own lines on the console |
 //!
-//! Not supported: `VTIME`, flow control, SIGTTIN and SIGTTOU for background processes, hang-up.
+//! Locks, outermost first: a terminal's state, its master's.
+//!
+//! Not supported: `VTIME`; hang-up of the console.
 
+mod file;
 mod ioctl;
+mod job;
+mod line;
+mod pty;
 mod size;
+
+pub use file::TtyFile;
+pub(crate) use file::open;
+pub(crate) use job::{Terminal, leader_exits};
+pub(crate) use line::kernel_line;
+pub use pty::MasterFile;
+pub(crate) use pty::{MAX_PAIRS, RESERVED_PAIRS, pairs};
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::any::Any;
 
 use tyn_abi::fs::makedev;
 use tyn_abi::fs::open::{O_LARGEFILE, O_RDWR};
 use tyn_abi::system::Winsize;
-use tyn_abi::{Errno, Events, Pid, Sink, Source, UserVa};
+use tyn_abi::{Errno, Events, Pid, Sink, Source};
 use tyn_bootfmt::options::TtySize;
-use tyn_fs::ldisc::{Discipline, Input};
+use tyn_fs::ldisc::{Discipline, Input, Reaction};
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_io::console::{ConsoleDevice, ConsoleListener};
+use tyn_io::pty::status;
 
-use crate::cx::{Cx, SysResult};
 use crate::exit::INIT;
-use crate::file::{At, File, OpenFile};
-use crate::fs::{Pin, stat_tree};
-use crate::kernel::kernel;
-use crate::signal;
+use crate::file::OpenFile;
+use crate::fs::Pin;
 use crate::wait::WaitQueue;
 
-/// Device number of `/dev/tty`.
-const TTY: u64 = makedev(5, 0);
 /// Device number of `/dev/console`.
 const CONSOLE: u64 = makedev(5, 1);
 /// Echo is dropped while this many bytes wait for the device.
@@ -47,22 +63,51 @@ struct State {
     discipline: Discipline,
     /// Processed output that the device has not taken yet.
     pending: Vec<u8>,
-    /// The session that the terminal controls.
+    /// The session that the terminal controls; 0 for none.
     session: Pid,
-    /// Its foreground process group.
+    /// Its foreground process group; 0 for none.
     foreground: Pid,
+    /// How often it was hung up: what was opened before is dead.
+    hangups: u64,
+    /// `TIOCEXCL`, which does not keep root from opening it.
+    is_exclusive: bool,
 }
 
-/// The console terminal.
+impl State {
+    fn new(discipline: Discipline, session: Pid) -> Self {
+        Self {
+            discipline,
+            pending: Vec::new(),
+            session,
+            foreground: session,
+            hangups: 0,
+            is_exclusive: false,
+        }
+    }
+}
+
+/// What a terminal talks to.
+enum Line {
+    /// Nothing: output is lost.
+    Nothing,
+    /// A driver.
+    Device(Arc<dyn ConsoleDevice>),
+    /// The master of a pseudo-terminal.
+    Master(Arc<pty::Master>),
+}
+
+/// A terminal.
 pub struct Tty {
-    device: Option<Arc<dyn ConsoleDevice>>,
+    line: Line,
+    /// Its device number.
+    number: u64,
     state: SpinLock<State>,
     queue: WaitQueue,
 }
 
 impl core::fmt::Debug for Tty {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Tty(console)")
+        write!(f, "Tty({:#x})", self.number)
     }
 }
 
@@ -76,13 +121,9 @@ pub fn init(
     control: Option<Arc<dyn ConsoleDevice>>,
 ) {
     let tty = Arc::new(Tty {
-        device: device.clone(),
-        state: SpinLock::new(State {
-            discipline: Discipline::new(),
-            pending: Vec::new(),
-            session: INIT,
-            foreground: INIT,
-        }),
+        line: device.clone().map_or(Line::Nothing, Line::Device),
+        number: CONSOLE,
+        state: SpinLock::new(State::new(Discipline::new(), INIT)),
         queue: WaitQueue::new(),
     });
     if let Some(device) = device {
@@ -103,74 +144,20 @@ pub fn console() -> Option<&'static Arc<Tty>> {
     CONSOLE_TTY.get()
 }
 
-/// Room for one line of the kernel's.
-struct Line {
-    bytes: [u8; 160],
-    len: usize,
-}
-
-impl core::fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        // What does not fit is cut off.
-        for (slot, &byte) in self.bytes.iter_mut().skip(self.len).zip(text.as_bytes()) {
-            *slot = byte;
-            self.len += 1;
-        }
-        Ok(())
-    }
-}
-
-/// Writes a line of the kernel's to the console, on a line of its own: what the owner of the machine must know. Allocates
-/// nothing itself; called with no lock held.
-pub(crate) fn kernel_line(text: core::fmt::Arguments<'_>) {
-    use core::fmt::Write as _;
-    let mut line = Line {
-        bytes: [0; 160],
-        len: 0,
-    };
-    let _ = writeln!(line, "\n{text}");
-    let bytes = line.bytes.get(..line.len).unwrap_or_default();
-    if let Some(console) = console() {
-        // A console that takes nothing now has no room for it.
-        let _ = console.write(&mut &*bytes);
-    }
-}
-
 /// Opens `/dev/console` for the first process.
 ///
 /// # Errors
 /// `ENXIO` before [`init`]; `ENOENT` when the node is missing.
 pub fn open_console() -> Result<Arc<OpenFile>, Errno> {
     let tty = console().ok_or(Errno::ENXIO)?;
-    let file = TtyFile {
-        tty: Arc::clone(tty),
-        pin: Pin::find(|t| t.lookup(t.lookup(Pin::ROOT.ino(), b"dev")?, b"console"))?,
-    };
+    let pin = Pin::find(|t| t.lookup(t.lookup(Pin::ROOT.ino(), b"dev")?, b"console"))?;
+    let file = TtyFile::new(Arc::clone(tty), pin, CONSOLE)?;
     let flags = O_RDWR | O_LARGEFILE;
     Ok(OpenFile::new(
         Arc::new(file),
         flags,
         String::from("/dev/console"),
     ))
-}
-
-/// Opens a terminal device; `None` when the number is no terminal's.
-pub(crate) fn open(rdev: u64, pin: &Pin) -> Option<Result<Arc<dyn File>, Errno>> {
-    if rdev != TTY && rdev != CONSOLE {
-        return None;
-    }
-    Some(open_terminal(rdev, pin))
-}
-
-fn open_terminal(rdev: u64, pin: &Pin) -> Result<Arc<dyn File>, Errno> {
-    let tty = console().ok_or(Errno::ENXIO)?;
-    if rdev == TTY && !tty.controls_caller() {
-        return Err(Errno::ENXIO);
-    }
-    Ok(Arc::new(TtyFile {
-        tty: Arc::clone(tty),
-        pin: pin.clone(),
-    }))
 }
 
 impl Tty {
@@ -186,19 +173,30 @@ impl Tty {
         self.state.lock().foreground
     }
 
-    fn controls_caller(&self) -> bool {
-        let Some(thread) = crate::sched::current() else {
-            return false;
-        };
-        let session = kernel().family.lock().session(thread.process().pid);
-        session == Ok(self.session())
+    /// Returns the device number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
-    /// Gives the device what waits for it; returns whether all went.
+    /// Returns the master of a pseudo-terminal.
+    fn master(&self) -> Option<&pty::Master> {
+        match &self.line {
+            Line::Master(master) => Some(master),
+            Line::Nothing | Line::Device(_) => None,
+        }
+    }
+
+    /// Gives the line what waits for it; returns whether all went and more may come.
     fn flush(&self, state: &mut State) -> bool {
-        let taken = match &self.device {
-            Some(device) if !state.pending.is_empty() => device.write(&state.pending),
-            Some(_) | None => state.pending.len(),
+        if state.discipline.is_stopped() {
+            return false;
+        }
+        let taken = match &self.line {
+            _ if state.pending.is_empty() => 0,
+            Line::Nothing => state.pending.len(),
+            Line::Device(device) => device.write(&state.pending),
+            Line::Master(master) => master.take(&state.pending),
         };
         state.pending.drain(..taken.min(state.pending.len()));
         state.pending.is_empty()
@@ -243,6 +241,7 @@ impl Tty {
         match input {
             Input::NotYet => Err(Errno::EAGAIN),
             Input::Bytes(bytes) => {
+                self.has_room();
                 dst.write_all(&bytes)?;
                 Ok(bytes.len())
             }
@@ -255,22 +254,40 @@ impl Tty {
         if state.discipline.is_readable() {
             events |= Events::IN | Events::RDNORM;
         }
-        if state.pending.is_empty() {
+        if state.pending.is_empty() && !state.discipline.is_stopped() {
             events |= Events::OUT | Events::WRNORM;
         }
         events
     }
 
-    /// Sends the foreground process group a signal.
-    fn signal_foreground(&self, number: u8) {
-        let group = self.foreground();
-        let members = kernel().family.lock().group_members(group);
-        for pid in members {
-            let process = kernel().processes.lock().get(&pid).cloned();
-            if let Some(process) = process {
-                signal::send_from_kernel(&process, number);
-            }
+    /// Tells what came of changes to the settings or to what waits.
+    fn settled(&self) {
+        let mut state = self.state.lock();
+        let is_readable = state.discipline.is_readable();
+        let is_writable = self.flush(&mut state);
+        drop(state);
+        let mut events = Events::empty();
+        if is_readable {
+            events |= Events::IN | Events::RDNORM;
         }
+        if is_writable {
+            events |= Events::OUT | Events::WRNORM;
+        }
+        self.queue.notify(events);
+        self.has_room();
+    }
+
+    /// Tells the master that input was taken away.
+    fn has_room(&self) {
+        if let Some(master) = self.master() {
+            master.queue.notify(Events::OUT | Events::WRNORM);
+        }
+    }
+
+    /// Returns about how many bytes of memory it takes.
+    fn bytes(&self) -> usize {
+        let state = self.state.try_lock();
+        state.map_or(0, |s| s.discipline.bytes() + s.pending.capacity())
     }
 
     fn resize(&self, size: TtySize) {
@@ -292,17 +309,25 @@ impl Tty {
     }
 }
 
-impl ConsoleListener for Tty {
-    fn received(&self, bytes: &[u8]) {
-        let reaction = {
-            let mut state = self.state.lock();
-            let mut reaction = state.discipline.receive(bytes);
-            if state.pending.len() + reaction.echo.len() <= ECHO_MAX {
-                state.pending.append(&mut reaction.echo);
-            }
-            self.flush(&mut state);
-            reaction
-        };
+impl Tty {
+    /// Takes input under the lock; the caller [`follow`](Tty::follow)s it up without.
+    fn take_input(&self, state: &mut State, bytes: &[u8]) -> Reaction {
+        let was_stopped = state.discipline.is_stopped();
+        let mut reaction = state.discipline.receive(bytes);
+        if state.pending.len() + reaction.echo.len() <= ECHO_MAX {
+            state.pending.append(&mut reaction.echo);
+        }
+        self.flush(state);
+        self.tell_flow(was_stopped, state);
+        reaction
+    }
+
+    /// Does what input asks for.
+    fn follow(&self, reaction: &Reaction) {
+        if reaction.is_flushed {
+            self.tell_master(status::FLUSHREAD, 0);
+            self.has_room();
+        }
         for key in &reaction.signals {
             self.signal_foreground(key.number());
         }
@@ -311,55 +336,36 @@ impl ConsoleListener for Tty {
         }
     }
 
+    /// Tells of output that was stopped or goes on.
+    fn tell_flow(&self, was_stopped: bool, state: &State) {
+        match (was_stopped, state.discipline.is_stopped()) {
+            (false, true) => self.tell_master(status::STOP, status::START),
+            (true, false) => {
+                self.tell_master(status::START, status::STOP);
+                self.queue.notify(Events::OUT | Events::WRNORM);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells a master in packet mode.
+    fn tell_master(&self, news: u8, instead_of: u8) {
+        if let Some(master) = self.master() {
+            master.tell(news, instead_of);
+        }
+    }
+}
+
+impl ConsoleListener for Tty {
+    fn received(&self, bytes: &[u8]) {
+        let reaction = self.take_input(&mut self.state.lock(), bytes);
+        self.follow(&reaction);
+    }
+
     fn writable(&self) {
         let is_empty = self.flush(&mut self.state.lock());
         if is_empty {
             self.queue.notify(Events::OUT | Events::WRNORM);
         }
-    }
-}
-
-/// An open terminal.
-#[derive(Debug)]
-pub struct TtyFile {
-    tty: Arc<Tty>,
-    pin: Pin,
-}
-
-impl TtyFile {
-    /// Returns what keeps the inode alive.
-    #[must_use]
-    pub fn pin(&self) -> &Pin {
-        &self.pin
-    }
-}
-
-impl File for TtyFile {
-    fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
-        self.tty.read(dst)
-    }
-
-    fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
-        self.tty.write(src)
-    }
-
-    fn poll(&self) -> Events {
-        self.tty.poll()
-    }
-
-    fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.tty.queue)
-    }
-
-    fn stat(&self) -> Result<[u8; 144], Errno> {
-        Ok(stat_tree(self.pin.ino())?.to_bytes())
-    }
-
-    fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
-        self.tty.ioctl(cx, request, arg)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

@@ -103,6 +103,7 @@ fn mounts_are_listed_twice_over() {
         kind: "tmpfs",
         options: "rw,noatime",
         size_kib: Some(1024),
+        more: "",
     }];
     assert_eq!(
         mountinfo(&all),

@@ -46,7 +46,8 @@ impl<B: Clone> Tree<B> {
     /// Makes a new entry.
     ///
     /// # Errors
-    /// `EEXIST`; `ENOENT` when `dir` was removed or the name is empty; `ENOTDIR`, `ENAMETOOLONG`, `ENOSPC`, `EMLINK`.
+    /// `EEXIST`; `ENOENT` when `dir` was removed or the name is empty; `EPERM` when it is sealed; `ENOTDIR`,
+    /// `ENAMETOOLONG`, `ENOSPC`, `EMLINK`.
     pub fn create(
         &mut self,
         dir: Ino,
@@ -54,10 +55,10 @@ impl<B: Clone> Tree<B> {
         mut new: New<B>,
         now: Timespec,
     ) -> Result<Ino, Errno> {
-        self.check_writable_dir(dir, &name)?;
         if self.directory(dir)?.find(&name).is_some() {
             return Err(Errno::EEXIST);
         }
+        self.check_writable_dir(dir, &name)?;
         let is_dir = matches!(new.kind, NewKind::Directory);
         let above = self.get(dir)?;
         if is_dir && above.nlink >= LINK_MAX {
@@ -213,12 +214,13 @@ impl<B: Clone> Tree<B> {
     /// Removes a name of a file (`unlink(2)`).
     ///
     /// # Errors
-    /// `EISDIR`, `ENOENT`, `ENOTDIR`, `ENAMETOOLONG`.
+    /// `EISDIR`, `ENOENT`, `ENOTDIR`, `ENAMETOOLONG`, `EPERM` in a sealed directory.
     pub fn unlink(&mut self, dir: Ino, name: &[u8], now: Timespec) -> Result<Removed<B>, Errno> {
         let ino = self.lookup(dir, name)?;
         if self.directory(ino).is_ok() {
             return Err(Errno::EISDIR);
         }
+        self.check_sealed(dir)?;
         self.detach(dir, name, ino, now)?;
         self.drop_link(ino, now)
     }

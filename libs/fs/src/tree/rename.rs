@@ -49,6 +49,7 @@ impl<B: Clone> Tree<B> {
         let (from_dir, from_name) = from;
         let (to_dir, to_name) = to;
         let source = self.lookup(from_dir, from_name)?;
+        self.check_sealed(from_dir)?;
         self.check_writable_dir(to_dir, &to_name)?;
         let target = self.directory(to_dir)?.find(&to_name);
         if how == RenameMode::NoReplace && target.is_some() {

@@ -461,3 +461,30 @@ fn entry_of_a_directory_follows_it() {
     );
     assert_eq!(t.entry_of(ROOT), None);
 }
+
+#[test]
+fn nobody_changes_what_is_in_a_sealed_directory() {
+    let mut t = tree();
+    let dir = mkdir(&mut t, ROOT, "pts");
+    let file = touch(&mut t, dir, "0");
+    touch(&mut t, ROOT, "f");
+    t.seal(dir, true).unwrap();
+    let made = |t: &mut TestTree| {
+        let new = new(NewKind::Special(1), mode::S_IFCHR | 0o600);
+        t.create(dir, Name::copied(b"1"), new, NOW)
+    };
+    assert_eq!(made(&mut t), Err(Errno::EPERM));
+    let linked = t.link(file, dir, Name::copied(b"2"), false, NOW);
+    assert_eq!(linked, Err(Errno::EPERM));
+    assert_eq!(t.unlink(dir, b"0", NOW).err(), Some(Errno::EPERM));
+    let replace = RenameMode::Replace;
+    for (from, to) in [((dir, "0"), (ROOT, "x")), ((ROOT, "f"), (dir, "x"))] {
+        assert_eq!(rename(&mut t, from, to, replace), Err(Errno::EPERM));
+    }
+    assert_eq!(names(&mut t, dir), [".", "..", "0"]);
+    t.seal(dir, false).unwrap();
+    made(&mut t).unwrap();
+    drop(t.unlink(dir, b"0", NOW).unwrap());
+    assert_eq!(names(&mut t, dir), [".", "..", "1"]);
+    check(&t);
+}

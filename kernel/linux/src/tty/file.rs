@@ -1,0 +1,151 @@
+//! Open terminals.
+
+use alloc::sync::Arc;
+use core::any::Any;
+
+use tyn_abi::fs::open::O_NOCTTY;
+use tyn_abi::fs::{major, makedev, minor};
+use tyn_abi::signal::Signal;
+use tyn_abi::{Errno, Events, Sink, Source, UserVa};
+
+use super::ioctl::Side;
+use super::{CONSOLE, Tty, console, job, pty};
+use crate::cx::{Cx, SysResult};
+use crate::file::{At, File, flags};
+use crate::fs::{Pin, stat_tree};
+use crate::sched;
+use crate::wait::WaitQueue;
+
+/// Device number of `/dev/tty`.
+const TTY: u64 = makedev(5, 0);
+
+/// Opens a terminal device with the flags `how`; `None` when the number is no terminal's.
+pub(crate) fn open(rdev: u64, pin: &Pin, how: u32) -> Option<Result<Arc<dyn File>, Errno>> {
+    let file = match rdev {
+        TTY => job::of_caller().ok_or(Errno::ENXIO),
+        CONSOLE => console().cloned().ok_or(Errno::ENXIO),
+        pty::PTMX => return Some(pty::open_master(pin)),
+        _ if major(rdev) == pty::MAJOR => pty::find(minor(rdev)).ok_or(Errno::EIO),
+        _ => return None,
+    };
+    let file = file.and_then(|tty| TtyFile::new(tty, pin.clone(), rdev));
+    Some(file.map(|file| {
+        let is_readable = how & flags::O_ACCMODE != flags::O_WRONLY;
+        if how & O_NOCTTY == 0 && rdev != CONSOLE && is_readable {
+            file.tty.offer_control();
+        }
+        Arc::new(file) as Arc<dyn File>
+    }))
+}
+
+/// An open terminal.
+#[derive(Debug)]
+pub struct TtyFile {
+    tty: Arc<Tty>,
+    pin: Pin,
+    /// The number that it was opened by.
+    via: u64,
+    /// How often the terminal had been hung up by then.
+    hangups: u64,
+}
+
+impl TtyFile {
+    /// Opens a terminal.
+    ///
+    /// # Errors
+    /// `EIO` for a slave that is locked, or whose master is closed.
+    pub(super) fn new(tty: Arc<Tty>, pin: Pin, via: u64) -> Result<Self, Errno> {
+        if let Some(master) = tty.master() {
+            master.open_slave()?;
+        }
+        let hangups = tty.state.lock().hangups;
+        Ok(Self {
+            tty,
+            pin,
+            via,
+            hangups,
+        })
+    }
+
+    /// Returns what keeps the inode alive.
+    #[must_use]
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
+    fn is_dead(&self) -> bool {
+        self.tty.state.lock().hangups != self.hangups
+    }
+
+    /// As on Linux whoever has `/dev/console` open is not kept from it.
+    fn check_job(&self, signal: Signal) -> Result<(), Errno> {
+        if self.via == CONSOLE {
+            return Ok(());
+        }
+        self.tty.check_job(signal)
+    }
+}
+
+impl Drop for TtyFile {
+    fn drop(&mut self) {
+        if let Some(master) = self.tty.master() {
+            master.close_slave();
+        }
+    }
+}
+
+impl File for TtyFile {
+    fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        if self.is_dead() {
+            return Ok(0);
+        }
+        self.check_job(Signal::SIGTTIN)?;
+        self.tty.read(dst)
+    }
+
+    fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
+        if self.is_dead() {
+            return Err(Errno::EIO);
+        }
+        if self.tty.state.lock().discipline.stops_background() {
+            self.check_job(Signal::SIGTTOU)?;
+        }
+        self.tty.write(src)
+    }
+
+    fn poll(&self) -> Events {
+        if self.is_dead() {
+            let events = Events::IN | Events::RDNORM | Events::OUT | Events::WRNORM;
+            return events | Events::ERR | Events::HUP;
+        }
+        self.tty.poll()
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.tty.queue)
+    }
+
+    fn stat(&self) -> Result<[u8; 144], Errno> {
+        Ok(stat_tree(self.pin.ino())?.to_bytes())
+    }
+
+    fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
+        if self.is_dead() {
+            return Err(super::ioctl::error_of_dead(request));
+        }
+        self.tty.ioctl(cx, request, arg, Side::Own)
+    }
+
+    fn kernel_bytes(&self) -> usize {
+        512 + self.tty.bytes()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Returns the running process's terminal.
+pub(super) fn current_process() -> Option<Arc<crate::process::Process>> {
+    sched::current().map(|thread| Arc::clone(thread.process()))
+}
