@@ -9,12 +9,18 @@
 //! A [`Watch`] keeps the watched [`File`] in memory, not open: closing its last open file description forgets all its
 //! watches ([`Watchers::forget`]) before the file is released. Closing a set ends all its watches.
 
-use alloc::collections::BTreeMap;
+mod watchers;
+
+pub use watchers::Watchers;
+
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use tyn_abi::fs::Stat;
 use tyn_abi::{Errno, Events, Fd};
+use tyn_fs::fd_info;
 use tyn_hal::sync::{Once, SpinLock};
 use tyn_io::epoll::{EpollEvent, EpollSet, ItemId, Key, MAX_NESTS, Scan, Wake, depth_below};
 
@@ -279,6 +285,26 @@ impl File for Epoll {
         drop(ended);
     }
 
+    fn show_info(&self, out: &mut String) {
+        let items: Vec<_> = {
+            let set = self.core.set.lock();
+            let items = set.items();
+            items
+                .map(|(fd, event, watch)| (fd, event, Arc::clone(watch)))
+                .collect()
+        };
+        for (fd, event, watch) in items {
+            let stat = watch.file.stat().map(|bytes| Stat::from_bytes(&bytes));
+            let inode = stat.map_or((0, 0), |stat| (stat.ino, stat.dev));
+            out.push_str(&fd_info::item(&fd_info::Item {
+                fd,
+                events: event.events,
+                data: event.data,
+                inode,
+            }));
+        }
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -318,89 +344,4 @@ fn check_nesting(outer: &Arc<Core>, inner: &Arc<Core>) -> Result<(), Errno> {
         return Err(Errno::ELOOP);
     }
     Ok(())
-}
-
-/// The watches of one open file description.
-pub struct Watchers(SpinLock<WatchList>);
-
-struct WatchList {
-    /// By address.
-    watches: BTreeMap<usize, Arc<Watch>>,
-    /// How many there may be before those of closed sets are looked for.
-    sweep_above: usize,
-}
-
-/// Fewer watches than this are not worth looking through.
-const SWEEP_ABOVE: usize = 8;
-
-fn address(watch: &Arc<Watch>) -> usize {
-    Arc::as_ptr(watch).addr()
-}
-
-impl core::fmt::Debug for Watchers {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Watchers")
-    }
-}
-
-impl Default for Watchers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Watchers {
-    /// Makes an empty list.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(SpinLock::new(WatchList {
-            watches: BTreeMap::new(),
-            sweep_above: SWEEP_ABOVE,
-        }))
-    }
-
-    fn add(&self, watch: Arc<Watch>) {
-        let mut list = self.0.lock();
-        let mut dead = Vec::new();
-        if list.watches.len() >= list.sweep_above {
-            // Watches of sets that were closed: nobody else holds them.
-            list.watches.retain(|_, watch| {
-                let is_alive = Arc::strong_count(watch) > 1;
-                if !is_alive {
-                    dead.push(Arc::clone(watch));
-                }
-                is_alive
-            });
-            // As many as are kept are added before the next time: the cost of one is constant on average.
-            list.sweep_above = (2 * list.watches.len()).max(SWEEP_ABOVE);
-        }
-        list.watches.insert(address(&watch), watch);
-        drop(list);
-        drop(dead);
-    }
-
-    fn remove(&self, watch: &Arc<Watch>) {
-        let mut list = self.0.lock();
-        let removed = list.watches.remove(&address(watch));
-        drop(list);
-        drop(removed);
-    }
-
-    /// Ends all watches: the description is closed. The caller holds no lock.
-    pub fn forget(&self) {
-        let watches = {
-            let mut list = self.0.lock();
-            if list.watches.is_empty() {
-                return;
-            }
-            core::mem::take(&mut list.watches)
-        };
-        for watch in watches.into_values() {
-            let serial = watch.core.serial.lock();
-            let item = watch.core.set.lock().remove_item(watch.id);
-            watch.end();
-            drop(serial);
-            drop(item);
-        }
-    }
 }

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 
 use tyn_abi::{Errno, Events, Sink, Source};
+use tyn_fs::fd_info;
 use tyn_hal::sync::SpinLock;
 use tyn_io::eventfd::{self, EventFd, Take};
 
@@ -67,6 +68,13 @@ impl File for EventFile {
 
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Anonymous, self.inode))
+    }
+
+    fn show_info(&self, out: &mut String) {
+        let counter = self.counter.lock();
+        let (count, is_semaphore) = (counter.count(), counter.is_semaphore());
+        drop(counter);
+        out.push_str(&fd_info::event_counter(count, self.inode, is_semaphore));
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,5 +1,6 @@
 //! Open files: the trait that every kind of file implements, and open file descriptions.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::ops::Range;
@@ -128,6 +129,11 @@ pub trait File: Any + Send + Sync {
     /// this tells who has it. Takes at most a lock of an object (rank 3 of `docs/locks.md`), which nobody holds who asks.
     fn kernel_bytes(&self) -> usize {
         512
+    }
+
+    /// Adds what the file itself shows in `/proc/PID/fdinfo` (`proc_pid_fdinfo(5)`). The caller holds no lock.
+    fn show_info(&self, out: &mut String) {
+        let _ = out;
     }
 
     /// Called when an open file description of this file is closed for good (not for each duplicate).

@@ -7,12 +7,14 @@ use core::any::Any;
 
 use tyn_abi::inotify::Inotify;
 use tyn_abi::{Errno, Events, Sink, UserVa};
+use tyn_fs::fd_info;
 use tyn_fs::inotify::Id;
 use tyn_fs::tree::Ino;
 
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
+use crate::fs::fs;
 use crate::fs::watch::{wake, with_watches};
 use crate::pipe::FIONREAD;
 use crate::user_io;
@@ -109,6 +111,13 @@ impl File for InotifyFile {
 
     fn release(&self) {
         drop(with_watches(|w| w.close(self.id)));
+    }
+
+    fn show_info(&self, out: &mut String) {
+        for (wd, ino, mask) in with_watches(|w| w.list(self.id)) {
+            let dev = fs().with_tree(|t| t.dev(ino)).unwrap_or(0);
+            out.push_str(&fd_info::watch(wd, (ino.0, dev), mask.bits()));
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 
 use tyn_abi::{Errno, Events, Pid};
+use tyn_fs::fd_info;
 
 use crate::anon::{self, Home};
 use crate::file::{File, OpenFile, flags};
@@ -66,6 +67,16 @@ impl File for PidFile {
 
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Anonymous, self.inode))
+    }
+
+    fn show_info(&self, out: &mut String) {
+        let is_known = self.process().is_ok();
+        let pid = if is_known {
+            i64::from(self.process.pid.0)
+        } else {
+            -1
+        };
+        out.push_str(&fd_info::process(pid));
     }
 
     fn as_any(&self) -> &dyn Any {

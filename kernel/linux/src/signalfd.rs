@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use tyn_abi::signal::{Signal, SignalSet};
 use tyn_abi::{Errno, Events, Sink};
+use tyn_fs::fd_info;
 use tyn_hal::sync::SpinLock;
 
 use crate::anon::{self, Home};
@@ -141,6 +142,11 @@ impl File for SignalFile {
         let known = ALL.lock().remove(&self.inode);
         drop(known);
         COUNT.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn show_info(&self, out: &mut String) {
+        let wanted = *self.wanted.lock();
+        out.push_str(&fd_info::signals(wanted.0));
     }
 
     fn as_any(&self) -> &dyn Any {

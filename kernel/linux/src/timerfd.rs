@@ -5,6 +5,7 @@ use alloc::sync::{Arc, Weak};
 use core::any::Any;
 
 use tyn_abi::{Errno, Events, Nanos, Sink};
+use tyn_fs::fd_info;
 use tyn_hal::sync::SpinLock;
 use tyn_hal::time;
 use tyn_io::timerfd::{Clock, Now, Setting, Start, TimerFd};
@@ -18,6 +19,8 @@ use crate::wait::WaitQueue;
 pub struct TimerFile {
     state: SpinLock<State>,
     queue: WaitQueue,
+    /// The clock as the program named it.
+    clock: u32,
     inode: u64,
     this: Weak<Self>,
 }
@@ -26,6 +29,8 @@ struct State {
     timer: TimerFd,
     /// The kernel timer for the next expiration.
     armed: Option<TimerId>,
+    /// Flags of the last `timerfd_settime(2)`.
+    flags: u32,
 }
 
 impl core::fmt::Debug for TimerFile {
@@ -42,28 +47,31 @@ fn now() -> Now {
     }
 }
 
-/// Opens a new, disarmed timer; `status` is `O_NONBLOCK` or 0.
+/// Opens a new, disarmed timer of the clock with the number `name`; `status` is `O_NONBLOCK` or 0.
 #[must_use]
-pub fn open(clock: Clock, status: u32) -> Arc<OpenFile> {
+pub fn open(clock: Clock, name: u32, status: u32) -> Arc<OpenFile> {
     let file = Arc::new_cyclic(|this| TimerFile {
         state: SpinLock::new(State {
             timer: TimerFd::new(clock),
             armed: None,
+            flags: 0,
         }),
         queue: WaitQueue::new(),
+        clock: name,
         inode: anon::inode_number(),
         this: Weak::clone(this),
     });
-    let name = String::from("anon_inode:[timerfd]");
-    OpenFile::new(file, flags::O_RDWR | status, name)
+    let shown = String::from("anon_inode:[timerfd]");
+    OpenFile::new(file, flags::O_RDWR | status, shown)
 }
 
 impl TimerFile {
-    /// Answers `timerfd_settime(2)` and returns the former setting.
+    /// Answers `timerfd_settime(2)`, whose `flags` became `start`, and returns the former setting.
     #[must_use]
-    pub fn set(&self, start: Start, new: Setting) -> Setting {
+    pub fn set(&self, start: Start, flags: u32, new: Setting) -> Setting {
         let now = now();
         let mut state = self.state.lock();
+        state.flags = flags;
         let old = state.timer.set(now, start, new);
         self.arm(&mut state, now);
         let is_due = !state.timer.poll(now).is_empty();
@@ -130,6 +138,20 @@ impl File for TimerFile {
         if let Some(id) = self.state.lock().armed.take() {
             sched::cancel_timer(id);
         }
+    }
+
+    fn show_info(&self, out: &mut String) {
+        let state = self.state.lock();
+        let (is_expired, value) = state.timer.progress(now());
+        let timer = fd_info::Timer {
+            clock: self.clock,
+            ticks: u64::from(is_expired),
+            flags: state.flags,
+            value,
+            interval: state.timer.get(now()).interval,
+        };
+        drop(state);
+        out.push_str(&fd_info::timer(&timer));
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -218,6 +218,23 @@ impl<H> Watches<H> {
         self.instances.get(&id).map_or(0, of)
     }
 
+    /// Returns an instance's watches, the newest first: descriptor, inode, what was asked for.
+    #[must_use]
+    pub fn list(&self, id: Id) -> Vec<(i32, Ino, Inotify)> {
+        let watched = self.instances.get(&id).map(|i| &i.watched);
+        let watch = |(&wd, &ino): (&i32, &Ino)| {
+            let watches = self.by_inode.get(&ino)?;
+            let watch = watches.iter().find(|w| w.instance == id)?;
+            Some((wd, ino, watch.mask))
+        };
+        watched
+            .into_iter()
+            .flatten()
+            .rev()
+            .filter_map(watch)
+            .collect()
+    }
+
     /// Returns a number by which the two events of a move are known to belong together.
     pub fn next_cookie(&mut self) -> u32 {
         // Zero is the cookie of events that are alone.

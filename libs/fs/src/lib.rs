@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod content;
 pub mod cpio;
+pub mod fd_info;
 pub mod holes;
 mod inodes;
 pub mod inotify;

@@ -9,6 +9,10 @@ use alloc::vec::Vec;
 use tyn_abi::Errno;
 use tyn_abi::fs::mode;
 
+mod sysctl;
+
+pub use sysctl::{Sysctl, SysctlDir};
+
 use crate::synth::{Child, DIR, FILE, FIRST_COOKIE, LINK, fixed, number};
 
 /// A process, or one of its threads (`/proc/PID/task/TID`).
@@ -47,6 +51,10 @@ pub enum ProcNode {
     FdDir(Owner),
     /// `fd/N`.
     Fd(Owner, u32),
+    /// `fdinfo`.
+    FdInfoDir(Owner),
+    /// `fdinfo/N`.
+    FdInfo(Owner, u32),
     /// `/proc/PID/task`.
     Threads(u32),
 }
@@ -109,131 +117,6 @@ names! {
     }
 }
 
-/// Directories of `/proc/sys`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[expect(missing_docs, reason = "the names are the paths'")]
-pub enum SysctlDir {
-    Sys,
-    Fs,
-    Inotify,
-    Kernel,
-    Pty,
-    Random,
-    Net,
-    NetCore,
-    Vm,
-}
-
-/// Files of `/proc/sys`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[expect(missing_docs, reason = "the names are the files'")]
-pub enum Sysctl {
-    FileMax,
-    NrOpen,
-    PipeMaxSize,
-    MaxQueuedEvents,
-    MaxUserInstances,
-    MaxUserWatches,
-    CapLastCap,
-    DomainName,
-    HostName,
-    NGroupsMax,
-    OsRelease,
-    OsType,
-    PidMax,
-    PtyMax,
-    PtyNr,
-    PtyReserve,
-    ThreadsMax,
-    Version,
-    BootId,
-    Uuid,
-    EntropyAvail,
-    SoMaxConn,
-    MaxMapCount,
-    OvercommitMemory,
-}
-
-impl SysctlDir {
-    fn entries(self) -> &'static [(&'static str, ProcNode)] {
-        use ProcNode::{Sysctl as F, SysctlDir as D};
-        match self {
-            Self::Sys => &[
-                ("fs", D(Self::Fs)),
-                ("kernel", D(Self::Kernel)),
-                ("net", D(Self::Net)),
-                ("vm", D(Self::Vm)),
-            ],
-            Self::Fs => &[
-                ("file-max", F(Sysctl::FileMax)),
-                ("inotify", D(Self::Inotify)),
-                ("nr_open", F(Sysctl::NrOpen)),
-                ("pipe-max-size", F(Sysctl::PipeMaxSize)),
-            ],
-            Self::Inotify => &[
-                ("max_queued_events", F(Sysctl::MaxQueuedEvents)),
-                ("max_user_instances", F(Sysctl::MaxUserInstances)),
-                ("max_user_watches", F(Sysctl::MaxUserWatches)),
-            ],
-            Self::Kernel => &[
-                ("cap_last_cap", F(Sysctl::CapLastCap)),
-                ("domainname", F(Sysctl::DomainName)),
-                ("hostname", F(Sysctl::HostName)),
-                ("ngroups_max", F(Sysctl::NGroupsMax)),
-                ("osrelease", F(Sysctl::OsRelease)),
-                ("ostype", F(Sysctl::OsType)),
-                ("pid_max", F(Sysctl::PidMax)),
-                ("pty", D(Self::Pty)),
-                ("random", D(Self::Random)),
-                ("threads-max", F(Sysctl::ThreadsMax)),
-                ("version", F(Sysctl::Version)),
-            ],
-            Self::Pty => &[
-                ("max", F(Sysctl::PtyMax)),
-                ("nr", F(Sysctl::PtyNr)),
-                ("reserve", F(Sysctl::PtyReserve)),
-            ],
-            Self::Random => &[
-                ("boot_id", F(Sysctl::BootId)),
-                ("entropy_avail", F(Sysctl::EntropyAvail)),
-                ("uuid", F(Sysctl::Uuid)),
-            ],
-            Self::Net => &[("core", D(Self::NetCore))],
-            Self::NetCore => &[("somaxconn", F(Sysctl::SoMaxConn))],
-            Self::Vm => &[
-                ("max_map_count", F(Sysctl::MaxMapCount)),
-                ("overcommit_memory", F(Sysctl::OvercommitMemory)),
-            ],
-        }
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Sys => "/sys",
-            Self::Fs => "/sys/fs",
-            Self::Inotify => "/sys/fs/inotify",
-            Self::Kernel => "/sys/kernel",
-            Self::Pty => "/sys/kernel/pty",
-            Self::Random => "/sys/kernel/random",
-            Self::Net => "/sys/net",
-            Self::NetCore => "/sys/net/core",
-            Self::Vm => "/sys/vm",
-        }
-    }
-
-    const ALL: [Self; 9] = [
-        Self::Sys,
-        Self::Fs,
-        Self::Inotify,
-        Self::Kernel,
-        Self::Pty,
-        Self::Random,
-        Self::Net,
-        Self::NetCore,
-        Self::Vm,
-    ];
-}
-
 /// Who there is.
 pub trait ProcFacts {
     /// Returns process and thread id of the caller.
@@ -286,8 +169,9 @@ impl ProcNode {
             Self::Task(owner)
             | Self::TaskFile(owner, _)
             | Self::TaskLink(owner, _)
-            | Self::FdDir(owner) => owner.exists(facts),
-            Self::Fd(owner, fd) => {
+            | Self::FdDir(owner)
+            | Self::FdInfoDir(owner) => owner.exists(facts),
+            Self::Fd(owner, fd) | Self::FdInfo(owner, fd) => {
                 owner.exists(facts) && facts.descriptor_access(owner.pid, fd).is_some()
             }
             Self::Threads(pid) => facts.has_process(pid),
@@ -300,11 +184,15 @@ impl ProcNode {
     pub fn mode(self, facts: &dyn ProcFacts) -> u32 {
         const OWNER_ONLY: u32 = mode::S_IFREG | 0o400;
         match self {
-            Self::Root | Self::SysctlDir(_) | Self::Task(_) | Self::Threads(_) => DIR,
+            Self::Root
+            | Self::SysctlDir(_)
+            | Self::Task(_)
+            | Self::FdInfoDir(_)
+            | Self::Threads(_) => DIR,
             Self::FdDir(_) => mode::S_IFDIR | 0o500,
             Self::System(SystemFile::SlabInfo)
             | Self::TaskFile(_, TaskFile::Environ | TaskFile::Auxv) => OWNER_ONLY,
-            Self::System(_) | Self::Sysctl(_) | Self::TaskFile(..) => FILE,
+            Self::System(_) | Self::Sysctl(_) | Self::TaskFile(..) | Self::FdInfo(..) => FILE,
             Self::SelfLink | Self::ThreadSelfLink | Self::MountsLink | Self::TaskLink(..) => LINK,
             Self::Fd(owner, fd) => {
                 // Readable and writable as the descriptor is, and executable, as Linux shows it.
@@ -337,9 +225,11 @@ impl ProcNode {
             Self::Task(owner) => of(owner, 0),
             Self::FdDir(owner) => of(owner, 1),
             Self::Threads(pid) => of(Owner { pid, tid: None }, 2),
+            Self::FdInfoDir(owner) => of(owner, 3),
             Self::TaskLink(owner, link) => of(owner, 0x10 + link as u64),
             Self::TaskFile(owner, file) => of(owner, 0x20 + file as u64),
             Self::Fd(owner, fd) => of(owner, 0x1000 + u64::from(fd)),
+            Self::FdInfo(owner, fd) => of(owner, 0x40_0000 + u64::from(fd)),
         }
     }
 
@@ -349,10 +239,12 @@ impl ProcNode {
         match self {
             Self::Task(Owner { pid, tid: Some(_) }) => Self::Threads(pid),
             Self::Threads(pid) => Self::Task(Owner { pid, tid: None }),
-            Self::FdDir(owner) | Self::TaskFile(owner, _) | Self::TaskLink(owner, _) => {
-                Self::Task(owner)
-            }
+            Self::FdDir(owner)
+            | Self::FdInfoDir(owner)
+            | Self::TaskFile(owner, _)
+            | Self::TaskLink(owner, _) => Self::Task(owner),
             Self::Fd(owner, _) => Self::FdDir(owner),
+            Self::FdInfo(owner, _) => Self::FdInfoDir(owner),
             Self::SysctlDir(SysctlDir::Sys) => Self::Root,
             Self::SysctlDir(_) | Self::Sysctl(_) => {
                 let mut dirs = SysctlDir::ALL.into_iter();
@@ -375,6 +267,7 @@ impl ProcNode {
             Self::Root => String::new(),
             Self::Task(owner) => owner.path(),
             Self::FdDir(owner) => owner.path() + "/fd",
+            Self::FdInfoDir(owner) => owner.path() + "/fdinfo",
             Self::Threads(pid) => format!("/{pid}/task"),
             Self::SysctlDir(dir) => dir.path().into(),
             other => other.parent().path(),
@@ -402,7 +295,10 @@ impl ProcNode {
             }
             Self::SysctlDir(dir) => Ok(fixed(dir.entries())),
             Self::Task(owner) => {
-                let mut all = alloc::vec![("fd", Self::FdDir(owner))];
+                let mut all = alloc::vec![
+                    ("fd", Self::FdDir(owner)),
+                    ("fdinfo", Self::FdInfoDir(owner)),
+                ];
                 if owner.tid.is_none() {
                     all.push(("task", Self::Threads(owner.pid)));
                 }
@@ -422,6 +318,10 @@ impl ProcNode {
             Self::FdDir(owner) => {
                 let fds = facts.descriptors(owner.pid);
                 Ok(numbered(fds, FIRST_COOKIE, |fd| Self::Fd(owner, fd)).collect())
+            }
+            Self::FdInfoDir(owner) => {
+                let fds = facts.descriptors(owner.pid);
+                Ok(numbered(fds, FIRST_COOKIE, |fd| Self::FdInfo(owner, fd)).collect())
             }
             _ => Err(Errno::ENOTDIR),
         }
@@ -443,6 +343,7 @@ impl ProcNode {
             Self::SysctlDir(dir) => find(dir.entries(), name),
             Self::Task(owner) => match name {
                 b"fd" => Some(Self::FdDir(owner)),
+                b"fdinfo" => Some(Self::FdInfoDir(owner)),
                 b"task" if owner.tid.is_none() => Some(Self::Threads(owner.pid)),
                 _ => find(TaskFile::ALL, name)
                     .map(|f| Self::TaskFile(owner, f))
@@ -453,6 +354,7 @@ impl ProcNode {
                 Self::Task(Owner { pid, tid })
             }),
             Self::FdDir(owner) => number(name).map(|fd| Self::Fd(owner, fd)),
+            Self::FdInfoDir(owner) => number(name).map(|fd| Self::FdInfo(owner, fd)),
             _ => return Err(Errno::ENOTDIR),
         };
         node.filter(|n| n.exists(facts)).ok_or(Errno::ENOENT)

@@ -184,6 +184,17 @@ impl<T> EpollSet<T> {
             .map(|item| &item.target)
     }
 
+    /// Returns all items: descriptor, what was given to [`EpollSet::add`], events with `ERR` and `HUP` as long as it is
+    /// armed, target.
+    pub fn items(&self) -> impl Iterator<Item = (i32, EpollEvent, &T)> {
+        let items = self.slots.iter().filter_map(|s| s.item.as_ref());
+        items.map(|item| {
+            let events = item.interest.bits() | item.modes;
+            let data = item.data;
+            (item.key.fd, EpollEvent { events, data }, &item.target)
+        })
+    }
+
     /// Adds an item (`EPOLL_CTL_ADD`). The caller then observes the file and calls [`EpollSet::on_event`] with what is
     /// true already.
     ///

@@ -37,6 +37,12 @@ impl EventFd {
         self.count
     }
 
+    /// Returns whether a read takes one (`EFD_SEMAPHORE`).
+    #[must_use]
+    pub fn is_semaphore(&self) -> bool {
+        self.take == Take::One
+    }
+
     /// Takes from the counter and puts what was taken into `dst`; returns 8.
     ///
     /// # Errors

@@ -127,6 +127,16 @@ impl TimerFd {
         }
     }
 
+    /// Returns whether the timer has expired since it was last read or set, and what is left until it does first
+    /// (`/proc/PID/fdinfo`).
+    #[must_use]
+    pub fn progress(&self, now: Now) -> (bool, Nanos) {
+        let left = self
+            .next
+            .map_or(0, |next| next.0.saturating_sub(now.on(self.base).0));
+        (self.expirations(now) > 0, Nanos(left))
+    }
+
     fn was_canceled(&self, now: Now) -> bool {
         self.cancel_offset
             .is_some_and(|offset| offset != now.offset())

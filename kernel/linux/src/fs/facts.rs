@@ -4,19 +4,20 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use tyn_abi::fs::{major, minor};
 use tyn_abi::{Errno, Nanos, PAGE_SIZE, Pid, UserVa};
 use tyn_bootfmt::contract::os_version;
 use tyn_fs::inotify;
 use tyn_fs::proc_text::{
-    self as text, CpuFacts, CpuTimes, MemoryFacts, Mount, OS_RELEASE, OS_TYPE, TaskFacts,
+    self as text, CpuFacts, CpuTimes, MemoryFacts, OS_RELEASE, OS_TYPE, TaskFacts,
 };
 use tyn_fs::procfs::{Owner, ProcNode, Sysctl, SystemFile, TaskFile};
 use tyn_hal::cpu::{self, CpuId};
 use tyn_hal::sync::Once;
 use tyn_hal::{mem, time};
 
-use super::{dev, fs};
+use super::descriptor_facts;
+use super::fs;
+use super::mounts::mount_table;
 use crate::exit;
 use crate::kernel::kernel;
 use crate::limits::{NR_OPEN, Resource};
@@ -35,6 +36,7 @@ pub(super) fn proc_text(node: ProcNode) -> Result<Vec<u8>, Errno> {
         ProcNode::System(file) => Ok(system(file).into_bytes()),
         ProcNode::Sysctl(file) => Ok(sysctl(file).into_bytes()),
         ProcNode::TaskFile(owner, file) => task_file(owner, file),
+        ProcNode::FdInfo(owner, fd) => descriptor_facts::text(owner, fd),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -180,34 +182,6 @@ fn sysctl(file: Sysctl) -> String {
         Sysctl::MaxMapCount => number(65_530),
         Sysctl::OvercommitMemory => number(0),
     }
-}
-
-/// Returns the mounted file systems.
-fn mount_table() -> [Mount; 6] {
-    let numbers = |dev: u64| (major(dev), minor(dev));
-    let size_kib = Some(fs().quota().page_limit * PAGE_SIZE as u64 / 1024);
-    let mount = |id, parent, dev, place, source, kind, options, size_kib| Mount {
-        id: (id, parent),
-        dev: numbers(dev),
-        place,
-        source,
-        kind,
-        options,
-        size_kib,
-        more: "",
-    };
-    let (rw, ro) = ("rw,noatime", "ro,noatime");
-    [
-        mount(20, 1, dev::ROOT, "/", "tyn", "tmpfs", rw, size_kib),
-        mount(21, 20, dev::PROC, "/proc", "proc", "proc", rw, None),
-        mount(22, 20, dev::SYS, "/sys", "sysfs", "sysfs", ro, None),
-        mount(23, 20, dev::DEV, "/dev", "devtmpfs", "devtmpfs", rw, None),
-        mount(24, 23, dev::SHM, "/dev/shm", "tmpfs", "tmpfs", rw, size_kib),
-        Mount {
-            more: ",mode=600,ptmxmode=000",
-            ..mount(25, 23, dev::PTS, "/dev/pts", "devpts", "devpts", rw, None)
-        },
-    ]
 }
 
 fn task_file(owner: Owner, file: TaskFile) -> Result<Vec<u8>, Errno> {

@@ -8,8 +8,10 @@
 pub(crate) mod at;
 mod body;
 mod context;
+mod descriptor_facts;
 mod directory;
 mod facts;
+mod mounts;
 mod node;
 mod open;
 mod path_file;

@@ -24,12 +24,12 @@ pub(crate) fn sys_timerfd_create(cx: &mut Cx<'_>, clock: u32, flags: u32) -> Sys
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    let clock = match clock {
+    let clock_of = match clock {
         CLOCK_REALTIME | CLOCK_REALTIME_ALARM => Clock::Realtime,
         CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => Clock::Monotonic,
         _ => return Err(Errno::EINVAL),
     };
-    let open = timerfd::open(clock, flags & O_NONBLOCK);
+    let open = timerfd::open(clock_of, clock, flags & O_NONBLOCK);
     let fd = cx.install(open, OnExec::from_flags(flags))?;
     Ok(fd.0 as u64)
 }
@@ -74,7 +74,7 @@ pub(crate) fn sys_timerfd_settime(
     };
     let open = cx.open_file(fd)?;
     let timer: &TimerFile = open.downcast().ok_or(Errno::EINVAL)?;
-    let former = timer.set(start, new);
+    let former = timer.set(start, flags, new);
     if !old.is_null() {
         write_setting(old, former)?;
     }

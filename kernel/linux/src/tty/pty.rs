@@ -3,12 +3,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
 
 use tyn_abi::fs::{makedev, minor, mode};
 use tyn_abi::signal::Signal;
 use tyn_abi::{Errno, Events, Pid, Sink, Source, UserVa};
+use tyn_fs::fd_info;
 use tyn_fs::ldisc::Discipline;
 use tyn_fs::name::Name;
 use tyn_fs::tree::{New, NewKind};
@@ -292,6 +294,10 @@ impl File for MasterFile {
     fn kernel_bytes(&self) -> usize {
         let master = self.tty.master().and_then(|m| m.state.try_lock());
         1024 + self.tty.bytes() + master.map_or(0, |m| m.bytes())
+    }
+
+    fn show_info(&self, out: &mut String) {
+        out.push_str(&fd_info::master(self.index()));
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -47,6 +47,7 @@ fn names_lead_to_nodes() {
     );
     assert_eq!(look("7/exe"), Ok(ProcNode::TaskLink(owner, TaskLink::Exe)));
     assert_eq!(look("7/fd/5"), Ok(ProcNode::Fd(owner, 5)));
+    assert_eq!(look("7/fdinfo/5"), Ok(ProcNode::FdInfo(owner, 5)));
     let comm = ProcNode::TaskFile(thread, TaskFile::Comm);
     assert_eq!(look("7/task/8/comm"), Ok(comm));
     let overcommit = ProcNode::Sysctl(Sysctl::OvercommitMemory);
@@ -54,6 +55,7 @@ fn names_lead_to_nodes() {
     for missing in [
         "9",
         "7/fd/2",
+        "7/fdinfo/2",
         "7/task/1",
         "7/task/8/task",
         "nope",
