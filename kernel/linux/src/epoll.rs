@@ -286,22 +286,28 @@ impl File for Epoll {
     }
 
     fn show_info(&self, out: &mut String) {
-        let items: Vec<_> = {
+        let mut items = Vec::new();
+        {
             let set = self.core.set.lock();
-            let items = set.items();
-            items
-                .map(|(fd, event, watch)| (fd, event, Arc::clone(watch)))
-                .collect()
-        };
+            // A list for which there is no memory is empty.
+            if items.try_reserve_exact(set.len()).is_ok() {
+                let all = set.items();
+                items.extend(all.map(|(fd, event, watch)| (fd, event, Arc::clone(watch))));
+            }
+        }
         for (fd, event, watch) in items {
             let stat = watch.file.stat().map(|bytes| Stat::from_bytes(&bytes));
             let inode = stat.map_or((0, 0), |stat| (stat.ino, stat.dev));
-            out.push_str(&fd_info::item(&fd_info::Item {
+            let line = fd_info::item(&fd_info::Item {
                 fd,
                 events: event.events,
                 data: event.data,
                 inode,
-            }));
+            });
+            if out.try_reserve(line.len()).is_err() {
+                break;
+            }
+            out.push_str(&line);
         }
     }
 

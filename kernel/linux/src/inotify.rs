@@ -116,7 +116,11 @@ impl File for InotifyFile {
     fn show_info(&self, out: &mut String) {
         for (wd, ino, mask) in with_watches(|w| w.list(self.id)) {
             let dev = fs().with_tree(|t| t.dev(ino)).unwrap_or(0);
-            out.push_str(&fd_info::watch(wd, (ino.0, dev), mask.bits()));
+            let line = fd_info::watch(wd, (ino.0, dev), mask.bits());
+            if out.try_reserve(line.len()).is_err() {
+                break;
+            }
+            out.push_str(&line);
         }
     }
 

@@ -14,12 +14,14 @@ mod socket;
 mod stream;
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 
 use tyn_abi::socket::{AF_UNIX, MsgFlags, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM};
 use tyn_abi::{Errno, Events, Sink, Source, UserVa};
+use tyn_fs::net_text::LocalLine;
 use tyn_hal::sync::SpinLock;
 use tyn_io::unix::{Address, ConnectionKind, Shutdown};
 
@@ -201,6 +203,33 @@ impl UnixSocket {
             .lock()
             .as_ref()
             .map_or(Address::Unnamed, |name| name.address().clone())
+    }
+
+    /// Returns what `/proc/net/unix` tells.
+    pub(crate) fn facts(&self) -> LocalLine {
+        let is = match &*self.role.lock() {
+            Role::Listening(_) => (true, false),
+            Role::Connected(_) => (false, true),
+            Role::Datagram { peer, .. } => (false, peer.is_some()),
+            Role::Fresh => (false, false),
+        };
+        let shown = |prefix: &str, name: &[u8]| {
+            let name: Vec<u8> = name
+                .iter()
+                .map(|&b| if b == 0 { b'@' } else { b })
+                .collect();
+            String::from(prefix) + &String::from_utf8_lossy(&name)
+        };
+        LocalLine {
+            is,
+            kind: self.kind,
+            inode: self.inode,
+            name: match self.address() {
+                Address::Unnamed => None,
+                Address::Path(path) => Some(shown("", &path)),
+                Address::Abstract(name) => Some(shown("@", &name)),
+            },
+        }
     }
 
     fn take_error(&self) -> Option<Errno> {

@@ -218,21 +218,23 @@ impl<H> Watches<H> {
         self.instances.get(&id).map_or(0, of)
     }
 
-    /// Returns an instance's watches, the newest first: descriptor, inode, what was asked for.
+    /// Returns an instance's watches, the newest first: descriptor, inode, what was asked for. A list for which there is no
+    /// memory is empty.
     #[must_use]
     pub fn list(&self, id: Id) -> Vec<(i32, Ino, Inotify)> {
+        let mut list = Vec::new();
         let watched = self.instances.get(&id).map(|i| &i.watched);
+        let count = watched.map_or(0, BTreeMap::len);
+        if list.try_reserve_exact(count).is_err() {
+            return list;
+        }
         let watch = |(&wd, &ino): (&i32, &Ino)| {
             let watches = self.by_inode.get(&ino)?;
             let watch = watches.iter().find(|w| w.instance == id)?;
             Some((wd, ino, watch.mask))
         };
-        watched
-            .into_iter()
-            .flatten()
-            .rev()
-            .filter_map(watch)
-            .collect()
+        list.extend(watched.into_iter().flatten().rev().filter_map(watch));
+        list
     }
 
     /// Returns a number by which the two events of a move are known to belong together.

@@ -16,6 +16,7 @@ pub mod ldisc;
 pub mod load;
 pub mod locks;
 pub mod name;
+pub mod net_text;
 pub mod proc_text;
 pub mod procfs;
 pub mod synth;

@@ -51,6 +51,12 @@ pub enum ProcNode {
     FdDir(Owner),
     /// `fd/N`.
     Fd(Owner, u32),
+    /// `/proc/net`.
+    NetLink,
+    /// `net`.
+    NetDir(Owner),
+    /// A file in there.
+    NetFile(Owner, NetFile),
     /// `fdinfo`.
     FdInfoDir(Owner),
     /// `fdinfo/N`.
@@ -109,6 +115,22 @@ names! {
 }
 
 names! {
+    /// Files in `/proc/PID/net`.
+    NetFile {
+        Dev = "dev",
+        IfInet6 = "if_inet6",
+        Route = "route",
+        SockStat = "sockstat",
+        SockStat6 = "sockstat6",
+        Tcp = "tcp",
+        Tcp6 = "tcp6",
+        Udp = "udp",
+        Udp6 = "udp6",
+        Unix = "unix",
+    }
+}
+
+names! {
     /// Links in `/proc/PID`.
     TaskLink {
         Cwd = "cwd",
@@ -138,6 +160,7 @@ const PROCESS_COOKIES: u64 = 256;
 
 const ROOT_LINKS: &[(&str, ProcNode)] = &[
     ("mounts", ProcNode::MountsLink),
+    ("net", ProcNode::NetLink),
     ("self", ProcNode::SelfLink),
     ("thread-self", ProcNode::ThreadSelfLink),
     ("sys", ProcNode::SysctlDir(SysctlDir::Sys)),
@@ -170,6 +193,8 @@ impl ProcNode {
             | Self::TaskFile(owner, _)
             | Self::TaskLink(owner, _)
             | Self::FdDir(owner)
+            | Self::NetDir(owner)
+            | Self::NetFile(owner, _)
             | Self::FdInfoDir(owner) => owner.exists(facts),
             Self::Fd(owner, fd) | Self::FdInfo(owner, fd) => {
                 owner.exists(facts) && facts.descriptor_access(owner.pid, fd).is_some()
@@ -188,12 +213,21 @@ impl ProcNode {
             | Self::SysctlDir(_)
             | Self::Task(_)
             | Self::FdInfoDir(_)
+            | Self::NetDir(_)
             | Self::Threads(_) => DIR,
             Self::FdDir(_) => mode::S_IFDIR | 0o500,
             Self::System(SystemFile::SlabInfo)
             | Self::TaskFile(_, TaskFile::Environ | TaskFile::Auxv) => OWNER_ONLY,
-            Self::System(_) | Self::Sysctl(_) | Self::TaskFile(..) | Self::FdInfo(..) => FILE,
-            Self::SelfLink | Self::ThreadSelfLink | Self::MountsLink | Self::TaskLink(..) => LINK,
+            Self::System(_)
+            | Self::Sysctl(_)
+            | Self::TaskFile(..)
+            | Self::FdInfo(..)
+            | Self::NetFile(..) => FILE,
+            Self::SelfLink
+            | Self::ThreadSelfLink
+            | Self::MountsLink
+            | Self::NetLink
+            | Self::TaskLink(..) => LINK,
             Self::Fd(owner, fd) => {
                 // Readable and writable as the descriptor is, and executable, as Linux shows it.
                 let bits = match facts.descriptor_access(owner.pid, fd) {
@@ -219,6 +253,7 @@ impl ProcNode {
             Self::SelfLink => 2,
             Self::ThreadSelfLink => 3,
             Self::MountsLink => 4,
+            Self::NetLink => 5,
             Self::System(file) => 0x100 + file as u64,
             Self::SysctlDir(dir) => 0x200 + dir as u64,
             Self::Sysctl(file) => 0x300 + file as u64,
@@ -226,6 +261,8 @@ impl ProcNode {
             Self::FdDir(owner) => of(owner, 1),
             Self::Threads(pid) => of(Owner { pid, tid: None }, 2),
             Self::FdInfoDir(owner) => of(owner, 3),
+            Self::NetDir(owner) => of(owner, 4),
+            Self::NetFile(owner, file) => of(owner, 0x60 + file as u64),
             Self::TaskLink(owner, link) => of(owner, 0x10 + link as u64),
             Self::TaskFile(owner, file) => of(owner, 0x20 + file as u64),
             Self::Fd(owner, fd) => of(owner, 0x1000 + u64::from(fd)),
@@ -241,10 +278,12 @@ impl ProcNode {
             Self::Threads(pid) => Self::Task(Owner { pid, tid: None }),
             Self::FdDir(owner)
             | Self::FdInfoDir(owner)
+            | Self::NetDir(owner)
             | Self::TaskFile(owner, _)
             | Self::TaskLink(owner, _) => Self::Task(owner),
             Self::Fd(owner, _) => Self::FdDir(owner),
             Self::FdInfo(owner, _) => Self::FdInfoDir(owner),
+            Self::NetFile(owner, _) => Self::NetDir(owner),
             Self::SysctlDir(SysctlDir::Sys) => Self::Root,
             Self::SysctlDir(_) | Self::Sysctl(_) => {
                 let mut dirs = SysctlDir::ALL.into_iter();
@@ -256,6 +295,7 @@ impl ProcNode {
             | Self::SelfLink
             | Self::ThreadSelfLink
             | Self::MountsLink
+            | Self::NetLink
             | Self::Task(_) => Self::Root,
         }
     }
@@ -268,6 +308,7 @@ impl ProcNode {
             Self::Task(owner) => owner.path(),
             Self::FdDir(owner) => owner.path() + "/fd",
             Self::FdInfoDir(owner) => owner.path() + "/fdinfo",
+            Self::NetDir(owner) => owner.path() + "/net",
             Self::Threads(pid) => format!("/{pid}/task"),
             Self::SysctlDir(dir) => dir.path().into(),
             other => other.parent().path(),
@@ -298,6 +339,7 @@ impl ProcNode {
                 let mut all = alloc::vec![
                     ("fd", Self::FdDir(owner)),
                     ("fdinfo", Self::FdInfoDir(owner)),
+                    ("net", Self::NetDir(owner)),
                 ];
                 if owner.tid.is_none() {
                     all.push(("task", Self::Threads(owner.pid)));
@@ -318,6 +360,11 @@ impl ProcNode {
             Self::FdDir(owner) => {
                 let fds = facts.descriptors(owner.pid);
                 Ok(numbered(fds, FIRST_COOKIE, |fd| Self::Fd(owner, fd)).collect())
+            }
+            Self::NetDir(owner) => {
+                let files = NetFile::ALL.iter();
+                let all: Vec<_> = files.map(|&(n, f)| (n, Self::NetFile(owner, f))).collect();
+                Ok(fixed(&all))
             }
             Self::FdInfoDir(owner) => {
                 let fds = facts.descriptors(owner.pid);
@@ -344,6 +391,7 @@ impl ProcNode {
             Self::Task(owner) => match name {
                 b"fd" => Some(Self::FdDir(owner)),
                 b"fdinfo" => Some(Self::FdInfoDir(owner)),
+                b"net" => Some(Self::NetDir(owner)),
                 b"task" if owner.tid.is_none() => Some(Self::Threads(owner.pid)),
                 _ => find(TaskFile::ALL, name)
                     .map(|f| Self::TaskFile(owner, f))
@@ -354,6 +402,7 @@ impl ProcNode {
                 Self::Task(Owner { pid, tid })
             }),
             Self::FdDir(owner) => number(name).map(|fd| Self::Fd(owner, fd)),
+            Self::NetDir(owner) => find(NetFile::ALL, name).map(|f| Self::NetFile(owner, f)),
             Self::FdInfoDir(owner) => number(name).map(|fd| Self::FdInfo(owner, fd)),
             _ => return Err(Errno::ENOTDIR),
         };
@@ -368,6 +417,7 @@ impl ProcNode {
             Self::SelfLink => Some(pid.to_string()),
             Self::ThreadSelfLink => Some(format!("{pid}/task/{tid}")),
             Self::MountsLink => Some("self/mounts".into()),
+            Self::NetLink => Some("self/net".into()),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod census;
 mod checksum;
 pub mod device;
 mod dhcp;

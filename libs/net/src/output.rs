@@ -14,6 +14,7 @@ use smoltcp::wire::{
 };
 use tyn_abi::Nanos;
 
+use crate::census::Traffic;
 use crate::device::{NetDevice, Received, Rings};
 use crate::fragment::{Split, let_split};
 use crate::icmp::ErrorRate;
@@ -65,6 +66,8 @@ pub(crate) struct Output {
     pub(crate) has_queued: bool,
     /// What the card is to be told of.
     pub(crate) rings: Rings,
+    /// What went through `lo`, and through the card.
+    pub(crate) traffic: [Traffic; 2],
 }
 
 impl Output {
@@ -87,6 +90,7 @@ impl Output {
             now: Nanos::ZERO,
             has_queued: false,
             rings: Rings::default(),
+            traffic: [Traffic::default(); 2],
         }
     }
 
@@ -218,6 +222,10 @@ impl Output {
         if has_memory && self.looped.try_reserve(1).is_ok() {
             copy.extend_from_slice(packet);
             self.looped_bytes += copy.len();
+            let [lo, _] = &mut self.traffic;
+            for is_out in [true, false] {
+                lo.count(is_out, packet.len());
+            }
             self.looped.push_back(copy);
         }
     }
@@ -339,6 +347,8 @@ impl Output {
         // A full queue loses the packet: sockets have asked for room, replies may be lost.
         let _ = device.transmit(&self.frame, offload);
         self.has_queued = true;
+        let [_, card] = &mut self.traffic;
+        card.count(true, self.frame.len());
     }
 
     /// Sends a frame that somebody else has built (DHCP).
@@ -346,6 +356,8 @@ impl Output {
         if let Some(device) = self.device.as_mut() {
             let _ = device.transmit(frame, None);
             self.has_queued = true;
+            let [_, card] = &mut self.traffic;
+            card.count(true, frame.len());
         }
     }
 
@@ -368,6 +380,8 @@ impl Output {
         arp.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
         let _ = device.transmit(&bytes, None);
         self.has_queued = true;
+        let [_, card] = &mut self.traffic;
+        card.count(true, bytes.len());
     }
 
     /// Takes in an ARP packet: learns its sender, answers a request for our address.
@@ -425,7 +439,10 @@ impl Output {
 
     /// Receives a frame from the card to the beginning of `frame`; `None` when there is none.
     pub(crate) fn receive(&mut self, frame: &mut Vec<u8>) -> Option<Received> {
-        self.device.as_mut()?.receive(frame)
+        let received = self.device.as_mut()?.receive(frame)?;
+        let [_, card] = &mut self.traffic;
+        card.count(false, received.len);
+        Some(received)
     }
 
     /// Returns whether there is something that the next turn sends, or looks at, however early it comes.

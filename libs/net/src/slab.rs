@@ -62,6 +62,14 @@ impl<T> Slab<T> {
             .filter(|_| slot.generation == id.generation)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketId, &T)> {
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(index, slot)| {
+            let generation = slot.generation;
+            Some((SocketId { index, generation }, slot.value.as_ref()?))
+        })
+    }
+
     pub(crate) fn remove(&mut self, id: SocketId) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.generation != id.generation {

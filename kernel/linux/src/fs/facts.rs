@@ -22,6 +22,7 @@ use crate::exit;
 use crate::kernel::kernel;
 use crate::limits::{NR_OPEN, Resource};
 use crate::mm::Mm;
+use crate::net::netlink::census::net_text;
 use crate::process::{self, Process};
 use crate::random;
 use crate::thread::Thread;
@@ -36,6 +37,10 @@ pub(super) fn proc_text(node: ProcNode) -> Result<Vec<u8>, Errno> {
         ProcNode::System(file) => Ok(system(file).into_bytes()),
         ProcNode::Sysctl(file) => Ok(sysctl(file).into_bytes()),
         ProcNode::TaskFile(owner, file) => task_file(owner, file),
+        ProcNode::NetFile(owner, file) => {
+            process::find(Pid(owner.pid))?;
+            Ok(net_text(file)?.into_bytes())
+        }
         ProcNode::FdInfo(owner, fd) => descriptor_facts::text(owner, fd),
         _ => Err(Errno::EINVAL),
     }

@@ -1,6 +1,7 @@
 //! Files of `/proc` and `/sys`: text made when it is read.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::any::Any;
 
 use tyn_abi::{Errno, Sink};
@@ -14,7 +15,7 @@ use crate::file::{At, File};
 #[derive(Debug)]
 pub struct TextFile {
     node: Node,
-    text: SpinLock<Option<Arc<[u8]>>>,
+    text: SpinLock<Option<Arc<Vec<u8>>>>,
 }
 
 impl TextFile {
@@ -31,12 +32,12 @@ impl TextFile {
         &self.node
     }
 
-    fn make(&self) -> Result<Arc<[u8]>, Errno> {
+    fn make(&self) -> Result<Arc<Vec<u8>>, Errno> {
         match &self.node {
-            Node::Proc(node) => facts::proc_text(*node).map(Arc::from),
+            Node::Proc(node) => facts::proc_text(*node).map(Arc::new),
             Node::Sys(node) => {
                 let text = node.text(&sys_facts()).ok_or(Errno::EINVAL)?;
-                Ok(Arc::from(text.into_bytes()))
+                Ok(Arc::new(text.into_bytes()))
             }
             Node::Tree(_) | Node::Open(_) => Err(Errno::EINVAL),
         }

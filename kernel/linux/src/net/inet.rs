@@ -63,6 +63,13 @@ pub(crate) struct InetSocket {
     inode: u64,
 }
 
+impl InetSocket {
+    /// Returns its inode number.
+    pub(super) fn inode(&self) -> u64 {
+        self.inode
+    }
+}
+
 impl core::fmt::Debug for InetSocket {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "InetSocket({:?} {})", self.protocol, self.inode)

@@ -47,6 +47,11 @@ fn names_lead_to_nodes() {
     );
     assert_eq!(look("7/exe"), Ok(ProcNode::TaskLink(owner, TaskLink::Exe)));
     assert_eq!(look("7/fd/5"), Ok(ProcNode::Fd(owner, 5)));
+    assert_eq!(
+        look("7/net/tcp6"),
+        Ok(ProcNode::NetFile(owner, NetFile::Tcp6))
+    );
+    assert_eq!(look("net"), Ok(ProcNode::NetLink));
     assert_eq!(look("7/fdinfo/5"), Ok(ProcNode::FdInfo(owner, 5)));
     let comm = ProcNode::TaskFile(thread, TaskFile::Comm);
     assert_eq!(look("7/task/8/comm"), Ok(comm));

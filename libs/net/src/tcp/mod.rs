@@ -31,6 +31,7 @@ use tyn_abi::{Errno, Events, Nanos};
 use crate::errors::ErrorQueue;
 use crate::ports::{Bound, Sharing, Use};
 use crate::tcp::connection::Connection;
+pub(crate) use crate::tcp::info::TcpLife;
 use crate::tcp::listen::HalfOpen;
 pub use crate::tcp::options::TcpOptions;
 pub use crate::tcp::seen::Seen;

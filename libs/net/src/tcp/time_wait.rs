@@ -57,6 +57,11 @@ impl TimeWaits {
         self.records.contains_key(tuple)
     }
 
+    /// Lists what the records are of.
+    pub(crate) fn tuples(&self) -> impl Iterator<Item = &Tuple> {
+        self.records.keys()
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.records.len()

@@ -209,6 +209,18 @@ impl UdpSocket {
         events
     }
 
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    pub(crate) fn is_v6(&self) -> bool {
+        self.any.is_ipv6()
+    }
+
     /// Returns the host that it is connected to.
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         self.remote.map(|at| at.ip())

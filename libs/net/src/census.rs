@@ -1,0 +1,238 @@
+//! What there is: all sockets, the routes, and how much went through the interfaces (`proc_pid_net(5)`).
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tyn_abi::Errno;
+
+use crate::stack::{Socket, Stack};
+use crate::tcp::{TcpLife, TcpState, TcpStatus};
+use crate::types::SocketId;
+
+/// Packets and bytes that an interface took in and sent; those of the card with their Ethernet headers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Packets in, and out.
+    pub packets: [u64; 2],
+    /// Bytes in, and out.
+    pub bytes: [u64; 2],
+}
+
+impl Traffic {
+    pub(crate) fn count(&mut self, is_out: bool, bytes: usize) {
+        let [packets_in, packets_out] = &mut self.packets;
+        let [bytes_in, bytes_out] = &mut self.bytes;
+        let (packets, total) = if is_out {
+            (packets_out, bytes_out)
+        } else {
+            (packets_in, bytes_in)
+        };
+        *packets += 1;
+        *total += bytes as u64;
+    }
+}
+
+/// What a row tells of a connection's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Nothing: UDP, and what is left of a connection or will become one.
+    None,
+    /// It listens.
+    Listening,
+    /// It has a connection.
+    Connection {
+        /// Time-outs in a row.
+        timeouts: u8,
+        /// Until the next one, in hundredths of a second.
+        timeout: u64,
+        /// Congestion window and slow-start threshold in segments.
+        window: (u32, Option<u32>),
+    },
+}
+
+/// A socket, or what is left of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The socket; `None` for a request or a TIME-WAIT record.
+    pub socket: Option<SocketId>,
+    /// Whether it is a socket of IPv6, whatever the addresses.
+    pub is_v6: bool,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// State; UDP sockets are established or closed.
+    pub status: TcpStatus,
+    /// Bytes that were written and not acknowledged, and bytes that can be read (of a listener connections).
+    pub queues: (usize, usize),
+    /// More.
+    pub life: Life,
+}
+
+/// A route of IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteRow {
+    /// Network.
+    pub destination: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix: u8,
+    /// The router, if there is one.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// Makes a list with room for `count`.
+fn vec_for<T>(count: usize) -> Result<Vec<T>, Errno> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    Ok(list)
+}
+
+fn any_like(address: IpAddr) -> SocketAddr {
+    match address {
+        IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+        IpAddr::V6(_) => SocketAddr::from(([0u16; 8], 0)),
+    }
+}
+
+impl Stack {
+    /// Lists the TCP sockets that can get segments, and the records of requests and of connections that are over.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn tcp_rows(&mut self) -> Result<Vec<Row>, Errno> {
+        let over = self.tcp.time_waits.tuples().count();
+        let here =
+            self.tcp.listeners.values().map(Vec::len).sum::<usize>() + self.tcp.connections.len();
+        let mut ids = vec_for(here)?;
+        let mut rows = vec_for(here + self.tcp.half_open.len() + over)?;
+        let listeners = self.tcp.listeners.values().flatten();
+        ids.extend(listeners.map(|l| l.socket));
+        ids.extend(self.tcp.connections.values());
+        rows.extend(ids.into_iter().filter_map(|id| self.tcp_row(id)));
+        let record = |tuple: &crate::types::Tuple, status| Row {
+            socket: None,
+            is_v6: tuple.local.is_ipv6(),
+            local: tuple.local,
+            remote: tuple.remote,
+            status,
+            queues: (0, 0),
+            life: Life::None,
+        };
+        let requests = self.tcp.half_open.keys();
+        rows.extend(requests.map(|tuple| record(tuple, TcpStatus::SynReceived)));
+        let over = self.tcp.time_waits.tuples();
+        rows.extend(over.map(|tuple| record(tuple, TcpStatus::TimeWait)));
+        Ok(rows)
+    }
+
+    fn tcp_row(&mut self, id: SocketId) -> Option<Row> {
+        let info = self.tcp_info(id).ok()?;
+        let socket = self.tcp(id).ok()?;
+        let (remote, queues) = match &socket.state {
+            TcpState::Listening(listener) => (any_like(socket.any), (0, listener.queue.len())),
+            TcpState::Open(c) => {
+                let unread = c.tcp.readable();
+                // As on Linux the FIN behind them counts.
+                let end = usize::from(unread > 0 && c.tcp.has_peer_finished());
+                (c.tuple.remote, (c.tcp.unsent(), unread + end))
+            }
+            TcpState::Idle | TcpState::Ended { .. } => return None,
+        };
+        let life = match info.life {
+            TcpLife::Connection { info, .. } => Life::Connection {
+                timeouts: info.timeouts,
+                timeout: info.timeout.0 / 10_000_000,
+                window: (info.window, info.threshold),
+            },
+            TcpLife::Listening { .. } => Life::Listening,
+            TcpLife::None => Life::None,
+        };
+        Some(Row {
+            socket: Some(id),
+            is_v6: socket.any.is_ipv6(),
+            local: socket.local,
+            remote,
+            status: info.status,
+            queues,
+            life,
+        })
+    }
+
+    /// Lists the UDP sockets that have a port.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn udp_rows(&self) -> Result<Vec<Row>, Errno> {
+        let mut rows = vec_for(self.sockets.iter().count())?;
+        let bound = self.sockets.iter().filter_map(|(id, socket)| match socket {
+            Socket::Udp(socket) if socket.local().port() != 0 => Some((id, socket)),
+            Socket::Udp(_) | Socket::Tcp(_) => None,
+        });
+        rows.extend(bound.map(|(id, socket)| Row {
+            socket: Some(id),
+            is_v6: socket.is_v6(),
+            local: socket.local(),
+            remote: socket.remote().unwrap_or(any_like(socket.local().ip())),
+            status: match socket.remote() {
+                Some(_) => TcpStatus::Established,
+                None => TcpStatus::Closed,
+            },
+            queues: (0, socket.queued_bytes),
+            life: Life::None,
+        }));
+        Ok(rows)
+    }
+
+    /// Returns how many TCP sockets and UDP sockets there are, of IPv4 and IPv6.
+    #[must_use]
+    pub fn socket_counts(&self) -> [(usize, usize); 2] {
+        let mut counts = [(0, 0); 2];
+        let [v4, v6] = &mut counts;
+        for (_, socket) in self.sockets.iter() {
+            let is_v6 = match socket {
+                Socket::Tcp(s) => s.any.is_ipv6(),
+                Socket::Udp(s) => s.is_v6(),
+            };
+            let of = if is_v6 { &mut *v6 } else { &mut *v4 };
+            match socket {
+                Socket::Tcp(_) => of.0 += 1,
+                Socket::Udp(_) => of.1 += 1,
+            }
+        }
+        counts
+    }
+
+    /// Returns how many connections go on without their program, how many are over, and how many bytes TCP's queues take.
+    #[must_use]
+    pub fn tcp_totals(&self) -> (usize, usize, usize) {
+        let over = self.tcp.time_waits.tuples().count();
+        (self.tcp.orphans, over, self.tcp.buffered)
+    }
+
+    /// Lists the card's routes of IPv4: its network, and all others by the router.
+    #[must_use]
+    pub fn route_rows(&self) -> Vec<RouteRow> {
+        let Some(lease) = self.lease() else {
+            return Vec::new();
+        };
+        let prefix = lease.address.prefix;
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        let network = RouteRow {
+            destination: Ipv4Addr::from(u32::from(lease.address.address) & mask),
+            prefix,
+            gateway: None,
+        };
+        let others = lease.gateway.map(|gateway| RouteRow {
+            destination: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            gateway: Some(gateway),
+        });
+        others.into_iter().chain([network]).collect()
+    }
+
+    /// Returns what went through `lo`, and through the card.
+    #[must_use]
+    pub fn traffic(&self) -> [Traffic; 2] {
+        self.out.traffic
+    }
+}
