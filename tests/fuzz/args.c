@@ -140,7 +140,7 @@ static const char *const others[] = {
     "/proc/self/cwd/a", "/proc/self/status", "/proc/cpuinfo",   "/proc/stat",    "/proc/self/mem",   "/proc/self/statm",
     "/proc/mounts",     "/sys",              "/sys/devices/system/cpu/online",   "/",                "/nothing",
     "/proc/99999/stat", "/dev/shm",          "/dev/pts/0",      "/dev/stdin",    "/proc/self/root/proc/self/root",
-    "/proc/self/exe",   "/proc/slabinfo"};
+    "/proc/self/exe",   "/proc/slabinfo",    "/proc/net/tcp",   "/proc/self/fdinfo/3", "/proc/net/unix",  "/dev/pts/1"};
 
 /* Writes a path into the arena, or gives a bad pointer. */
 static u64 path(struct worker *w, int is_changed) {

@@ -1,4 +1,6 @@
 /* The driver: starts workers until enough calls were made, then checks that nothing is left of them. */
+#include <asm/ioctls.h>
+#include <asm/termbits.h>
 #include "fuzz.h"
 #include <fcntl.h>
 #include <stdarg.h>
@@ -103,6 +105,8 @@ void say(const char *format, ...) {
         }
     }
     va_end(args);
+    /* Workers have the console, too, and may have stopped it (tcflow(3)). */
+    CALL3(__NR_ioctl, 1, TCXONC, TCOON);
     CALL3(__NR_write, 1, line, n);
 }
 
@@ -152,7 +156,7 @@ static int is_among(const char *name, const char *const *names, size_t count) {
 /* What the image and the kernel put into a directory. */
 static int is_kept(const char *path, const char *name) {
     static const char *const root[] = {".tyn", "dev", "fuzz", "proc", "sys", "tmp"};
-    static const char *const dev[] = {"console", "fd",     "full",  "null", "random",  "shm",
+    static const char *const dev[] = {"console", "fd",     "full",  "null", "ptmx",    "pts",  "random", "shm",
                                       "stderr",  "stdin", "stdout", "tty",  "urandom", "zero"};
     if (equal(name, ".") || equal(name, ".."))
         return 1;
