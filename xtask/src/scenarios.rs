@@ -171,6 +171,12 @@ fn release_with_nifs(lab: &Lab, release: &Path, library: CLibrary, system: &Sysr
         .arg(private.join("quick"))
         .arg(source.join("c_src/quick.c"));
     output(&mut quick).context("the least program can't be built")?;
+    let mut on_pty = compiler("gcc");
+    on_pty
+        .args(["-static", "-o"])
+        .arg(private.join("on_pty"))
+        .arg(source.join("c_src/on_pty.c"));
+    output(&mut on_pty).context("the port program can't be built")?;
     Ok(())
 }
 

@@ -20,7 +20,9 @@ cases() ->
      {port_spawns_leak_nothing, fun spawns_leak_nothing/0},
      {port_orphans, fun orphans/0},
      {port_inet_gethost, fun inet_gethost/0},
-     {port_script, fun script/0}].
+     {port_script, fun script/0},
+     {port_terminal, fun terminal/0},
+     {port_erlang_on_a_terminal, fun erlang_on_a_terminal/0}].
 
 sh(Script) -> sh(Script, []).
 sh(Script, Options) ->
@@ -233,3 +235,58 @@ script() ->
     ok = file:change_mode(Path, 8#755),
     say("~p", [sc:collect(open_port({spawn_executable, Path}, [{args, ["a b"]}, exit_status]))]),
     say("~p", [os:cmd(Path ++ " x y")]).
+
+on_pty(Command, Options) ->
+    Program = filename:join(code:priv_dir(scenarios), "on_pty"),
+    open_port({spawn_executable, Program}, [{args, Command}, exit_status, binary | Options]).
+
+%% Types, and waits until the terminal shows a text.
+dialogue(Port, Input, Text) ->
+    true = port_command(Port, Input),
+    shows(Port, Text, <<>>).
+
+shows(Port, Text, Seen) ->
+    case binary:match(Seen, Text) of
+        nomatch ->
+            receive
+                {Port, {data, Data}} -> shows(Port, Text, <<Seen/binary, Data/binary>>);
+                {Port, {exit_status, Status}} -> error({ended, Status, Seen})
+            after 60000 -> error({never, Text, Seen})
+            end;
+        _ -> say("shown: ~s", [Text])
+    end.
+
+%% An interactive shell on a terminal: job control, keys, the end of the port.
+terminal() ->
+    Port = on_pty(["/bin/sh", "-i"], [{env, [{"PS1", "ready> "}, {"ENV", false}]}]),
+    dialogue(Port, "", <<"ready> ">>),
+    dialogue(Port, "test -t 0 && test -t 1 && echo a 'terminal'\n", <<"a terminal\r\n">>),
+    dialogue(Port, "echo to 'tty' > /dev/tty\n", <<"to tty\r\n">>),
+    dialogue(Port, "cat\n", <<"cat\r\n">>),
+    dialogue(Port, "typed\n", <<"typed\r\ntyped\r\n">>),
+    dialogue(Port, [3], <<"ready> ">>),
+    dialogue(Port, "echo status $?\n", <<"status 130\r\n">>),
+    dialogue(Port, "cat\n", <<"cat\r\n">>),
+    dialogue(Port, [26], <<"Stopped">>),
+    dialogue(Port, "fg\n", <<"cat\r\n">>),
+    dialogue(Port, [4], <<"ready> ">>),
+    true = port_command(Port, "exit 7\n"),
+    {Status, _} = sc:collect(Port),
+    say("status ~b", [Status]),
+    Other = on_pty(["/bin/sh", "-c", "trap 'exit 9' HUP; echo $$ ready; while :; do sleep 0.05; done"], []),
+    Pid = receive {Other, {data, Line}} -> hd(binary:split(Line, <<" ">>)) end,
+    true = port_close(Other),
+    sc:until(hung_up, fun() -> not filelib:is_dir(<<"/proc/", Pid/binary>>) end),
+    say("hung up").
+
+%% Erlang's own shell, as somebody at a terminal has it.
+erlang_on_a_terminal() ->
+    {Program, Args} = sc:vm_command([]),
+    Interactive = [A || A <- Args, A =/= "-noshell", A =/= "-noinput"],
+    Port = on_pty([Program | Interactive], [{env, [{"TERM", "xterm"}]}]),
+    dialogue(Port, "", <<"1> ">>),
+    dialogue(Port, "{columns, C} = {columns, element(2, io:columns())}, C * 1000.\r", <<"100000">>),
+    dialogue(Port, "lists:concat([x, y, 1 + 1]).\r", <<"xy2">>),
+    true = port_command(Port, "halt(3).\r"),
+    {Status, _} = sc:collect(Port),
+    say("status ~b", [Status]).
