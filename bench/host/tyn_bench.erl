@@ -1,6 +1,7 @@
 %% Erlang-level rows of `cargo xtask bench host`: started in each guest by `-s tyn_bench main` beside the example. Prints
 %% `row NAME NANOSECONDS UNIT` for each row and ends with `row end 0 -`. Each row is measured in processes of its own; the
-%% number of iterations is such that a batch takes 3 ms, and the fastest of 80 batches is told.
+%% number of iterations is such that a batch takes 3 ms, and the fastest of 80 batches is told; of messages between
+%% schedulers the median, as in the fastest batch hardly any of them slept.
 -module(tyn_bench).
 -export([main/0]).
 
@@ -31,11 +32,16 @@ rows() ->
 
 measure({Name, Unit, Fun}) ->
     N = calibrate(Fun, 1),
-    Best = lists:min([run(Fun, N) || _ <- lists:seq(1, ?BATCHES)]),
-    io:format("row ~s ~.1f ~s~n", [Name, Best / N, Unit]).
+    All = lists:sort([run(Fun, N) || _ <- lists:seq(1, ?BATCHES)]),
+    Told = case Name of
+        "erl-send-across" -> lists:nth(?BATCHES div 2, All);
+        _ -> hd(All)
+    end,
+    io:format("row ~s ~.1f ~s~n", [Name, Told / N, Unit]).
 
+%% By the fastest of three: one that the host interrupted would leave all batches with a few iterations.
 calibrate(Fun, N) ->
-    case run(Fun, N) of
+    case lists:min([run(Fun, N) || _ <- [1, 2, 3]]) of
         Took when Took >= ?BATCH_NS div 4 -> max(1, N * ?BATCH_NS div Took);
         _ -> calibrate(Fun, N * 2)
     end.

@@ -80,7 +80,7 @@ pub(super) fn host(mut options: Options, rows: &Rows) -> Result<()> {
         "nanoseconds"
     };
     println!(
-        "boots of each guest, in turn: {}; CPUs: {}; {} MiB; medians of each boot's fastest batch, in {unit}",
+        "boots of each guest, in turn: {}; CPUs: {}; {} MiB; medians of each boot's fastest batch (across CPUs: median batch), in {unit}",
         options.runs, options.cpus, options.memory
     );
     println!("| row | unit | tyn | {} | tyn / linux |", guests::LINUX);
