@@ -314,6 +314,10 @@ static void orphans(void) {
             MUST(read(q[0], &c, 1));
             R(read(slave, &c, 1));
             R(tcsetpgrp(slave, getpid()));
+            /* Nobody could wake it. */
+            R(raise(SIGTSTP));
+            R(raise(SIGTTIN));
+            R(raise(SIGTTOU));
             MUST(write(p[1], "x", 1));
             _exit(0);
         }

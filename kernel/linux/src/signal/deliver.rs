@@ -11,6 +11,7 @@ use tyn_trace::Event;
 
 use super::{Restart, frame, role, send};
 use crate::cx::Cx;
+use crate::kernel::kernel;
 use crate::process::Process;
 use crate::thread::Thread;
 use crate::{exit, sched, trace};
@@ -73,6 +74,7 @@ fn act(cx: &mut Cx<'_>, info: &SigInfo, restart: &mut Option<Restart>) {
     match delivery(signal, &action, role(process)) {
         Delivery::Ignore => crate::stop::keep(process, info),
         Delivery::Terminate => terminate(cx, signal),
+        Delivery::Stop if is_discarded(process, signal) => {}
         Delivery::Stop => stop(process, signal),
         Delivery::Handle => {
             resume(cx, restart.take(), Some(action.flags));
@@ -89,6 +91,17 @@ pub(super) fn terminate(cx: &Cx<'_>, signal: Signal) {
     };
     trace::event(cx.thread.tid(), event);
     cx.process.exit_group(u32::from(signal.number()));
+}
+
+/// Returns whether a signal that would stop the process does nothing: those of a terminal, where the group is orphaned and
+/// nobody would wake it (`signal(7)`; POSIX, "orphaned process group").
+fn is_discarded(process: &Process, signal: Signal) -> bool {
+    if signal == Signal::SIGSTOP {
+        return false;
+    }
+    let family = kernel().family.lock();
+    let group = family.group(process.pid);
+    group.is_ok_and(|group| family.is_orphaned(group))
 }
 
 /// Stops the process: its threads wait in [`next`].
