@@ -22,7 +22,7 @@ use crate::exit;
 use crate::kernel::kernel;
 use crate::limits::{NR_OPEN, Resource};
 use crate::mm::Mm;
-use crate::net::netlink::census::net_text;
+use crate::net::census::net_text;
 use crate::process::{self, Process};
 use crate::random;
 use crate::thread::Thread;

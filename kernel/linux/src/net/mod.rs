@@ -13,6 +13,7 @@
 //! | timer | the stack's deadline passed | `operate(nothing)` |
 
 mod address;
+pub(crate) mod census;
 pub(crate) mod device;
 mod error_queue;
 mod inet;

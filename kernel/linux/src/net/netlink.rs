@@ -1,8 +1,6 @@
 //! Netlink sockets (`netlink(7)`), family `NETLINK_ROUTE` only: what `getifaddrs(3)` asks. Requests are answered at once;
 //! the answers wait in the socket's queue. There are no multicast groups.
 
-pub(crate) mod census;
-
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::sync::Arc;

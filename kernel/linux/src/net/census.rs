@@ -11,8 +11,8 @@ use tyn_fs::procfs::NetFile;
 use tyn_net::census::{Life, Row};
 use tyn_net::{SocketId, Stack};
 
-use super::super::inet::InetSocket;
-use super::super::inspect;
+use super::inet::InetSocket;
+use super::inspect;
 use crate::file::OpenFile;
 use crate::kernel::kernel;
 use crate::process::Process;
