@@ -33,7 +33,18 @@ fn request(path: &str) -> String {
 /// # Errors
 /// When there is no answer within `limit`, or it is not HTTP.
 pub fn get(port: u16, path: &str, limit: Duration) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&address(port), limit)?;
+    ask(
+        TcpStream::connect_timeout(&address(port), limit)?,
+        path,
+        limit,
+    )
+}
+
+/// Asks for `path` on a connection that was made for it.
+///
+/// # Errors
+/// As [`get`].
+pub fn ask(mut stream: TcpStream, path: &str, limit: Duration) -> io::Result<Response> {
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     stream.write_all(request(path).as_bytes())?;

@@ -2,6 +2,8 @@
 //! burst of connections, and consists of what Debian built.
 
 use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
@@ -9,6 +11,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{Object, ObjectSegment};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use tyn_fs::cpio::Entries;
 use tyn_vm_host::{Machine, http};
 
@@ -88,7 +91,7 @@ fn burst(lab: &Lab, cpus: u32) -> Result<()> {
     let answers: Vec<_> = thread::scope(|scope| {
         let ask = |port: u16| {
             barrier.wait();
-            http::get(port, "/", ANSWER_LIMIT)
+            http::ask(connect_by_own_port(port)?, "/", ANSWER_LIMIT)
         };
         let threads: Vec<_> = guest.ports[1..]
             .iter()
@@ -117,10 +120,23 @@ fn burst(lab: &Lab, cpus: u32) -> Result<()> {
     guest.shut_down()
 }
 
+/// Connects from a port that no other connection has. The user network shows the guest each client as its one host with the
+/// client's port, and Linux may give two clients of different ports the same one: to the guest they would be one connection.
+fn connect_by_own_port(port: u16) -> io::Result<TcpStream> {
+    let socket = net::socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    Ok(socket.into())
+}
+
 /// HTTP/1.1 keeps the connection.
 fn keep_alive(lab: &Lab) -> Result<()> {
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpStream};
     let guest = Guest::boot(&lab.config(Machine::Q35, 2, 1)?)?;
     let port = *guest.ports.first().context("a port is forwarded")?;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
