@@ -145,7 +145,7 @@ impl File for TtyFile {
     }
 }
 
-/// Returns the running process's terminal.
+/// Returns the running process, if it is not the kernel that runs.
 pub(super) fn current_process() -> Option<Arc<crate::process::Process>> {
     sched::current().map(|thread| Arc::clone(thread.process()))
 }

@@ -84,7 +84,7 @@ fn speed(cflag: u32) -> u32 {
 
 impl Tty {
     fn set_termios(&self, mut termios: Termios, flush: bool, side: Side) {
-        /// `CSIZE | CS8`, `CREAD`, `PARENB`.
+        /// What both sides of a pair always have: `CS8`, `CREAD`.
         const FIXED: u32 = 0o60 | 0o200;
         const PARENB: u32 = 0o400;
         if self.master().is_some() {
