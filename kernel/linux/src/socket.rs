@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use tyn_abi::socket::MsgFlags;
-use tyn_abi::{Errno, Nanos, Sink, Source};
+use tyn_abi::{Errno, Nanos, Sink, Source, UserVa};
 
 use crate::cx::Cx;
 use crate::file::{File, OpenFile};
@@ -157,6 +157,17 @@ pub trait Socket: File {
     /// `ENOPROTOOPT`, `EOPNOTSUPP`; `EINVAL` for too little room.
     fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32, room: usize)
     -> Result<Vec<u8>, Errno>;
+
+    /// Answers `getsockopt(2)` of options whose value in user memory is a question first; `None` for others.
+    fn answer(
+        &self,
+        _level: i32,
+        _name: i32,
+        _question: UserVa,
+        _room: usize,
+    ) -> Option<Result<Vec<u8>, Errno>> {
+        None
+    }
 
     /// Answers `getsockopt(2)` of options whose value is control messages, within `room` bytes; `None` for others.
     fn get_control(&self, _level: i32, _name: i32, _room: usize) -> Option<Result<Vec<u8>, Errno>> {

@@ -82,8 +82,9 @@ bitflags::bitflags! {
 /// Level of the options that every socket has (`socket(7)`).
 pub const SOL_SOCKET: i32 = 1;
 
-/// Longest option value that is read from user memory; longer ones are cut.
-pub const SO_MAX_OPTION: usize = 1024;
+/// Longest option value that is read from user memory; longer ones are cut. The longest that means something is a filter
+/// with 64 sources (`MCAST_MSFILTER`).
+pub const SO_MAX_OPTION: usize = 16 << 10;
 
 /// Options of [`SOL_SOCKET`].
 pub mod so {

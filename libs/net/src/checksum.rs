@@ -29,6 +29,11 @@ pub(crate) fn pseudo_header(
     fold(addresses + u64::from(u8::from(protocol)) + len as u64)
 }
 
+/// Sums `bytes` alone, as IGMP does. Of a message with the right checksum it is `0xffff`.
+pub(crate) fn plain(bytes: &[u8]) -> u16 {
+    sum(bytes)
+}
+
 /// Sums the 16-bit words of `bytes`, in network order, folded. A last odd byte counts as if a zero followed.
 fn sum(bytes: &[u8]) -> u16 {
     // The sum of words of any width, with the carries added at the low end, folds to the sum of the narrow ones; in

@@ -231,7 +231,7 @@ impl Stack {
             || self.out.groups.contains(Path::Nic, ip.destination);
         if is_query && icmp.verify_checksum(&source, &destination) && is_listening {
             let dice = self.dice();
-            self.out.on_mld_query(ip, &icmp, dice);
+            self.out.on_mld_query(ip, rest.unwrap_or_default(), dice);
         }
         is_query
     }

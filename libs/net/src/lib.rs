@@ -43,6 +43,7 @@ mod wire;
 pub use device::NetDevice;
 pub use errors::{NetError, Origin, QueuedError, Trouble};
 pub use fragment::MtuDiscovery;
+pub use multicast::filter::{FilterMode, SourceChange, SourceFilter, most_sources};
 pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::info::{TcpInfo, TcpLife};
 pub use tcp::stream::Take;

@@ -222,8 +222,7 @@ impl Stack {
         self.out.configure(lease);
         // Whoever forwards groups to us hears of them anew.
         let now = self.out.now;
-        let all = core::net::Ipv4Addr::UNSPECIFIED.into();
-        self.out.groups.on_query(all, Nanos::ZERO, now, 0);
+        self.out.groups.tell_again(now);
     }
 
     /// Takes note that the card's IPv6 configuration changed.

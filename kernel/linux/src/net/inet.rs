@@ -19,7 +19,7 @@ use super::address::{Family, Given, decode_v4, encode, is_unspecified};
 use super::switches::IpSwitches;
 use super::{close, inspect, memory, operate, register};
 use super::{error_queue, interface_ioctl, mtu_options, packet_options};
-use super::{ip_options, options};
+use super::{filter_options, ip_options, options};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
@@ -476,6 +476,16 @@ impl Socket for InetSocket {
         room: usize,
     ) -> Result<Vec<u8>, Errno> {
         options::get(self, cx, (level, name), room)
+    }
+
+    fn answer(
+        &self,
+        level: i32,
+        name: i32,
+        question: UserVa,
+        room: usize,
+    ) -> Option<Result<Vec<u8>, Errno>> {
+        filter_options::answer(self, level, name, question, room)
     }
 
     fn get_control(&self, level: i32, name: i32, room: usize) -> Option<Result<Vec<u8>, Errno>> {

@@ -16,6 +16,7 @@ mod address;
 pub(crate) mod census;
 pub(crate) mod device;
 mod error_queue;
+mod filter_options;
 mod inet;
 mod interface_ioctl;
 mod ip_options;
@@ -24,6 +25,7 @@ mod multicast_options;
 pub(crate) mod netlink;
 mod options;
 mod packet_options;
+mod source_options;
 mod switches;
 mod tcp_info;
 

@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tyn_abi::Errno;
-use tyn_net::{Multicast, Path, Stack, UdpOptions};
+use tyn_net::{FilterMode, Multicast, Path, Stack, UdpOptions};
 
 use super::address::{CARD, LOOPBACK};
 use super::inet::{InetSocket, Protocol};
 use super::ip_options::{byte_or, int_or_byte};
 use super::options::word;
-use super::{inspect, operate};
+use super::{inspect, operate, source_options};
 use crate::socket_options::int;
 
 const IP_MULTICAST_IF: i32 = 32;
@@ -27,10 +27,10 @@ const IPV6_LEAVE_GROUP: i32 = 21;
 const IPV6_MULTICAST_ALL: i32 = 29;
 
 /// `struct ip_mreqn`, or `struct ip_mreq`, which has no interface number.
-struct Request {
-    group: Ipv4Addr,
-    address: Ipv4Addr,
-    interface: u32,
+pub(super) struct Request {
+    pub(super) group: Ipv4Addr,
+    pub(super) address: Ipv4Addr,
+    pub(super) interface: u32,
 }
 
 impl Request {
@@ -45,7 +45,7 @@ impl Request {
     }
 
     /// Returns the interface that was named, by number or by address; `Ok(None)` when none was.
-    fn path(&self, stack: &Stack, unknown: Errno) -> Result<Option<Path>, Errno> {
+    fn named(&self, stack: &Stack, unknown: Errno) -> Result<Option<Path>, Errno> {
         let address = IpAddr::V4(self.address);
         match self.interface {
             0 if self.address.is_unspecified() => Ok(None),
@@ -53,10 +53,37 @@ impl Request {
             number => path_of(stack, number).ok_or(unknown).map(Some),
         }
     }
+
+    /// Returns the interface, which is the one on the way to the group when none was named (`ip_mc_find_dev` of Linux).
+    pub(super) fn path(&self, stack: &Stack, unknown: Errno) -> Result<Path, Errno> {
+        let towards = || stack.interface_towards(self.group.into());
+        let path = self.named(stack, unknown)?.or_else(towards);
+        path.ok_or(Errno::ENODEV)
+    }
+
+    /// Makes a socket a member.
+    pub(super) fn join(&self, socket: &InetSocket, mode: FilterMode) -> Result<(), Errno> {
+        let group = IpAddr::V4(self.group);
+        operate(|stack| {
+            if !group.is_multicast() {
+                return Err(Errno::EINVAL);
+            }
+            let path = self.path(stack, Errno::ENODEV)?;
+            stack.udp_join(socket.id, group, Some(path), mode)
+        })
+    }
+
+    /// Ends a membership.
+    pub(super) fn leave(&self, socket: &InetSocket) -> Result<(), Errno> {
+        operate(|stack| {
+            let path = self.path(stack, Errno::EADDRNOTAVAIL)?;
+            stack.udp_leave(socket.id, self.group.into(), Some(path))
+        })
+    }
 }
 
 /// Returns the interface of a number.
-fn path_of(stack: &Stack, number: u32) -> Option<Path> {
+pub(super) fn path_of(stack: &Stack, number: u32) -> Option<Path> {
     match number {
         LOOPBACK => Some(Path::Loopback),
         CARD if stack.has_card() => Some(Path::Nic),
@@ -135,9 +162,9 @@ pub(super) fn set_ip(socket: &InetSocket, name: i32, value: &[u8]) -> Option<Res
         IP_MULTICAST_ALL => {
             truth(value).and_then(|is_on| change(socket, |o| o.v4.hears_all = is_on))
         }
-        IP_ADD_MEMBERSHIP => join(socket, value),
-        IP_DROP_MEMBERSHIP => leave(socket, value),
-        _ => return None,
+        IP_ADD_MEMBERSHIP => Request::read(value).and_then(|r| r.join(socket, FilterMode::Exclude)),
+        IP_DROP_MEMBERSHIP => Request::read(value).and_then(|r| r.leave(socket)),
+        _ => return source_options::set_ip(socket, name, value),
     })
 }
 
@@ -157,9 +184,9 @@ pub(super) fn set_ipv6(socket: &InetSocket, name: i32, value: &[u8]) -> Option<R
         IPV6_MULTICAST_ALL => {
             truth(value).and_then(|is_on| change(socket, |o| o.v6.hears_all = is_on))
         }
-        IPV6_JOIN_GROUP => join6(socket, value),
-        IPV6_LEAVE_GROUP => leave6(socket, value),
-        _ => return None,
+        IPV6_JOIN_GROUP => request6(value).and_then(|r| join6(socket, r, FilterMode::Exclude)),
+        IPV6_LEAVE_GROUP => request6(value).and_then(|r| leave6(socket, r)),
+        _ => return source_options::set_ipv6(socket, name, value),
     })
 }
 
@@ -183,7 +210,7 @@ fn set_interface(socket: &InetSocket, value: &[u8]) -> Result<(), Errno> {
         })
     })?;
     operate(|stack| {
-        let path = request.path(stack, Errno::EADDRNOTAVAIL)?;
+        let path = request.named(stack, Errno::EADDRNOTAVAIL)?;
         let address = Some(request.address).filter(|a| !a.is_unspecified());
         stack.udp_change_options(socket.id, |o| {
             o.v4 = Multicast {
@@ -206,27 +233,6 @@ fn set_interface6(socket: &InetSocket, value: &[u8]) -> Result<(), Errno> {
     })
 }
 
-fn join(socket: &InetSocket, value: &[u8]) -> Result<(), Errno> {
-    let request = Request::read(value)?;
-    let group = IpAddr::V4(request.group);
-    operate(|stack| {
-        if !group.is_multicast() {
-            return Err(Errno::EINVAL);
-        }
-        let named = request.path(stack, Errno::ENODEV)?;
-        let path = named.or_else(|| stack.interface_towards(group));
-        stack.udp_join(socket.id, group, path.ok_or(Errno::ENODEV)?)
-    })
-}
-
-fn leave(socket: &InetSocket, value: &[u8]) -> Result<(), Errno> {
-    let request = Request::read(value)?;
-    operate(|stack| {
-        let path = request.path(stack, Errno::EADDRNOTAVAIL)?;
-        stack.udp_leave(socket.id, request.group.into(), path)
-    })
-}
-
 /// Reads `struct ipv6_mreq`: the group and the number of the interface.
 fn request6(value: &[u8]) -> Result<(IpAddr, u32), Errno> {
     let (group, rest) = value.split_first_chunk::<16>().ok_or(Errno::EINVAL)?;
@@ -237,19 +243,23 @@ fn request6(value: &[u8]) -> Result<(IpAddr, u32), Errno> {
     }
 }
 
-fn join6(socket: &InetSocket, value: &[u8]) -> Result<(), Errno> {
-    let (group, number) = request6(value)?;
+/// Makes a socket a member of a group on the interface of a number; 0 stands for the way there.
+pub(super) fn join6(
+    socket: &InetSocket,
+    (group, number): (IpAddr, u32),
+    mode: FilterMode,
+) -> Result<(), Errno> {
     operate(|stack| {
         let path = match number {
-            0 => stack.interface_towards(group),
-            number => path_of(stack, number),
+            0 => None,
+            number => Some(path_of(stack, number).ok_or(Errno::ENODEV)?),
         };
-        stack.udp_join(socket.id, group, path.ok_or(Errno::ENODEV)?)
+        stack.udp_join(socket.id, group, path, mode)
     })
 }
 
-fn leave6(socket: &InetSocket, value: &[u8]) -> Result<(), Errno> {
-    let (group, number) = request6(value)?;
+/// Ends a membership on the interface of a number; 0 stands for whichever.
+pub(super) fn leave6(socket: &InetSocket, (group, number): (IpAddr, u32)) -> Result<(), Errno> {
     operate(|stack| {
         let path = match number {
             0 => None,

@@ -241,6 +241,10 @@ pub(crate) fn sys_getsockopt(
         let control = control?;
         write_control(value, &control)?;
         control.len()
+    } else if let Some(answer) = socket.answer(level, name, value, room) {
+        let answer = answer?;
+        user_io::write_bytes(value, &answer)?;
+        answer.len()
     } else {
         let option = socket.get_option(cx, level, name, room);
         let option = option.inspect_err(|e| trace_option(cx, "getsockopt", *e, level, name))?;

@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use super::*;
-use crate::{Multicast, Path, UdpSend};
+use crate::{FilterMode, Multicast, Path, SourceChange, SourceFilter, UdpSend};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x77);
@@ -20,6 +20,15 @@ fn socket(stack: &mut Stack, port: u16) -> SocketId {
 fn hears(stack: &mut Stack, id: SocketId) -> bool {
     let mut buffer = [0; 9];
     stack.udp_receive(id, false, &mut &mut buffer[..]).is_ok()
+}
+
+fn join(
+    stack: &mut Stack,
+    id: SocketId,
+    group: impl Into<IpAddr>,
+    path: Path,
+) -> Result<(), Errno> {
+    stack.udp_join(id, group.into(), Some(path), FilterMode::Exclude)
 }
 
 fn call(stack: &mut Stack, id: SocketId, group: impl Into<IpAddr>) {
@@ -82,8 +91,8 @@ fn members_hear_their_group_and_nobody_else_does() {
         call(&mut w.a, a, group);
         w.settle();
         assert!(!hears(&mut w.b, b) && !hears(&mut w.a, a));
-        assert_eq!(w.b.udp_join(b, group, Path::Nic), Ok(()));
-        assert_eq!(w.b.udp_join(b, group, Path::Nic), Err(Errno::EADDRINUSE));
+        assert_eq!(join(&mut w.b, b, group, Path::Nic), Ok(()));
+        assert_eq!(join(&mut w.b, b, group, Path::Nic), Err(Errno::EADDRINUSE));
         call(&mut w.a, a, group);
         w.settle();
         assert!(hears(&mut w.b, b) && !hears(&mut w.a, a));
@@ -97,7 +106,7 @@ fn members_hear_their_group_and_nobody_else_does() {
         w.settle();
         assert!(!hears(&mut w.b, b));
     }
-    assert_eq!(w.b.udp_join(b, B.into(), Path::Nic), Err(Errno::EINVAL));
+    assert_eq!(join(&mut w.b, b, B, Path::Nic), Err(Errno::EINVAL));
 }
 
 #[test]
@@ -106,8 +115,8 @@ fn host_hears_itself_unless_told() {
     let (a, b) = (socket(&mut w.a, 7), socket(&mut w.b, 7));
     for group in [IpAddr::V4(GROUP), IpAddr::V6(GROUP6)] {
         let other = socket(&mut w.a, 7);
-        w.a.udp_join(a, group, Path::Nic).unwrap();
-        w.b.udp_join(b, group, Path::Nic).unwrap();
+        join(&mut w.a, a, group, Path::Nic).unwrap();
+        join(&mut w.b, b, group, Path::Nic).unwrap();
         call(&mut w.a, a, group);
         w.settle();
         assert!(hears(&mut w.a, a) && hears(&mut w.a, other) && hears(&mut w.b, b));
@@ -148,8 +157,8 @@ fn host_hears_itself_unless_told() {
 fn interface_can_be_chosen() {
     let mut w = world();
     let (a, b) = (socket(&mut w.a, 7), socket(&mut w.b, 7));
-    w.b.udp_join(b, GROUP.into(), Path::Nic).unwrap();
-    w.a.udp_join(a, GROUP.into(), Path::Loopback).unwrap();
+    join(&mut w.b, b, GROUP, Path::Nic).unwrap();
+    join(&mut w.a, a, GROUP, Path::Loopback).unwrap();
     call(&mut w.a, a, GROUP);
     w.settle();
     assert!(hears(&mut w.b, b) && !hears(&mut w.a, a));
@@ -172,27 +181,36 @@ fn network_is_told_who_listens() {
     let take = || core::mem::take(&mut *told.lock().unwrap());
     let (b, c) = (socket(&mut w.b, 7), socket(&mut w.b, 7));
     for id in [b, c] {
-        w.b.udp_join(id, GROUP.into(), Path::Nic).unwrap();
-        w.b.udp_join(id, GROUP6.into(), Path::Nic).unwrap();
+        join(&mut w.b, id, GROUP, Path::Nic).unwrap();
+        join(&mut w.b, id, GROUP6, Path::Nic).unwrap();
         w.pass(seconds(30));
+    }
+    let all = take();
+    for group in [IpAddr::V4(GROUP), IpAddr::V6(GROUP6)] {
+        let (routers, octets) = match group {
+            IpAddr::V4(ip) => ("224.0.0.22", ip.octets().to_vec()),
+            IpAddr::V6(ip) => ("ff02::16", ip.octets().to_vec()),
+        };
+        let of_it = all.iter().filter(|m| m.0.is_ipv4() == group.is_ipv4());
+        let reports: Vec<_> = of_it.collect();
+        assert_eq!(reports.len(), 2);
+        for (to, message) in reports {
+            assert_eq!(*to, routers.parse::<IpAddr>().unwrap());
+            let kind = if group.is_ipv4() { 0x22 } else { 143 };
+            assert_eq!((message[0], &message[4..8]), (kind, &[0, 0, 0, 1][..]));
+            assert_eq!(message[8..], [&[4, 0, 0, 0], &octets[..]].concat());
+            let is_right = match group {
+                IpAddr::V4(_) => crate::checksum::plain(message) == 0xffff,
+                IpAddr::V6(_) => has_right_checksum(&w, message),
+            };
+            assert!(is_right, "{message:?}");
+        }
     }
     let version2 = (
         IpAddr::V4(GROUP),
         [&[0x16, 0], &checksum(0x16)[..], &GROUP.octets()].concat(),
     );
-    let mut all = take();
-    assert_eq!(all.iter().filter(|m| **m == version2).count(), 2, "{all:?}");
-    all.retain(|m| m.0.is_ipv6());
-    assert_eq!(all.len(), 2);
-    for (to, message) in all {
-        assert_eq!(to, "ff02::16".parse::<IpAddr>().unwrap());
-        assert_eq!(
-            (message[0], message[7], message[8], message.len()),
-            (143, 1, 4, 28)
-        );
-        assert_eq!(message[12..28], GROUP6.octets());
-    }
-    // A question is answered by one report for each group.
+    // A question is answered by one report for each group, in the router's version.
     let question = igmp_query();
     w.cards[1].with(|c| c.received.push_back(question));
     w.pass(seconds(30));
@@ -203,12 +221,103 @@ fn network_is_told_who_listens() {
     w.b.close(c);
     w.pass(seconds(3));
     let left = take();
-    let [(all_routers, leave), (to, done)] = &left[..] else {
+    let [(all_routers, leave), (to, done), (_, again)] = &left[..] else {
         panic!("{left:?}");
     };
     assert_eq!(*all_routers, IpAddr::V4(Ipv4Addr::new(224, 0, 0, 2)));
     assert_eq!((leave[0], &leave[4..]), (0x17, &GROUP.octets()[..]));
     assert_eq!((to.is_ipv6(), done[0], done[8]), (true, 143, 3));
+    assert_eq!(done, again);
+}
+
+/// Returns whether a message of ICMPv6 that B sent to the routers is as it was sent.
+fn has_right_checksum(w: &World, message: &[u8]) -> bool {
+    let own = w.b.out.routes.v6.link_local.unwrap().into();
+    let routers = "ff02::16".parse().unwrap();
+    let protocol = smoltcp::wire::IpProtocol::Icmpv6;
+    crate::checksum::of(own, routers, protocol, message) == 0xffff
+}
+
+#[test]
+fn sources_decide_who_is_heard() {
+    let mut w = world();
+    let (a, b, other) = (
+        socket(&mut w.a, 7),
+        socket(&mut w.b, 7),
+        socket(&mut w.b, 7),
+    );
+    for group in [IpAddr::V4(GROUP), IpAddr::V6(GROUP6)] {
+        let source = match group {
+            IpAddr::V4(_) => IpAddr::V4(A),
+            IpAddr::V6(_) => w.a.out.routes.v6.link_local.unwrap().into(),
+        };
+        let stranger = match group {
+            IpAddr::V4(_) => "10.0.0.77".parse().unwrap(),
+            IpAddr::V6(_) => "fe80::77".parse().unwrap(),
+        };
+        let change = |source, mode, adds| SourceChange { source, mode, adds };
+        let block = change(source, FilterMode::Exclude, true);
+        assert_eq!(
+            w.b.udp_change_source(b, group, None, &block),
+            Err(Errno::EINVAL)
+        );
+        join(&mut w.b, b, group, Path::Nic).unwrap();
+        assert_eq!(w.b.udp_change_source(b, group, None, &block), Ok(()));
+        call(&mut w.a, a, group);
+        w.settle();
+        // The interface does not take it in for those who would hear everything either.
+        assert!(!hears(&mut w.b, b) && !hears(&mut w.b, other));
+        join(&mut w.b, other, group, Path::Nic).unwrap();
+        call(&mut w.a, a, group);
+        w.settle();
+        assert!(!hears(&mut w.b, b) && hears(&mut w.b, other));
+        w.b.udp_leave(other, group, None).unwrap();
+        let filter = |sources: &[IpAddr]| SourceFilter {
+            mode: FilterMode::Include,
+            sources: sources.to_vec(),
+        };
+        for (sources, is_heard) in [(&[stranger][..], false), (&[stranger, source], true)] {
+            let at = (Path::Nic, group);
+            assert_eq!(w.b.udp_set_filter(b, at, filter(sources)), Ok(()));
+            assert_eq!(w.b.udp_filter(b, at), Ok(filter(sources)));
+            call(&mut w.a, a, group);
+            w.settle();
+            assert_eq!(hears(&mut w.b, b), is_heard);
+            assert_eq!(hears(&mut w.b, other), is_heard);
+        }
+        let leave = |source| change(source, FilterMode::Include, false);
+        let at = Some(Path::Nic);
+        assert_eq!(w.b.udp_change_source(b, group, at, &leave(source)), Ok(()));
+        let again = w.b.udp_change_source(b, group, at, &leave(source));
+        assert_eq!(again, Err(Errno::EADDRNOTAVAIL));
+        assert_eq!(
+            w.b.udp_change_source(b, group, at, &leave(stranger)),
+            Ok(())
+        );
+        assert_eq!(w.b.udp_leave(b, group, None), Err(Errno::EADDRNOTAVAIL));
+    }
+}
+
+#[test]
+fn groups_are_limited() {
+    let mut w = world();
+    let a = socket(&mut w.a, 7);
+    let group = |number: u32| IpAddr::V4((0xef01_0000 + number).into());
+    for number in 0..20 {
+        assert_eq!(join(&mut w.a, a, group(number), Path::Nic), Ok(()));
+    }
+    assert_eq!(join(&mut w.a, a, group(20), Path::Nic), Err(Errno::ENOBUFS));
+    let group = |number: u16| IpAddr::V6(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, number));
+    let fits = (0..).take_while(
+        |&number| match join(&mut w.a, a, group(number), Path::Nic) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error, Errno::ENOMEM);
+                false
+            }
+        },
+    );
+    assert_eq!(fits.count(), (131_072 - 1 - 20 * 48) / 56);
 }
 
 /// The checksum of a message of IGMP about [`GROUP`].

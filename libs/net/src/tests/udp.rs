@@ -1,7 +1,7 @@
 //! UDP: datagrams, ports, errors that come back.
 
 use super::*;
-use crate::{Path, UdpReceived};
+use crate::{FilterMode, Path, UdpReceived};
 
 fn socket(stack: &mut Stack, address: Ipv4Addr, port: u16) -> SocketId {
     let id = stack.udp_socket().unwrap();
@@ -87,8 +87,13 @@ fn turn_is_taken_when_there_is_something_to_do() {
     assert!(!w.a.take_rings().is_empty());
     assert_eq!(w.cards[0].with(|c| c.received.len()), 0);
     let before = sent(&w);
-    w.a.udp_join(a, Ipv4Addr::new(239, 1, 2, 3).into(), Path::Nic)
-        .unwrap();
+    w.a.udp_join(
+        a,
+        Ipv4Addr::new(239, 1, 2, 3).into(),
+        Some(Path::Nic),
+        FilterMode::Exclude,
+    )
+    .unwrap();
     let _ = w.a.poll_if_due(w.now);
     assert!(!w.a.take_rings().is_empty() && sent(&w) > before);
     // And what its owner sends to itself.

@@ -1,18 +1,19 @@
-//! Multicast of UDP sockets: joining and leaving groups, and who hears what.
+//! Multicast of UDP sockets: joining and leaving groups, their sources, and who hears what.
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use tyn_abi::Errno;
 
 use super::socket::UdpSend;
+use crate::multicast::filter::{
+    FilterMode, Membership, Outcome, SourceChange, SourceFilter, has_room, memory_of,
+};
 use crate::stack::Stack;
 use crate::types::{Path, SocketId};
 use crate::wire::Ip;
 
 /// Groups of IPv4 that a socket may join (`net.ipv4.igmp_max_memberships`).
 const MOST_V4: usize = 20;
-/// Groups of IPv6, for which Linux lets a socket use `net.core.optmem_max` bytes.
-const MOST_V6: usize = 1000;
 
 impl Stack {
     /// Returns the interface that has one of our addresses.
@@ -31,29 +32,43 @@ impl Stack {
         self.out.routes.route(group).ok().map(|(path, _)| path)
     }
 
-    /// Makes a socket hear a group on an interface (`IP_ADD_MEMBERSHIP`, `IPV6_JOIN_GROUP`).
+    /// Makes a socket a member of a group on an interface, on the way there when none is named (`IP_ADD_MEMBERSHIP`,
+    /// `IPV6_JOIN_GROUP`). With [`FilterMode::Include`] it hears nobody until sources are added.
     ///
     /// # Errors
-    /// `EINVAL` when it is no group, `EADDRINUSE` when the socket is in it there, `ENOBUFS` when it is in too many of IPv4,
-    /// `ENOMEM` in too many of IPv6.
-    pub fn udp_join(&mut self, id: SocketId, group: IpAddr, path: Path) -> Result<(), Errno> {
+    /// `EINVAL` when it is no group, `EADDRINUSE` when the socket is in it there (anywhere if no interface is named),
+    /// `ENODEV` without a way there, `ENOBUFS` when it is in too many of IPv4, `ENOMEM` in too many of IPv6.
+    pub fn udp_join(
+        &mut self,
+        id: SocketId,
+        group: IpAddr,
+        path: Option<Path>,
+        mode: FilterMode,
+    ) -> Result<(), Errno> {
         let now = self.out.now;
+        let towards = path.or_else(|| self.interface_towards(group));
         let groups = &mut self.udp(id)?.groups;
         if !group.is_multicast() {
             return Err(Errno::EINVAL);
         }
-        if groups.contains(&(path, group)) {
+        if index_of(groups, group, path).is_some() {
             return Err(Errno::EADDRINUSE);
         }
-        let same = groups.iter().filter(|g| g.1.is_ipv4() == group.is_ipv4());
-        match (same.count(), group) {
-            (MOST_V4.., IpAddr::V4(_)) => return Err(Errno::ENOBUFS),
-            (MOST_V6.., IpAddr::V6(_)) => return Err(Errno::ENOMEM),
-            _ => {}
+        let path = towards.ok_or(Errno::ENODEV)?;
+        let too_many = match group {
+            IpAddr::V4(_) => Errno::ENOBUFS,
+            IpAddr::V6(_) => Errno::ENOMEM,
+        };
+        let is_full =
+            group.is_ipv4() && groups.iter().filter(|m| m.group.is_ipv4()).count() >= MOST_V4;
+        if is_full || !has_room(groups, group) {
+            return Err(too_many);
         }
-        groups.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        groups.push((path, group));
-        self.out.groups.join(path, group, now);
+        groups.try_reserve(1).map_err(|_| too_many)?;
+        let membership = Membership::new(path, group, mode);
+        let groups_of_all = &mut self.out.groups;
+        groups_of_all.join(path, group, &membership.filter, now);
+        self.udp(id)?.groups.push(membership);
         Ok(())
     }
 
@@ -68,24 +83,90 @@ impl Stack {
         path: Option<Path>,
     ) -> Result<(), Errno> {
         let groups = &mut self.udp(id)?.groups;
-        let is_it = |g: &(Path, IpAddr)| g.1 == group && path.is_none_or(|path| g.0 == path);
-        let index = groups.iter().position(is_it);
-        let (path, group) = groups.swap_remove(index.ok_or(Errno::EADDRNOTAVAIL)?);
-        self.leave_group(path, group);
+        let index = index_of(groups, group, path).ok_or(Errno::EADDRNOTAVAIL)?;
+        let membership = groups.remove(index);
+        self.end_membership(&membership);
         Ok(())
     }
 
-    /// Takes note that a socket is no longer in a group.
-    pub(super) fn leave_group(&mut self, path: Path, group: IpAddr) {
-        if self.out.groups.leave(path, group) {
-            self.out.report_left(group);
+    /// Adds a source to a membership or takes one away; without one that is listened to the membership ends.
+    ///
+    /// # Errors
+    /// `EINVAL` without a membership, and when its sources are of the other mode; `EADDRNOTAVAIL` for a source that is there
+    /// already, or that is not there; `ENOBUFS` when there are too many.
+    pub fn udp_change_source(
+        &mut self,
+        id: SocketId,
+        group: IpAddr,
+        path: Option<Path>,
+        change: &SourceChange,
+    ) -> Result<(), Errno> {
+        let now = self.out.now;
+        let groups = &mut self.udp(id)?.groups;
+        let index = index_of(groups, group, path).ok_or(Errno::EINVAL)?;
+        let used = memory_of(groups);
+        let membership = groups.get_mut(index).ok_or(Errno::EINVAL)?;
+        let old = membership.filter.clone();
+        let outcome = membership.change(change, used);
+        let (at, new) = ((membership.path, group), membership.filter.clone());
+        self.out.groups.refilter(at, &old, &new, now);
+        match outcome? {
+            Outcome::Stays => Ok(()),
+            Outcome::Ends => self.udp_leave(id, group, path),
         }
     }
 
-    /// Returns whether an interface takes in what is sent to a group.
-    pub(super) fn is_member(&self, path: Path, group: IpAddr) -> bool {
+    /// Replaces the filter of a membership (`IP_MSFILTER`, `MCAST_MSFILTER`).
+    ///
+    /// # Errors
+    /// `EINVAL` without a membership, `ENOBUFS` for too many sources.
+    pub fn udp_set_filter(
+        &mut self,
+        id: SocketId,
+        (path, group): (Path, IpAddr),
+        filter: SourceFilter,
+    ) -> Result<(), Errno> {
+        let now = self.out.now;
+        let groups = &mut self.udp(id)?.groups;
+        let index = index_of(groups, group, Some(path)).ok_or(Errno::EINVAL)?;
+        let used = memory_of(groups);
+        let membership = groups.get_mut(index).ok_or(Errno::EINVAL)?;
+        let old = membership.filter.clone();
+        membership.replace(filter, used)?;
+        let new = membership.filter.clone();
+        self.out.groups.refilter((path, group), &old, &new, now);
+        Ok(())
+    }
+
+    /// Returns the filter of a membership.
+    ///
+    /// # Errors
+    /// `EADDRNOTAVAIL` without one.
+    pub fn udp_filter(
+        &mut self,
+        id: SocketId,
+        (path, group): (Path, IpAddr),
+    ) -> Result<SourceFilter, Errno> {
+        let groups = &self.udp(id)?.groups;
+        let index = index_of(groups, group, Some(path));
+        let membership = index.and_then(|index| groups.get(index));
+        membership
+            .map(|m| m.filter.clone())
+            .ok_or(Errno::EADDRNOTAVAIL)
+    }
+
+    /// Takes note that a socket is no longer in a group.
+    pub(super) fn end_membership(&mut self, membership: &Membership) {
+        let Membership { path, group, .. } = *membership;
+        let now = self.out.now;
+        self.out.groups.leave(path, group, &membership.filter, now);
+    }
+
+    /// Returns whether an interface takes in what a source sends to a group.
+    pub(super) fn is_heard(&self, path: Path, group: IpAddr, source: IpAddr) -> bool {
         let of_address = |ip| path == Path::Nic && self.out.routes.v6.is_in_group(ip);
-        self.out.groups.contains(path, group) || matches!(group, IpAddr::V6(ip) if of_address(ip))
+        self.out.groups.allows(path, group, source)
+            || matches!(group, IpAddr::V6(ip) if of_address(ip))
     }
 
     /// Returns the way of a datagram, and our address on it: a socket can choose the interface for groups.
@@ -121,15 +202,17 @@ impl Stack {
     /// Lets members on this host hear the datagram that was just sent to `to`, as everybody on the link does.
     pub(super) fn hear_ourselves(&mut self, id: SocketId, to: IpAddr, packet: &[u8]) {
         let loops = self.udp(id).is_ok_and(|s| s.options.multicast(to).loops);
-        let is_heard = match to {
-            group if group.is_multicast() => loops && self.is_member(Path::Nic, group),
-            _ => true,
-        };
-        if !is_heard {
+        if to.is_multicast() && !loops {
             return;
         }
         if let Some(ip) = Ip::parse(packet) {
             self.on_udp(Path::Nic, &ip, packet);
         }
     }
+}
+
+/// Returns the latest membership of a group, on whichever interface when none is named.
+fn index_of(groups: &[Membership], group: IpAddr, path: Option<Path>) -> Option<usize> {
+    let is_it = |m: &Membership| m.group == group && path.is_none_or(|path| m.path == path);
+    groups.iter().rposition(is_it)
 }

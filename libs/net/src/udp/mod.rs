@@ -294,8 +294,8 @@ impl Stack {
     /// Closes a socket.
     pub(crate) fn udp_close(&mut self, id: SocketId) {
         if let Some(Socket::Udp(socket)) = self.sockets.remove(id) {
-            for &(path, group) in &socket.groups {
-                self.leave_group(path, group);
+            for membership in &socket.groups {
+                self.end_membership(membership);
             }
             self.leave_port(id, socket.local.port());
         }
@@ -315,7 +315,7 @@ impl Stack {
         let destination = ip.destination;
         let source = SocketAddr::new(ip.source, udp.src_port());
         let is_for_many = destination.is_multicast() || self.out.routes.is_broadcast(destination);
-        if destination.is_multicast() && !self.is_member(path, destination) {
+        if destination.is_multicast() && !self.is_heard(path, destination, ip.source) {
             return;
         }
         let local = SocketAddr::new(destination, udp.dst_port());

@@ -8,6 +8,7 @@ use tyn_abi::{Errno, Events};
 
 use crate::errors::ErrorQueue;
 use crate::fragment::MtuDiscovery;
+use crate::multicast::filter::Membership;
 use crate::ports::{Bound, Sharing};
 use crate::routes::is_source_on;
 use crate::types::{Path, is_unicast_ip};
@@ -184,8 +185,8 @@ pub(crate) struct UdpSocket {
     pub(super) is_write_shut: bool,
     /// Where a datagram was to go that was too long, and what would have passed.
     pub(super) path_mtu: Option<(IpAddr, usize)>,
-    /// The groups that it joined, and where.
-    pub(super) groups: Vec<(Path, IpAddr)>,
+    /// The groups that it joined, and where; the latest is the last.
+    pub(super) groups: Vec<Membership>,
 }
 
 impl UdpSocket {
@@ -251,7 +252,7 @@ impl UdpSocket {
     ) -> Option<u8> {
         let bound = self.bound();
         let fit = bound.fit(destination).filter(|_| bound.takes(device))?;
-        if destination.is_multicast() && !self.hears(path, destination) {
+        if destination.is_multicast() && !self.hears(path, destination, source.ip()) {
             return None;
         }
         match self.remote {
@@ -265,9 +266,14 @@ impl UdpSocket {
         }
     }
 
-    /// Returns whether it takes what is sent to a group that the interface is a member of (`ip_mc_sf_allow` of Linux).
-    fn hears(&self, path: Path, group: IpAddr) -> bool {
-        self.options.multicast(group).hears_all || self.groups.contains(&(path, group))
+    /// Returns whether it takes what a source sends to a group that the interface is a member of (`ip_mc_sf_allow` of
+    /// Linux; in `inet6_mc_check` the latest membership counts, on whichever interface).
+    fn hears(&self, path: Path, group: IpAddr, source: IpAddr) -> bool {
+        let is_it = |m: &&Membership| m.group == group && (group.is_ipv6() || m.path == path);
+        match self.groups.iter().rev().find(is_it) {
+            Some(membership) => membership.filter.allows(source),
+            None => self.options.multicast(group).hears_all,
+        }
     }
 
     /// Returns the header of a datagram; `route` is the way to `to`, and our address on it.
