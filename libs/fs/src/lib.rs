@@ -16,6 +16,8 @@ pub mod ldisc;
 pub mod load;
 pub mod locks;
 pub mod name;
+pub mod net_counters;
+pub mod net_tables;
 pub mod net_text;
 pub mod proc_text;
 pub mod procfs;

@@ -9,8 +9,10 @@ use alloc::vec::Vec;
 use tyn_abi::Errno;
 use tyn_abi::fs::mode;
 
+mod names;
 mod sysctl;
 
+pub use names::{NetFile, SystemFile, TaskFile, TaskLink};
 pub use sysctl::{Sysctl, SysctlDir};
 
 use crate::synth::{Child, DIR, FILE, FIRST_COOKIE, LINK, fixed, number};
@@ -63,80 +65,6 @@ pub enum ProcNode {
     FdInfo(Owner, u32),
     /// `/proc/PID/task`.
     Threads(u32),
-}
-
-macro_rules! names {
-    ($(#[$doc:meta])* $enum:ident { $($variant:ident = $name:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        #[expect(missing_docs, reason = "the names are the files'")]
-        pub enum $enum {
-            $($variant),*
-        }
-
-        impl $enum {
-            const ALL: &[(&'static str, Self)] = &[$(($name, Self::$variant)),*];
-        }
-    };
-}
-
-names! {
-    /// Files in `/proc`.
-    SystemFile {
-        CmdLine = "cmdline",
-        CpuInfo = "cpuinfo",
-        FileSystems = "filesystems",
-        LoadAvg = "loadavg",
-        MemInfo = "meminfo",
-        SlabInfo = "slabinfo",
-        Stat = "stat",
-        Uptime = "uptime",
-        Version = "version",
-    }
-}
-
-names! {
-    /// Files in `/proc/PID`.
-    TaskFile {
-        CGroup = "cgroup",
-        CmdLine = "cmdline",
-        Comm = "comm",
-        Environ = "environ",
-        Auxv = "auxv",
-        Limits = "limits",
-        Maps = "maps",
-        MountInfo = "mountinfo",
-        Mounts = "mounts",
-        OomScoreAdj = "oom_score_adj",
-        Stat = "stat",
-        StatM = "statm",
-        Status = "status",
-    }
-}
-
-names! {
-    /// Files in `/proc/PID/net`.
-    NetFile {
-        Dev = "dev",
-        IfInet6 = "if_inet6",
-        Route = "route",
-        SockStat = "sockstat",
-        SockStat6 = "sockstat6",
-        Tcp = "tcp",
-        Tcp6 = "tcp6",
-        Udp = "udp",
-        Udp6 = "udp6",
-        Unix = "unix",
-    }
-}
-
-names! {
-    /// Links in `/proc/PID`.
-    TaskLink {
-        Cwd = "cwd",
-        Exe = "exe",
-        Root = "root",
-    }
 }
 
 /// Who there is.

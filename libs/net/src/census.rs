@@ -1,13 +1,13 @@
 //! What there is: all sockets, the routes, and how much went through the interfaces (`proc_pid_net(5)`).
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tyn_abi::Errno;
+use tyn_abi::{Errno, Nanos};
 
 use crate::stack::{Socket, Stack};
 use crate::tcp::{TcpLife, TcpState, TcpStatus};
-use crate::types::SocketId;
+use crate::types::{Cidr6, Path, SocketId};
 
 /// Packets and bytes that an interface took in and sent; those of the card with their Ethernet headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -78,6 +78,39 @@ pub struct RouteRow {
     pub prefix: u8,
     /// The router, if there is one.
     pub gateway: Option<Ipv4Addr>,
+}
+
+/// A route of IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route6Row {
+    /// Network.
+    pub network: Cidr6,
+    /// What it is for.
+    pub kind: Route6,
+    /// A router told of it, and until when.
+    pub is_told: bool,
+}
+
+/// What a route of IPv6 is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route6 {
+    /// An address of ours.
+    Own,
+    /// Hosts on the link.
+    Link,
+    /// All others, by a router.
+    Router(Ipv6Addr),
+}
+
+/// A group that an interface is a member of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupRow {
+    /// The group.
+    pub group: IpAddr,
+    /// How many sockets are in it.
+    pub sockets: u32,
+    /// When a question about it is answered, if there was one.
+    pub answer_at: Option<Nanos>,
 }
 
 /// Makes a list with room for `count`.
@@ -228,6 +261,75 @@ impl Stack {
             gateway: Some(gateway),
         });
         others.into_iter().chain([network]).collect()
+    }
+
+    /// Lists the card's routes of IPv6.
+    #[must_use]
+    pub fn route6_rows(&self) -> Vec<Route6Row> {
+        let v6 = &self.out.routes.v6;
+        let Some(link_local) = v6.link_local else {
+            return Vec::new();
+        };
+        let row = |network, kind| Route6Row {
+            network,
+            kind,
+            is_told: false,
+        };
+        let networks = v6.networks.iter().map(|network| Route6Row {
+            is_told: network.until.is_some(),
+            ..row(network.value, Route6::Link)
+        });
+        let whole = |address, prefix| Cidr6 { address, prefix };
+        let link = whole(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
+        let router = v6.router.map(|router| Route6Row {
+            is_told: router.until.is_some(),
+            ..row(
+                whole(Ipv6Addr::UNSPECIFIED, 0),
+                Route6::Router(router.value),
+            )
+        });
+        let global = v6.addresses.iter().map(|a| a.value.address);
+        let own = global.chain([link_local]);
+        let groups = whole(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8);
+        networks
+            .chain([row(link, Route6::Link)])
+            .chain(router)
+            .chain(own.map(|own| row(whole(own, 128), Route6::Own)))
+            .chain([row(groups, Route6::Link)])
+            .collect()
+    }
+
+    /// Lists the neighbours of IPv4 that are known or asked for, with their hardware addresses.
+    #[must_use]
+    pub fn neighbor_rows(&self) -> Vec<(Ipv4Addr, Option<[u8; 6]>)> {
+        self.out.neighbors.v4().collect()
+    }
+
+    /// Lists the groups that an interface is a member of for sockets.
+    #[must_use]
+    pub fn group_rows(&self, path: Path) -> Vec<GroupRow> {
+        self.out.groups.rows(path).collect()
+    }
+
+    /// Returns the version of IGMP that is spoken.
+    #[must_use]
+    pub fn igmp_version(&self) -> u8 {
+        self.out.groups.version(self.out.now)
+    }
+
+    /// Returns how many connections can carry data (RFC 4022, `tcpCurrEstab`).
+    #[must_use]
+    pub fn established(&self) -> usize {
+        let open = self.sockets.iter().filter(|(_, socket)| match socket {
+            Socket::Tcp(socket) => match &socket.state {
+                TcpState::Open(c) => {
+                    matches!(c.status(), TcpStatus::Established | TcpStatus::CloseWait)
+                }
+                _ => false,
+            },
+            Socket::Udp(_) => false,
+        });
+        open.count()
     }
 
     /// Returns what went through `lo`, and through the card.

@@ -182,7 +182,14 @@ impl Output {
     /// other packet of a socket comes before. Its transport checksum is complete. Without memory it is lost.
     pub(crate) fn launch_split(&mut self, mtu: usize) {
         self.numbers = self.numbers.wrapping_add(1);
-        self.split = Split::new(self.built(), mtu, self.numbers);
+        let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
+        self.split = Split::new(packet, mtu, self.numbers);
+        self.mib.sent(packet, None);
+        let ip = self.mib.of_sent(packet);
+        match self.split {
+            Some(_) => ip.split += 1,
+            None => ip.split_failures += 1,
+        }
         self.send_split();
     }
 
@@ -195,6 +202,8 @@ impl Output {
             }
             self.frame.resize(ETHERNET_HEADER, 0);
             if split.next(&mut self.frame).is_some() {
+                let piece = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
+                self.mib.of_sent(piece).pieces_made += 1;
                 self.send_packet();
                 self.split = Some(split);
             }

@@ -8,6 +8,7 @@ use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet, IpProtocol};
 use tyn_abi::Nanos;
 
 use crate::extension::carried;
+use crate::mib;
 use crate::output::Output;
 use crate::stack::Stack;
 use crate::types::Path;
@@ -50,6 +51,7 @@ impl Output {
             return;
         }
         if !self.errors.take(self.now) {
+            mib::of(&mut self.mib.icmp, own).limited += 1;
             return;
         }
         let (most, protocol, tos) = match own {
@@ -83,6 +85,8 @@ impl Stack {
     pub(crate) fn tell_unwanted(&mut self, path: Path, packet: &[u8]) {
         if path == Path::Loopback || self.out.errors.take(self.out.now) {
             self.refuse(path, packet);
+        } else if let Some(ip) = Ip::parse(packet) {
+            mib::of(&mut self.out.mib.icmp, ip.source).limited += 1;
         }
     }
 }

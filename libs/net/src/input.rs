@@ -3,24 +3,19 @@
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Message, Icmpv4Packet, Icmpv6Message,
-    Icmpv6Packet, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
+    EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv6Message, Icmpv6Packet, IpProtocol,
+    Ipv4Packet, TcpPacket, UdpPacket,
 };
-use tyn_abi::Errno;
 
 use crate::device::RxChecksum;
-use crate::errors::{NetError, Trouble};
 use crate::extension::{Refusal, without_headers};
+use crate::mib;
 use crate::reassembly::Piece;
 use crate::stack::Stack;
 use crate::tcp::input::tuple_of;
 use crate::types::{Path, is_unicast};
-use crate::udp::{UDP_HEADER, UdpReceived};
 use crate::wire::{IPV6_HEADER, Ip};
 
-/// The least MTU of a path that is believed (`min_pmtu` of Linux; RFC 8200 §5).
-const LEAST_MTU: usize = 552;
-pub(crate) const LEAST_MTU6: usize = 1280;
 /// Ports of DHCP servers and clients.
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
@@ -49,11 +44,15 @@ impl Stack {
     }
 
     fn on_nic_packet(&mut self, frame: &[u8], packet: &[u8], checksum: RxChecksum) {
+        self.out.mib.received(packet);
         let Ok(ip) = Ipv4Packet::new_checked(packet) else {
-            return;
+            return self.out.mib.is_malformed(packet);
         };
         let (source, destination) = (ip.src_addr(), ip.dst_addr());
         if ip.version() != 4 || !ip.verify_checksum() {
+            let [counters, _] = &mut self.out.mib.ip;
+            counters.header_errors += 1;
+            counters.checksum_errors += u64::from(ip.version() == 4);
             return;
         }
         let is_piece = ip.more_frags() || ip.frag_offset() != 0;
@@ -74,7 +73,12 @@ impl Stack {
             || self.out.routes.is_broadcast(destination.into())
             || (destination.is_multicast() && self.out.routes.own_v4().is_some());
         if is_forged || !is_for_us {
+            let [counters, _] = &mut self.out.mib.ip;
+            counters.address_errors += u64::from(!is_for_us);
             return;
+        }
+        if self.out.routes.own_v4() != Some(destination) {
+            self.out.mib.received_by_many(destination.into(), packet);
         }
         let whole = packet
             .get(..usize::from(ip.total_len()))
@@ -87,7 +91,10 @@ impl Stack {
     }
 
     fn on_nic_packet6(&mut self, packet: &[u8], checksum: RxChecksum) {
+        self.out.mib.received(packet);
         let Some(ip) = Ip::parse(packet) else {
+            let [_, counters] = &mut self.out.mib.ip;
+            counters.header_errors += 1;
             return;
         };
         let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
@@ -102,7 +109,12 @@ impl Stack {
         let is_for_us =
             routes.v6.is_own(destination) || (destination.is_multicast() && routes.has_v6);
         if is_forged || !is_for_us {
+            let [_, counters] = &mut self.out.mib.ip;
+            counters.address_errors += u64::from(!is_for_us);
             return;
+        }
+        if destination.is_multicast() {
+            self.out.mib.received_by_many(ip.destination, packet);
         }
         let len = IPV6_HEADER + ip.payload.len();
         let whole = packet.get(..len).unwrap_or_default();
@@ -118,7 +130,11 @@ impl Stack {
         let plain = match without_headers(packet, is_multicast, in_pieces) {
             Ok(plain) => plain,
             Err(Refusal::Silent) => return,
-            Err(Refusal::Problem(code, at)) => return self.out.tell_of_problem(packet, code, at),
+            Err(Refusal::Problem(code, at)) => {
+                let [_, counters] = &mut self.out.mib.ip;
+                counters.header_errors += 1;
+                return self.out.tell_of_problem(packet, code, at);
+            }
         };
         let packet = plain.as_deref().unwrap_or(packet);
         if Ip::parse(packet).is_some_and(|ip| ip.protocol == IpProtocol::Ipv6Frag) {
@@ -135,12 +151,16 @@ impl Stack {
     fn on_piece(&mut self, packet: &[u8]) {
         let now = self.out.now;
         let piece = Piece::parse(packet);
+        if let Some(ip) = Ip::parse(packet) {
+            mib::of(&mut self.out.mib.ip, ip.source).pieces += 1;
+        }
         let Some(whole) = piece.and_then(|piece| self.reassembly.add(&piece, now)) else {
             return;
         };
         let Some(ip) = Ip::parse(&whole) else {
             return;
         };
+        mib::of(&mut self.out.mib.ip, ip.source).reassembled += 1;
         // What neighbours and routers say never comes in pieces (RFC 6980).
         let is_allowed = match ip.protocol {
             IpProtocol::Igmp => false,
@@ -165,11 +185,14 @@ impl Stack {
         };
         if checksum == RxChecksum::Valid || ip.has_valid_checksum() {
             self.on_packet(Path::Nic, packet);
+        } else {
+            self.out.mib.is_damaged(ip.source, ip.protocol);
         }
     }
 
     /// Takes in a packet that we sent to ourselves.
     pub(crate) fn on_looped(&mut self, packet: &[u8]) {
+        self.out.mib.received(packet);
         self.on_packet(Path::Loopback, packet);
     }
 
@@ -178,6 +201,9 @@ impl Stack {
         let Some(ip) = Ip::parse(packet) else {
             return;
         };
+        if path == Path::Loopback && ip.destination.is_multicast() {
+            self.out.mib.received_by_many(ip.destination, packet);
+        }
         // What goes by the loopback interface arrives, whatever it is for.
         let is_unicast = match path {
             Path::Nic => self.out.routes.is_own(ip.destination),
@@ -185,6 +211,8 @@ impl Stack {
                 !ip.destination.is_multicast() && !self.out.routes.is_broadcast(ip.destination)
             }
         };
+        mib::of(&mut self.out.mib.ip, ip.source).delivers +=
+            u64::from(self.is_delivered(path, &ip));
         match ip.protocol {
             IpProtocol::Tcp if is_unicast => {
                 let Ok(tcp) = TcpPacket::new_checked(ip.payload) else {
@@ -206,9 +234,25 @@ impl Stack {
             | IpProtocol::Ipv6Opts
             | IpProtocol::Ipv6Route
             | IpProtocol::Ipv6Frag => {}
-            _ if is_unicast => self.tell_unwanted(path, packet),
-            _ => {}
+            _ => {
+                mib::of(&mut self.out.mib.ip, ip.source).unknown_protocols += 1;
+                if is_unicast {
+                    self.tell_unwanted(path, packet);
+                }
+            }
         }
+    }
+
+    /// Returns whether somebody here deals with the protocol of a packet, and is in the group that it is for.
+    fn is_delivered(&self, path: Path, ip: &Ip<'_>) -> bool {
+        let is_known = match ip.protocol {
+            IpProtocol::Tcp | IpProtocol::Udp => true,
+            IpProtocol::Icmp | IpProtocol::Igmp => ip.source.is_ipv4(),
+            IpProtocol::Icmpv6 => ip.source.is_ipv6(),
+            _ => false,
+        };
+        is_known
+            && (!ip.destination.is_multicast() || self.is_heard(path, ip.destination, ip.source))
     }
 
     /// Takes in a packet with a hop-by-hop header if it asks about groups; returns whether it does.
@@ -229,6 +273,11 @@ impl Stack {
         let is_listening = routes.v6.is_in_group(destination)
             || routes.v6.is_own(destination)
             || self.out.groups.contains(Path::Nic, ip.destination);
+        if is_query {
+            let is_right = icmp.verify_checksum(&source, &destination);
+            let kind = icmp.msg_type().into();
+            self.out.mib.received_icmp(ip.source, kind, is_right);
+        }
         if is_query && icmp.verify_checksum(&source, &destination) && is_listening {
             let dice = self.dice();
             self.out.on_mld_query(ip, rest.unwrap_or_default(), dice);
@@ -241,146 +290,5 @@ impl Stack {
         let now = self.out.now.0;
         let at = SocketAddr::new(core::net::Ipv4Addr::UNSPECIFIED.into(), 0);
         u64::from(self.secret.port_offset(at, now as u32))
-    }
-
-    fn on_icmp(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {
-        let Ok(icmp) = Icmpv4Packet::new_checked(ip.payload) else {
-            return;
-        };
-        if path == Path::Nic && !icmp.verify_checksum() {
-            return;
-        }
-        match icmp.msg_type() {
-            // smoltcp answers.
-            Icmpv4Message::EchoRequest => self.refuse(path, packet),
-            kind => {
-                let &[_, code, _, _, _, _, high, low, ..] = ip.payload else {
-                    return;
-                };
-                let mtu = usize::from(u16::from_be_bytes([high, low]));
-                // Routers of old do not say what would fit (RFC 1191 §5).
-                let mtu = mtu.max(LEAST_MTU);
-                if let Some(error) = NetError::from_icmp(kind.into(), code, mtu) {
-                    self.on_trouble(path, icmp.data(), &told_by(error, path, ip), mtu);
-                }
-            }
-        }
-    }
-
-    fn on_icmp6(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {
-        let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) else {
-            return;
-        };
-        let Ok(icmp) = Icmpv6Packet::new_checked(ip.payload) else {
-            return;
-        };
-        if path == Path::Nic && !icmp.verify_checksum(&source, &destination) {
-            return;
-        }
-        let routes = &self.out.routes;
-        let is_listening = routes.is_own(ip.destination) || routes.v6.is_in_group(destination);
-        if !is_listening {
-            return;
-        }
-        match icmp.msg_type() {
-            Icmpv6Message::EchoRequest if !source.is_unspecified() => {
-                if destination.is_multicast() {
-                    return;
-                }
-                self.refuse(path, packet);
-            }
-            kind if kind.is_ndisc() && path == Path::Nic && self.out.on_ndisc(ip, &icmp) => {
-                self.changed6();
-            }
-            kind => {
-                // Type, code, checksum and an MTU or nothing come before the packet.
-                let (Some(&mtu), Some(original)) = (
-                    ip.payload.get(4..).and_then(<[u8]>::first_chunk),
-                    ip.payload.get(8..),
-                ) else {
-                    return;
-                };
-                let mtu = (u32::from_be_bytes(mtu) as usize).max(LEAST_MTU6);
-                if let Some(error) = NetError::from_icmp6(kind.into(), icmp.msg_code(), mtu) {
-                    self.on_trouble(path, original, &told_by(error, path, ip), mtu);
-                }
-            }
-        }
-    }
-
-    /// Tells the sender of `packet` (or of its header and eight more bytes) that it did not arrive; who says so came by
-    /// `path`: nobody on the wire knows of what never left us. `mtu` is what would have fitted.
-    pub(crate) fn on_trouble(&mut self, path: Path, packet: &[u8], trouble: &Trouble, mtu: usize) {
-        let Some((source, destination, protocol, transport)) = ends_of(packet) else {
-            return;
-        };
-        let Some(&[s0, s1, d0, d1, q0, q1, q2, q3]) = transport.first_chunk() else {
-            return;
-        };
-        // The packet is ours: its source is our end.
-        let tuple = tuple_of(
-            source,
-            u16::from_be_bytes([s0, s1]),
-            destination,
-            u16::from_be_bytes([d0, d1]),
-        );
-        let sequence = u32::from_be_bytes([q0, q1, q2, q3]);
-        match protocol {
-            IpProtocol::Tcp if trouble.error.errno == Errno::EMSGSIZE => {
-                self.on_tcp_too_big(path, tuple, sequence, mtu);
-            }
-            IpProtocol::Tcp => self.on_tcp_error(path, tuple, transport, trouble),
-            IpProtocol::Udp if path == self.path_to(destination) => {
-                let payload = transport.get(UDP_HEADER..).unwrap_or_default();
-                self.on_udp_error(path, tuple, payload, trouble);
-            }
-            _ => {}
-        }
-    }
-
-    /// Returns by which way a packet for a host goes.
-    fn path_to(&self, host: IpAddr) -> Path {
-        if self.out.routes.is_own(host) {
-            Path::Loopback
-        } else {
-            Path::Nic
-        }
-    }
-}
-
-/// Returns source, destination, protocol and payload of a packet that may be cut off.
-fn ends_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, IpProtocol, &[u8])> {
-    use smoltcp::wire::Ipv6Packet;
-    match packet.first()? >> 4 {
-        4 if packet.len() >= 20 => {
-            let ip = Ipv4Packet::new_unchecked(packet);
-            let transport = packet.get(usize::from(ip.header_len())..)?;
-            let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
-            Some((source, destination, ip.next_header(), transport))
-        }
-        6 if packet.len() >= IPV6_HEADER => {
-            let ip = Ipv6Packet::new_unchecked(packet);
-            let transport = packet.get(IPV6_HEADER..)?;
-            let (source, destination) = (ip.src_addr().into(), ip.dst_addr().into());
-            Some((source, destination, ip.next_header(), transport))
-        }
-        _ => None,
-    }
-}
-
-/// Puts together what happened and who says so.
-fn told_by(error: NetError, path: Path, ip: &Ip<'_>) -> Trouble {
-    let report = UdpReceived {
-        source: SocketAddr::new(ip.source, 0),
-        destination: ip.destination,
-        path,
-        tos: ip.tos,
-        ttl: ip.ttl,
-        copied: 0,
-        len: 0,
-    };
-    Trouble {
-        error,
-        report: Some(report),
     }
 }

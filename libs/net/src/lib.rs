@@ -18,6 +18,7 @@ mod extension;
 mod fragment;
 mod icmp;
 mod input;
+pub mod mib;
 mod multicast;
 mod ndisc;
 mod neighbor;
@@ -35,6 +36,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod trouble;
 pub mod types;
 mod udp;
 pub mod virtio;

@@ -15,10 +15,10 @@ use smoltcp::wire::{
 };
 use tyn_abi::Nanos;
 
-use crate::input::LEAST_MTU6;
 use crate::neighbor::Mac;
 use crate::output::{ETHERNET_HEADER, Output};
 use crate::routes::{Timed, note, solicited_node};
+use crate::trouble::LEAST_MTU6;
 use crate::types::{Cidr6, Ip6Config, Path};
 use crate::wire::{IPV6_HEADER, Ip, write_header};
 
@@ -110,9 +110,9 @@ impl Output {
     /// Sends a message whose hop limit proves that it comes from this link.
     fn send_ndisc(&mut self, from: Ipv6Addr, to: Ipv6Addr, mac: Mac, repr: NdiscRepr<'_>) {
         let own_mac = self.mac();
-        let Some(device) = self.device() else {
+        if !self.has_device() {
             return;
-        };
+        }
         let repr = Icmpv6Repr::Ndisc(repr);
         let mut bytes = alloc::vec![0; ETHERNET_HEADER + IPV6_HEADER + repr.buffer_len()];
         let mut frame = EthernetFrame::new_unchecked(&mut bytes[..]);
@@ -125,8 +125,10 @@ impl Output {
         let packet = frame.payload_mut();
         let payload = write_header(packet, source, destination, protocol, HOP_LIMIT, &caps);
         repr.emit(&from, &to, &mut Icmpv6Packet::new_unchecked(payload), &caps);
-        let _ = device.transmit(&bytes, None);
-        self.has_queued = true;
+        let packet = frame.payload_mut();
+        self.mib.sent(packet, None);
+        self.mib.of_sent(packet).transmits += 1;
+        self.transmit_raw(&bytes);
     }
 
     /// Asks for a host's hardware address.

@@ -6,7 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use tyn_abi::Nanos;
 
@@ -156,6 +156,14 @@ impl Neighbors {
         self.due.retain(|(_, host)| host.is_ipv6());
     }
 
+    /// Lists the hosts of IPv4.
+    pub(crate) fn v4(&self) -> impl Iterator<Item = (Ipv4Addr, Option<Mac>)> {
+        self.entries.iter().filter_map(|(host, entry)| match host {
+            IpAddr::V4(host) => Some((*host, entry.mac)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
     /// Returns whether a host's address is known.
     pub(crate) fn has_address(&self, host: IpAddr) -> bool {
         self.entries.get(&host).is_some_and(|e| e.mac.is_some())
@@ -198,7 +206,7 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    const HOST: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1));
+    const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     const MAC: Mac = [2, 0, 0, 0, 0, 1];
     const NO_ROUTERS: Routers = [None; 2];
     const SECOND: u64 = Nanos::PER_SEC;
@@ -262,7 +270,7 @@ mod tests {
     }
 
     fn host(i: u32) -> IpAddr {
-        IpAddr::from(core::net::Ipv4Addr::from(0x0a00_0000 + i))
+        IpAddr::from(Ipv4Addr::from(0x0a00_0000 + i))
     }
 
     #[test]

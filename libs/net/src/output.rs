@@ -18,6 +18,7 @@ use crate::census::Traffic;
 use crate::device::{NetDevice, Received, Rings};
 use crate::fragment::{Split, let_split};
 use crate::icmp::ErrorRate;
+use crate::mib::Mib;
 use crate::multicast::Groups;
 use crate::ndisc::{Autoconf, group_mac};
 use crate::neighbor::{Mac, Neighbors, Retry};
@@ -68,6 +69,7 @@ pub(crate) struct Output {
     pub(crate) rings: Rings,
     /// What went through `lo`, and through the card.
     pub(crate) traffic: [Traffic; 2],
+    pub(crate) mib: Mib,
 }
 
 impl Output {
@@ -91,6 +93,7 @@ impl Output {
             has_queued: false,
             rings: Rings::default(),
             traffic: [Traffic::default(); 2],
+            mib: Mib::default(),
         }
     }
 
@@ -191,9 +194,11 @@ impl Output {
 
     /// Sends the packet that was built.
     pub(crate) fn launch(&mut self, path: Path) {
+        let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
+        self.mib.sent(packet, self.piece);
         match path {
             Path::Loopback if self.loop_has_room() => self.send_looped(),
-            Path::Loopback => {}
+            Path::Loopback => self.mib.of_sent(packet).discards += 1,
             Path::Nic => self.send_packet(),
         }
     }
@@ -222,6 +227,7 @@ impl Output {
         if has_memory && self.looped.try_reserve(1).is_ok() {
             copy.extend_from_slice(packet);
             self.looped_bytes += copy.len();
+            self.mib.of_sent(&copy).transmits += 1;
             let [lo, _] = &mut self.traffic;
             for is_out in [true, false] {
                 lo.count(is_out, packet.len());
@@ -277,12 +283,16 @@ impl Output {
             return;
         };
         let Some(hop) = self.routes.next_hop(destination) else {
+            self.mib.of_sent(packet).no_routes += 1;
             return;
         };
+        self.mib.of_sent(packet).transmits += 1;
         if self.completes_checksums() {
             offload::start_checksum(self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default());
         }
         if self.routes.is_broadcast(destination) {
+            let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
+            self.mib.of_sent(packet).out_broadcast.add(packet);
             return self.transmit(BROADCAST);
         }
         match destination {
@@ -351,7 +361,7 @@ impl Output {
         card.count(true, self.frame.len());
     }
 
-    /// Sends a frame that somebody else has built (DHCP).
+    /// Sends a frame that was built elsewhere (DHCP, neighbour discovery).
     pub(crate) fn transmit_raw(&mut self, frame: &[u8]) {
         if let Some(device) = self.device.as_mut() {
             let _ = device.transmit(frame, None);

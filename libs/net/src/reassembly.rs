@@ -11,6 +11,7 @@ use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 use tyn_abi::Nanos;
 
 use crate::fragment::FRAGMENT_HEADER;
+use crate::mib;
 use crate::wire::{IPV6_HEADER, Ip};
 
 /// How long a packet's pieces may take (`ipfrag_time`, `ip6frag_time` of Linux).
@@ -226,6 +227,9 @@ pub(crate) struct Reassembly {
     cost: usize,
     /// Most that all may cost.
     most: usize,
+    /// Packets of IPv4 and of IPv6 that did not come whole: in time, and at all.
+    pub(crate) timeouts: [u64; 2],
+    pub(crate) failures: [u64; 2],
 }
 
 impl Reassembly {
@@ -236,6 +240,8 @@ impl Reassembly {
             due: BTreeSet::new(),
             cost: 0,
             most,
+            timeouts: [0; 2],
+            failures: [0; 2],
         }
     }
 
@@ -247,6 +253,8 @@ impl Reassembly {
     /// Gives up what has waited too long; tells of the first pieces that came (RFC 792, RFC 8200 §4.5).
     pub(crate) fn expire(&mut self, now: Nanos, mut tell: impl FnMut(&[u8])) {
         while let Some(&(_, key)) = self.due.first().filter(|&&(at, _)| at <= now) {
+            *mib::of(&mut self.timeouts, key.source) += 1;
+            *mib::of(&mut self.failures, key.source) += 1;
             let first = self.remove(&key).and_then(|partial| partial.first(&key));
             if let Some(first) = first {
                 tell(&first);
@@ -285,7 +293,10 @@ impl Reassembly {
         self.due.insert((partial.due, key));
         let is_complete = partial.is_complete();
         match added {
-            Err(Void) => drop(self.remove(&key)),
+            Err(Void) => {
+                *mib::of(&mut self.failures, key.source) += 1;
+                drop(self.remove(&key));
+            }
             Ok(()) if is_complete => return self.remove(&key)?.whole(),
             Ok(()) => self.make_room(),
         }
@@ -296,6 +307,7 @@ impl Reassembly {
         while self.cost > self.most
             && let Some(&(_, key)) = self.due.first()
         {
+            *mib::of(&mut self.failures, key.source) += 1;
             self.remove(&key);
         }
     }

@@ -398,6 +398,7 @@ impl Stack {
         }
         while let Some((tuple, by)) = self.tcp.time_waits.expire(now) {
             self.ports_tcp.release(tuple.local, by);
+            self.out.mib.tcp.time_waits_over += 1;
         }
         self.fall_asleep();
         let out = &mut self.out;

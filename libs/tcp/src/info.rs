@@ -204,6 +204,12 @@ impl Connection {
         }
     }
 
+    /// Returns how many segments were sent again.
+    #[must_use]
+    pub const fn repeated(&self) -> u32 {
+        self.counters.repeated
+    }
+
     /// Counts a segment with so many bytes of data that is sent again.
     pub(crate) fn count_repeated(&mut self, data: usize) {
         self.counters.repeated = self.counters.repeated.wrapping_add(1);

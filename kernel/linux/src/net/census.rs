@@ -12,7 +12,7 @@ use tyn_net::census::{Life, Row};
 use tyn_net::{SocketId, Stack};
 
 use super::inet::InetSocket;
-use super::inspect;
+use super::{counters, inspect, tables};
 use crate::file::OpenFile;
 use crate::kernel::kernel;
 use crate::process::Process;
@@ -24,9 +24,15 @@ use crate::unix::UnixSocket;
 /// `ENOMEM` when there are more sockets than there is memory for.
 pub(crate) fn net_text(file: NetFile) -> Result<String, Errno> {
     match file {
+        NetFile::Arp => tables::neighbors(),
         NetFile::Dev => Ok(devices()),
         NetFile::IfInet6 => Ok(addresses6()),
+        NetFile::Igmp => tables::groups(),
+        NetFile::Ipv6Route => Ok(tables::routes6()),
+        NetFile::NetStat => Ok(counters::netstat()),
         NetFile::Route => Ok(routes()),
+        NetFile::Snmp => Ok(counters::snmp()),
+        NetFile::Snmp6 => Ok(counters::snmp6()),
         NetFile::SockStat => totals(),
         NetFile::SockStat6 => {
             let [_, (tcp, udp)] = inspect(|stack| stack.socket_counts());
@@ -48,7 +54,7 @@ fn push<T>(list: &mut Vec<T>, value: T) -> Result<(), Errno> {
 }
 
 /// Adds to a text that may grow long.
-fn write(out: &mut String, line: &str) -> Result<(), Errno> {
+pub(super) fn write(out: &mut String, line: &str) -> Result<(), Errno> {
     out.try_reserve(line.len()).map_err(|_| Errno::ENOMEM)?;
     out.push_str(line);
     Ok(())

@@ -14,6 +14,7 @@
 
 mod address;
 pub(crate) mod census;
+mod counters;
 pub(crate) mod device;
 mod error_queue;
 mod filter_options;
@@ -27,6 +28,7 @@ mod options;
 mod packet_options;
 mod source_options;
 mod switches;
+mod tables;
 mod tcp_info;
 
 use alloc::boxed::Box;

@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tyn_abi::Nanos;
 
+use crate::census::GroupRow;
 use crate::types::Path;
 
 pub(crate) mod filter;
@@ -265,6 +266,22 @@ impl Groups {
             is_old: false,
         };
         self.on_query(&all, now, 0);
+    }
+
+    /// Lists the groups of an interface that sockets are in.
+    pub(crate) fn rows(&self, path: Path) -> impl Iterator<Item = GroupRow> {
+        let members = self.members.iter();
+        let here = members.filter(move |(at, member)| at.0 == path && member.sockets > 0);
+        here.map(|(&(_, group), member)| GroupRow {
+            group,
+            sockets: member.sockets,
+            answer_at: member.answer.as_ref().map(|answer| answer.at),
+        })
+    }
+
+    /// Returns the version of IGMP that is spoken.
+    pub(crate) fn version(&self, now: Nanos) -> u8 {
+        if self.old_until > now { 2 } else { 3 }
     }
 
     /// Returns when somebody is to be told next.

@@ -74,7 +74,8 @@ impl Stack {
             TcpState::Open(c) if c.tcp.state() == State::SynSent => self.end(id),
             TcpState::Open(c) => {
                 c.tcp.abort();
-                c.last_state = State::Closed;
+                let old = core::mem::replace(&mut c.last_state, State::Closed);
+                self.out.mib.tcp.changed(old, State::Closed);
                 self.enqueue(id);
             }
             _ => self.remove_tcp(id),

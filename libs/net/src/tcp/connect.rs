@@ -38,7 +38,8 @@ impl Stack {
             return Err(Errno::ENETUNREACH);
         }
         let device = self.tcp(id)?.options.device;
-        let (path, source) = self.out.routes.route_by(device, to.ip())?;
+        let way = self.out.routes.route_by(device, to.ip());
+        let (path, source) = self.out.counted(way, to.ip())?;
         let tuple = self.choose_tuple(id, path, source, to)?;
         let options = self.tcp(id)?.options.clone();
         let config = self.config_for(&tuple, path, &options);
@@ -49,6 +50,7 @@ impl Stack {
         tcp.delay_acks(options.delays_acks || options.defers > 0);
         let connection = Connection::new(tuple, path, tcp);
         self.tcp.connections.insert(tuple, id);
+        self.out.mib.tcp.active_opens += 1;
         let socket = self.tcp(id)?;
         socket.local = tuple.local;
         socket.state = TcpState::Open(Box::new(connection));

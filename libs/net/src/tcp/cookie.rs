@@ -61,6 +61,7 @@ impl Stack {
         let flags = Flags::SYN.with(Flags::ACK);
         let answer = Outgoing::bare(Seq(ours), syn.seq + 1, flags, window, options);
         send_bare(&mut self.out, tuple, path, service, &answer);
+        self.out.mib.tcp.cookies_sent += 1;
     }
 
     /// Makes the connection whose request was answered by a cookie that `segment` brings back. Returns whether it does.
@@ -82,6 +83,8 @@ impl Stack {
         let slots = [now, now.wrapping_sub(1)].into_iter();
         let mut good = slots.filter(|&slot| is_sent(slot));
         if !good.any(|slot| self.cookie(&tuple, theirs, slot, index) == ours) {
+            let is_recent = is_sent(now) || is_sent(now.wrapping_sub(1));
+            self.out.mib.tcp.cookies_failed += u64::from(is_recent);
             return false;
         }
         let Some(Socket::Tcp(socket)) = self.sockets.get(listener) else {
@@ -104,6 +107,7 @@ impl Stack {
             timestamp: None,
         };
         let config = self.config_for(&tuple, path, &socket.options);
+        self.out.mib.tcp.cookies_received += 1;
         let mut half = HalfOpen::new(
             listener,
             path,

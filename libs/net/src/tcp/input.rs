@@ -23,7 +23,9 @@ pub(crate) const TCP_HEADER: usize = 20;
 impl Stack {
     /// Takes in a segment; `packet` includes the IP header, which is sound, as is the TCP checksum.
     pub(crate) fn on_tcp(&mut self, path: Path, tuple: Tuple, segment: &[u8], packet: &[u8]) {
+        self.out.mib.tcp.in_segments += 1;
         let Ok(segment) = TcpPacket::new_checked(segment) else {
+            self.out.mib.tcp.in_errors += 1;
             return;
         };
         if tuple.local.port() == 0 || tuple.remote.port() == 0 {

@@ -31,16 +31,16 @@ const LONGEST_RETRY: Nanos = Nanos(120 * Nanos::PER_SEC);
 /// A connection request.
 #[derive(Clone, Debug)]
 pub(crate) struct HalfOpen {
-    listener: SocketId,
+    pub(super) listener: SocketId,
     path: Path,
-    opening: tyn_tcp::Handshake,
+    pub(super) opening: tyn_tcp::Handshake,
     config: tyn_tcp::Config,
     tos: u8,
     ttl: u8,
     sent: u8,
     due: Option<Nanos>,
     /// The peer has acknowledged our SYN; its listener had no room.
-    is_waiting: bool,
+    pub(super) is_waiting: bool,
     /// It has, and its listener waits for data.
     is_deferred: bool,
     /// Time-outs so far.
@@ -98,7 +98,10 @@ impl Stack {
         let TcpState::Listening(queue) = &socket.state else {
             return;
         };
-        if queue.is_full() || !self.has_memory() {
+        let is_full = queue.is_full();
+        if is_full || !self.has_memory() {
+            self.out.mib.tcp.listen_overflows += u64::from(is_full);
+            self.out.mib.tcp.listen_drops += 1;
             return;
         }
         if self.tcp.half_open.len() >= self.limits.half_open {
@@ -137,6 +140,7 @@ impl Stack {
         let (options, window) = tyn_tcp::Connection::answer(&half.config, opening, now);
         let flags = Flags::SYN.with(Flags::ACK);
         let answer = Outgoing::bare(opening.ours, opening.theirs + 1, flags, window, options);
+        self.out.mib.tcp.repeated += u64::from(half.sent > 0);
         half.sent = half.sent.saturating_add(1);
         let (path, tos, ttl) = (half.path, half.tos, half.ttl);
         send_bare(&mut self.out, &tuple, path, (tos, ttl), &answer);
@@ -182,7 +186,7 @@ impl Stack {
         }
     }
 
-    fn forget_half_open(&mut self, tuple: &Tuple) -> Option<HalfOpen> {
+    pub(super) fn forget_half_open(&mut self, tuple: &Tuple) -> Option<HalfOpen> {
         let mut half = self.tcp.half_open.remove(tuple)?;
         self.timers
             .set(TimerKey::HalfOpen(*tuple), &mut half.due, None);
@@ -213,6 +217,8 @@ impl Stack {
         if segment.rst() {
             if start == expected {
                 self.forget_half_open(&tuple);
+                self.out.mib.tcp.attempt_fails += 1;
+                self.out.mib.tcp.requests_reset += 1;
             }
         } else if segment.syn() {
             if start == half.opening.theirs.0 {
@@ -317,6 +323,7 @@ impl Stack {
         };
         self.forget_half_open(&tuple);
         self.tcp.connections.insert(tuple, id);
+        self.out.mib.tcp.passive_opens += 1;
         self.ports_tcp.hold(tuple.local, by);
         if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
             && let TcpState::Listening(listener) = &mut l.state
@@ -326,68 +333,6 @@ impl Stack {
         self.enqueue(id);
         self.settle(id, crate::tcp::settle::After::Input);
         self.report(half.listener, tyn_abi::Events::IN | tyn_abi::Events::RDNORM);
-    }
-
-    /// Lets a request that is complete wait for room in its listener's queue.
-    fn wait(&mut self, tuple: Tuple) {
-        let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
-            return;
-        };
-        // Its timer goes on: as many wait as there may be requests, and no longer than others.
-        if core::mem::replace(&mut half.is_waiting, true) {
-            return;
-        }
-        if let Some(Socket::Tcp(l)) = self.sockets.get_mut(half.listener)
-            && let TcpState::Listening(listener) = &mut l.state
-        {
-            listener.waiting.push_back(tuple);
-        }
-    }
-
-    /// Establishes requests that waited for room in a listener's queue.
-    pub(crate) fn establish_waiting(&mut self, listener: SocketId) {
-        while self.has_memory() {
-            let Some(Socket::Tcp(l)) = self.sockets.get_mut(listener) else {
-                return;
-            };
-            let TcpState::Listening(queue) = &mut l.state else {
-                return;
-            };
-            if queue.is_full() {
-                return;
-            }
-            let Some(tuple) = queue.waiting.pop_front() else {
-                return;
-            };
-            let Some(half) = self.tcp.half_open.get_mut(&tuple) else {
-                continue;
-            };
-            if !half.is_waiting {
-                // Another request of the same peer, which it has not acknowledged.
-                continue;
-            }
-            half.is_waiting = false;
-            // What the peer sent then, without its data: it will send these again.
-            let opening = &half.opening;
-            let segment = Segment {
-                seq: opening.theirs + 1,
-                ack: opening.ours + 1,
-                flags: Flags::ACK,
-                window: opening.window >> opening.scale.unwrap_or(0).min(14),
-                options: Options::default(),
-                payload: &[],
-            };
-            self.establish(tuple, &segment);
-            // What is not acceptable would be so again.
-            if self
-                .tcp
-                .half_open
-                .get(&tuple)
-                .is_some_and(|h| !h.is_waiting)
-            {
-                self.forget_half_open(&tuple);
-            }
-        }
     }
 
     fn refuse_half_open(&mut self, tuple: &Tuple, segment: &Segment<'_>) {

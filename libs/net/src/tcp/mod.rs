@@ -20,6 +20,7 @@ pub(crate) mod settle;
 pub(crate) mod sleep;
 pub(crate) mod stream;
 pub(crate) mod time_wait;
+mod waiting;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};

@@ -62,6 +62,7 @@ impl Stack {
         };
         connection.is_queued = false;
         let now = self.out.now;
+        let repeated = connection.tcp.repeated();
         connection.release_due(now);
         connection.tune(&socket.options, socket.is_orphan);
         if connection.tcp.deadline().is_some_and(|at| at <= now) {
@@ -84,6 +85,8 @@ impl Stack {
             }
             sent += 1 + segment.len / GREAT;
         }
+        let repeated = connection.tcp.repeated().wrapping_sub(repeated);
+        self.out.mib.tcp.repeated += u64::from(repeated);
         if is_exhausted {
             connection.is_queued = true;
             self.blocked.push(path, id);
@@ -111,7 +114,9 @@ impl Stack {
         else {
             return;
         };
+        let old = connection.last_state;
         let fate = judge(connection, error, (*is_orphan, options.fin_timeout), now);
+        self.out.mib.tcp.changed(old, connection.last_state);
         *is_done |= has_finished(connection.last_state);
         if fate != Fate::Lives {
             return self.finish(id, fate);
@@ -181,6 +186,7 @@ impl Stack {
 
     /// Ends an attempt to connect whose error is set already.
     pub(crate) fn end_attempt(&mut self, id: SocketId) {
+        self.out.mib.tcp.attempt_fails += 1;
         self.finish(id, Fate::Attempt);
     }
 
@@ -215,6 +221,7 @@ impl Stack {
                 .insert(tuple, (path, by), sent, self.out.now, limit);
             self.ports_tcp.hold(tuple.local, by);
             if let Some((evicted, by)) = evicted {
+                self.out.mib.tcp.time_wait_overflows += 1;
                 self.ports_tcp.release(evicted.local, by);
             }
         }

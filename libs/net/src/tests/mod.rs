@@ -9,6 +9,7 @@ mod headers;
 mod hostile;
 mod ipv6;
 mod memory;
+mod mib;
 mod mtu;
 mod multicast;
 mod offload;

@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use tyn_abi::Errno;
 
 use super::socket::UdpSend;
+use crate::mib;
 use crate::multicast::filter::{
     FilterMode, Membership, Outcome, SourceChange, SourceFilter, has_room, memory_of,
 };
@@ -163,7 +164,7 @@ impl Stack {
     }
 
     /// Returns whether an interface takes in what a source sends to a group.
-    pub(super) fn is_heard(&self, path: Path, group: IpAddr, source: IpAddr) -> bool {
+    pub(crate) fn is_heard(&self, path: Path, group: IpAddr, source: IpAddr) -> bool {
         let of_address = |ip| path == Path::Nic && self.out.routes.v6.is_in_group(ip);
         self.out.groups.allows(path, group, source)
             || matches!(group, IpAddr::V6(ip) if of_address(ip))
@@ -206,6 +207,10 @@ impl Stack {
             return;
         }
         if let Some(ip) = Ip::parse(packet) {
+            self.out.mib.received(packet);
+            self.out.mib.received_by_many(to, packet);
+            let is_heard = !to.is_multicast() || self.is_heard(Path::Nic, to, ip.source);
+            mib::of(&mut self.out.mib.ip, to).delivers += u64::from(is_heard);
             self.on_udp(Path::Nic, &ip, packet);
         }
     }

@@ -9,6 +9,7 @@ use smoltcp::wire::UdpPacket;
 use tyn_abi::{Errno, Events, Sink};
 
 use crate::errors::ErrorQueue;
+use crate::mib;
 use crate::ports::Bound;
 use crate::routes::is_source_on;
 use crate::stack::{Socket, Stack};
@@ -217,6 +218,7 @@ impl Stack {
         if !peeks {
             socket.queued_bytes -= datagram.data.len() + OVERHEAD;
             socket.queue.pop_front();
+            mib::of(&mut self.out.mib.udp, received.source.ip()).in_datagrams += 1;
             self.report(id, Events::empty());
         }
         result.map(|()| received)
@@ -328,12 +330,19 @@ impl Stack {
         } else {
             let best = self.udp_best(path, &tuple);
             if best.is_none() {
+                mib::of(&mut self.out.mib.udp, ip.source).no_ports += 1;
                 return self.tell_unwanted(path, packet);
             }
             Vec::from_iter(best)
         };
+        if takers.is_empty() {
+            mib::of(&mut self.out.mib.udp, ip.source).ignored_multicast += 1;
+        }
         for id in takers {
             let Some(data) = self.copy_of(udp.payload()) else {
+                let counters = mib::of(&mut self.out.mib.udp, ip.source);
+                counters.no_memory += 1;
+                counters.in_errors += 1;
                 return;
             };
             let datagram = Datagram {
@@ -346,6 +355,10 @@ impl Stack {
             };
             if self.udp(id).is_ok_and(|s| s.push(datagram)) {
                 self.report(id, Events::IN | Events::RDNORM);
+            } else {
+                let counters = mib::of(&mut self.out.mib.udp, ip.source);
+                counters.queue_full += 1;
+                counters.in_errors += 1;
             }
         }
     }

@@ -11,6 +11,7 @@ use super::socket::Header;
 use super::{UDP_HEADER, UdpSend, to_self_if_unspecified};
 use crate::checksum;
 use crate::fragment::{link_mtu, longest};
+use crate::mib;
 use crate::stack::Stack;
 use crate::types::{Path, SocketId};
 use crate::wire::{header_len, write_header};
@@ -56,7 +57,8 @@ impl Stack {
             return Err(Errno::EINVAL);
         }
         let may_broadcast = self.udp(id)?.options.broadcasts;
-        let (path, source) = self.route_of(id, how, to.ip())?;
+        let way = self.route_of(id, how, to.ip());
+        let (path, source) = self.out.counted(way, to.ip())?;
         if self.out.routes.is_broadcast(to.ip()) && !may_broadcast {
             return Err(Errno::EACCES);
         }
@@ -81,6 +83,7 @@ impl Stack {
             return Err(Errno::EAGAIN);
         }
         if !self.out.reserve(total) {
+            mib::of(&mut self.out.mib.udp, to.ip()).send_errors += 1;
             return Err(Errno::ENOBUFS);
         }
         let header = self.udp(id)?.header(how, to, (path, source))?;
@@ -88,6 +91,7 @@ impl Stack {
         let split_at = (path == Path::Nic && total > mtu).then_some(mtu);
         self.out.lets_split = discovery.lets_routers_split();
         self.build_udp(path, &header, src, split_at.is_some())?;
+        mib::of(&mut self.out.mib.udp, to.ip()).out_datagrams += 1;
         let is_for_many = to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip());
         let heard = (path == Path::Nic && is_for_many).then(|| Vec::from(self.out.built()));
         // A group's packets that may make no hop are for this host alone.
