@@ -34,7 +34,7 @@ use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wake
 use crate::udp::{UdpReceived, UdpSocket, UdpTable};
 use crate::wire::Ip;
 
-/// Packets that one turn takes in or sends before the owner gets a chance to do something else.
+/// Packets that one turn takes in, and that it sends, before the owner gets a chance to do something else.
 const BUDGET: usize = 512;
 /// Bytes that cost as much as a packet: those of 64 KiB count for more than one.
 pub(crate) const GREAT: usize = 8192;
@@ -334,18 +334,19 @@ impl Stack {
         self.set_now(now);
         self.is_behind = false;
         self.out.send_split();
-        let mut budget = BUDGET;
+        // One for each way: what comes by the card without end keeps nobody from sending, or from talking to itself.
+        let [mut budget_in, mut budget_lo, mut budget_out] = [BUDGET; 3];
         loop {
-            self.receive_frames(&mut budget);
-            self.receive_looped(&mut budget);
+            self.receive_frames(&mut budget_in);
+            self.receive_looped(&mut budget_lo);
             self.expire();
             self.unblock();
-            self.send(&mut budget);
+            self.send(&mut budget_out);
             let is_idle = self.dirty.is_empty() && !self.out.has_looped() && !self.can_unblock();
             if is_idle {
                 break;
             }
-            if budget == 0 {
+            if [budget_in, budget_lo, budget_out].contains(&0) {
                 self.is_behind = true;
                 break;
             }

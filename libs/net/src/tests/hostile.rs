@@ -399,3 +399,30 @@ fn blind_resets_do_not_end_a_connection() {
     assert_eq!(w.b.take_error(b), None);
     assert!(!w.b.readiness(b).contains(Events::HUP));
 }
+
+/// What comes in faster than a turn takes it keeps nobody from sending, nor from talking to itself.
+#[test]
+fn a_flood_leaves_turns_to_those_who_send() {
+    let mut w = World::new();
+    let (_, b) = w.pair();
+    let (me, it) = (w.b.udp_socket().unwrap(), w.b.udp_socket().unwrap());
+    w.b.udp_bind(it, at(LO, 53)).unwrap();
+    let junk = packet(6, &[0; 20]);
+    w.cards[1].with(|c| c.received.extend((0..1000).map(|_| junk.clone())));
+    send(&mut w.b, b, b"answer").unwrap();
+    w.b.udp_connect(me, Some(at(LO, 53))).unwrap();
+    w.b.udp_send(me, None, &mut &b"note"[..]).unwrap();
+    w.b.poll(w.now);
+    assert!(
+        w.cards[1].with(|c| c.received.len()) > 0,
+        "the turn took all"
+    );
+    let sent = w.cards[1].with(|c| {
+        c.sent
+            .iter()
+            .filter_map(|f| segment(f))
+            .any(|s| s.payload() == b"answer")
+    });
+    assert!(sent, "the answer waits for the flood to end");
+    assert!(w.b.readiness(it).contains(Events::IN));
+}
