@@ -1,5 +1,6 @@
 //! The small types that the stack hands out and takes.
 
+use core::cmp::Ordering;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tyn_abi::Events;
@@ -23,12 +24,31 @@ pub struct Wake {
 }
 
 /// Both ends of a TCP connection, of one family. IPv6 addresses have neither scope nor flow.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+///
+/// Tuples are in order of their ports first, the peer's before ours: tables are searched with each segment, and what differs
+/// most, and is compared fastest, comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tuple {
     /// Our end.
     pub local: SocketAddr,
     /// The peer's.
     pub remote: SocketAddr,
+}
+
+impl Ord for Tuple {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ports = |tuple: &Self| (tuple.remote.port(), tuple.local.port());
+        let addresses = |tuple: &Self| (tuple.remote.ip(), tuple.local.ip());
+        ports(self)
+            .cmp(&ports(other))
+            .then_with(|| addresses(self).cmp(&addresses(other)))
+    }
+}
+
+impl PartialOrd for Tuple {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Tuple {
