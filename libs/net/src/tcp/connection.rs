@@ -120,6 +120,11 @@ impl Connection {
         matches!(self.tcp.state(), State::SynSent | State::SynReceived)
     }
 
+    /// Returns whether nothing but its bytes changed since it was last looked at.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.tcp.state() == State::Established && self.last_state == State::Established
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.tcp.state() == State::Closed
     }

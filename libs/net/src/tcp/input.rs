@@ -71,11 +71,17 @@ impl Stack {
             connection.tcp.set_spare(spare);
             connection.tcp.on_segment(&segment, now);
             let is_last = connection.tcp.numbers().1 == segment.seq + segment.len();
+            // One that goes on as before is settled after its turn to send, if that comes before this turn of the stack ends.
+            let waits = connection.goes_on() && !connection.is_queued;
             if connection.tuple.remote.is_ipv6() && is_last {
                 self.note_headers(id, packet);
             }
             self.enqueue(id);
-            self.settle(id, After::Input);
+            if waits {
+                self.count(id);
+            } else {
+                self.settle(id, After::Input);
+            }
         }
     }
 

@@ -118,11 +118,17 @@ impl Stack {
             }
         };
         if count > 0 {
+            let mut speaks = false;
             if let TcpState::Open(c) = &mut socket.state {
                 c.last_readable = c.tcp.readable();
+                // The window may have opened.
+                speaks = !c.tcp.is_silent();
             }
-            // The window may have opened.
-            self.enqueue(id);
+            if speaks {
+                self.enqueue(id);
+            } else {
+                self.note_quiet(id);
+            }
             self.report(id, Events::empty());
             return Ok(count);
         }
