@@ -184,7 +184,7 @@ impl Stack {
             return;
         };
         if checksum == RxChecksum::Valid || ip.has_valid_checksum() {
-            self.on_packet(Path::Nic, packet);
+            self.on_packet(Path::Nic, &ip, packet);
         } else {
             self.out.mib.is_damaged(ip.source, ip.protocol);
         }
@@ -193,17 +193,16 @@ impl Stack {
     /// Takes in a packet that we sent to ourselves.
     pub(crate) fn on_looped(&mut self, packet: &[u8]) {
         self.out.mib.received(packet);
-        self.on_packet(Path::Loopback, packet);
+        if let Some(ip) = Ip::parse(packet) {
+            if ip.destination.is_multicast() {
+                self.out.mib.received_by_many(ip.destination, packet);
+            }
+            self.on_packet(Path::Loopback, &ip, packet);
+        }
     }
 
-    /// Takes in a packet that is for us; transport checksums are right.
-    fn on_packet(&mut self, path: Path, packet: &[u8]) {
-        let Some(ip) = Ip::parse(packet) else {
-            return;
-        };
-        if path == Path::Loopback && ip.destination.is_multicast() {
-            self.out.mib.received_by_many(ip.destination, packet);
-        }
+    /// Takes in a packet that is for us, and what its header says; transport checksums are right.
+    fn on_packet(&mut self, path: Path, ip: &Ip<'_>, packet: &[u8]) {
         // What goes by the loopback interface arrives, whatever it is for.
         let is_unicast = match path {
             Path::Nic => self.out.routes.is_own(ip.destination),
@@ -222,12 +221,12 @@ impl Stack {
                 self.on_tcp(path, tuple, ip.payload, packet);
             }
             IpProtocol::Tcp => {}
-            IpProtocol::Udp => self.on_udp(path, &ip, packet),
-            IpProtocol::Icmp if ip.source.is_ipv4() => self.on_icmp(path, &ip, packet),
-            IpProtocol::Icmpv6 if ip.source.is_ipv6() => self.on_icmp6(path, &ip, packet),
+            IpProtocol::Udp => self.on_udp(path, ip, packet),
+            IpProtocol::Icmp if ip.source.is_ipv4() => self.on_icmp(path, ip, packet),
+            IpProtocol::Icmpv6 if ip.source.is_ipv6() => self.on_icmp6(path, ip, packet),
             IpProtocol::Igmp if ip.source.is_ipv4() && path == Path::Nic => {
                 let dice = self.dice();
-                self.out.on_igmp(&ip, dice);
+                self.out.on_igmp(ip, dice);
             }
             // Those that come by the wire were looked at before.
             IpProtocol::HopByHop

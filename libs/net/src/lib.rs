@@ -52,6 +52,6 @@ pub use tcp::stream::Take;
 pub use tcp::{Seen, TcpOptions, TcpStatus};
 pub use tyn_tcp::{Counters, Info};
 pub use types::{
-    Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake,
+    Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake, Wakes,
 };
 pub use udp::{Multicast, UdpOptions, UdpReceived, UdpSend};

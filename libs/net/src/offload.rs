@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use smoltcp::wire::{IpProtocol, Ipv4Packet, TcpPacket, UdpPacket};
+use smoltcp::wire::{IpProtocol, Ipv4Packet};
 
 use crate::checksum;
 use crate::device::{Offload, PartialChecksum, Segments};
@@ -53,8 +53,7 @@ impl Output {
 }
 
 /// Returns what the card is to do with a packet: complete its checksum, and cut it into pieces with so many bytes of data.
-pub(crate) fn of_packet(packet: &[u8], piece: Option<u16>) -> Option<Offload> {
-    let checksum = partial_checksum(packet)?;
+pub(crate) fn of_packet(packet: &[u8], checksum: PartialChecksum, piece: Option<u16>) -> Offload {
     let tcp = usize::from(checksum.start) - ETHERNET_HEADER;
     let words = packet.get(tcp + 12).map_or(5, |b| b >> 4);
     let segments = piece.map(|size| Segments {
@@ -62,32 +61,27 @@ pub(crate) fn of_packet(packet: &[u8], piece: Option<u16>) -> Option<Offload> {
         headers: checksum.start + 4 * u16::from(words),
         is_v6: packet.first().is_some_and(|b| b >> 4 == 6),
     });
-    Some(Offload { checksum, segments })
+    Offload { checksum, segments }
 }
 
-/// Puts the sum of the pseudo-header where the checksum goes, for the card to complete.
-pub(crate) fn start_checksum(packet: &mut [u8]) {
-    let Some(partial) = partial_checksum(packet) else {
-        return;
-    };
-    let Some(ip) = Ip::parse(packet) else {
-        return;
-    };
-    let (protocol, header) = (ip.protocol, ip.header);
-    let sum = checksum::pseudo_header(ip.source, ip.destination, protocol, ip.payload.len());
-    let payload = packet.get_mut(header..).unwrap_or_default();
-    match protocol {
-        IpProtocol::Tcp => TcpPacket::new_unchecked(payload).set_checksum(sum),
-        _ if partial.offset == 6 => UdpPacket::new_unchecked(payload).set_checksum(sum),
-        _ => {}
+/// Returns the sum with which the checksum of a packet begins.
+pub(crate) fn sum_of_pseudo_header(ip: &Ip<'_>) -> u16 {
+    checksum::pseudo_header(ip.source, ip.destination, ip.protocol, ip.payload.len())
+}
+
+/// Puts that sum where the checksum of a frame goes, for the card to complete.
+pub(crate) fn start_checksum(frame: &mut [u8], partial: PartialChecksum, sum: u16) {
+    let at = usize::from(partial.start) + usize::from(partial.offset);
+    let rest = frame.get_mut(at..).unwrap_or_default();
+    if let Some(place) = rest.first_chunk_mut() {
+        *place = sum.to_be_bytes();
     }
 }
 
 /// Returns what the card is to complete; fragments and other protocols carry checksums of their own.
-fn partial_checksum(packet: &[u8]) -> Option<PartialChecksum> {
-    let ip = Ip::parse(packet)?;
+pub(crate) fn partial_checksum(packet: &[u8], ip: &Ip<'_>) -> Option<PartialChecksum> {
     if ip.source.is_ipv4() {
-        let v4 = Ipv4Packet::new_checked(packet).ok()?;
+        let v4 = Ipv4Packet::new_unchecked(packet);
         if v4.more_frags() || v4.frag_offset() != 0 {
             return None;
         }

@@ -15,7 +15,7 @@ use smoltcp::wire::{
 use tyn_abi::Nanos;
 
 use crate::census::Traffic;
-use crate::device::{NetDevice, Received, Rings};
+use crate::device::{NetDevice, PartialChecksum, Received, Rings};
 use crate::fragment::{Split, let_split};
 use crate::icmp::ErrorRate;
 use crate::mib::Mib;
@@ -279,35 +279,44 @@ impl Output {
     /// Sends the packet in `frame` to its next hop, or lets it wait for the hop's address.
     pub(crate) fn send_packet(&mut self) {
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
-        let Some(Ip { destination, .. }) = Ip::parse(packet) else {
+        let Some(ip) = Ip::parse(packet) else {
             return;
         };
+        let destination = ip.destination;
         let Some(hop) = self.routes.next_hop(destination) else {
             self.mib.of_sent(packet).no_routes += 1;
             return;
         };
         self.mib.of_sent(packet).transmits += 1;
-        if self.completes_checksums() {
-            offload::start_checksum(self.frame.get_mut(ETHERNET_HEADER..).unwrap_or_default());
+        let checksum = if self.completes_checksums() {
+            offload::partial_checksum(packet, &ip)
+        } else {
+            None
+        };
+        if let Some(checksum) = checksum {
+            let sum = offload::sum_of_pseudo_header(&ip);
+            offload::start_checksum(&mut self.frame, checksum, sum);
         }
         if self.routes.is_broadcast(destination) {
             let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
             self.mib.of_sent(packet).out_broadcast.add(packet);
-            return self.transmit(BROADCAST);
+            return self.transmit(BROADCAST, checksum);
         }
         match destination {
             IpAddr::V4(group) if group.is_multicast() => {
                 let [_, b, c, d] = group.octets();
-                return self.transmit([0x01, 0x00, 0x5e, b & 0x7f, c, d]);
+                return self.transmit([0x01, 0x00, 0x5e, b & 0x7f, c, d], checksum);
             }
-            IpAddr::V6(group) if group.is_multicast() => return self.transmit(group_mac(group)),
+            IpAddr::V6(group) if group.is_multicast() => {
+                return self.transmit(group_mac(group), checksum);
+            }
             _ => {}
         }
         let packet = self.frame.get(ETHERNET_HEADER..).unwrap_or_default();
         let routers = self.routes.routers();
         let resolution = self.neighbors.resolve(hop, packet, routers, self.now);
         if let Some(mac) = resolution.mac {
-            self.transmit(mac);
+            self.transmit(mac, checksum);
         }
         if resolution.asks {
             self.ask(hop);
@@ -330,12 +339,17 @@ impl Output {
             }
             self.frame.resize(ETHERNET_HEADER, 0);
             self.frame.extend_from_slice(&packet);
-            self.transmit(mac);
+            let checksum = if self.completes_checksums() {
+                Ip::parse(&packet).and_then(|ip| offload::partial_checksum(&packet, &ip))
+            } else {
+                None
+            };
+            self.transmit(mac, checksum);
         }
     }
 
-    /// Hands the packet in `frame` to the card.
-    fn transmit(&mut self, to: Mac) {
+    /// Hands the packet in `frame` to the card, which is to complete this checksum.
+    fn transmit(&mut self, to: Mac, checksum: Option<PartialChecksum>) {
         let piece = self.piece;
         let Some(device) = self.device.as_mut() else {
             return;
@@ -349,11 +363,7 @@ impl Output {
         } else {
             EthernetProtocol::Ipv4
         });
-        let offload = device
-            .offloads()
-            .completes_checksums
-            .then(|| offload::of_packet(frame.payload_mut(), piece))
-            .flatten();
+        let offload = checksum.map(|sum| offload::of_packet(frame.payload_mut(), sum, piece));
         // A full queue loses the packet: sockets have asked for room, replies may be lost.
         let _ = device.transmit(&self.frame, offload);
         self.has_queued = true;

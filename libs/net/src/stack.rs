@@ -30,7 +30,7 @@ use crate::shim::{interface, set_address};
 use crate::slab::Slab;
 use crate::tcp::{TcpSocket, TcpTables};
 use crate::timer::{TimerKey, Timers};
-use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wake};
+use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wakes};
 use crate::udp::{UdpReceived, UdpSocket, UdpTable};
 use crate::wire::Ip;
 
@@ -143,7 +143,7 @@ pub struct Stack {
     pub(crate) timers: Timers,
     pub(crate) dirty: VecDeque<SocketId>,
     pub(crate) blocked: Blocked,
-    pub(crate) wakes: Vec<Wake>,
+    pub(crate) wakes: Wakes,
     pub(crate) limits: Limits,
     pub(crate) dhcp: Option<Dhcp>,
     pub(crate) reassembly: Reassembly,
@@ -190,7 +190,7 @@ impl Stack {
             timers: Timers::default(),
             dirty: VecDeque::new(),
             blocked: Blocked::default(),
-            wakes: Vec::new(),
+            wakes: Wakes::default(),
             limits: config.limits,
             dhcp,
             reassembly: Reassembly::new(config.limits.pieces()),
@@ -242,7 +242,7 @@ impl Stack {
     }
 
     /// Takes the wakes since the last call, in order.
-    pub fn take_wakes(&mut self) -> Vec<Wake> {
+    pub fn take_wakes(&mut self) -> Wakes {
         core::mem::take(&mut self.wakes)
     }
 

@@ -1,7 +1,10 @@
 //! The small types that the stack hands out and takes.
 
+use alloc::vec::{self, Vec};
 use core::cmp::Ordering;
+use core::iter::Chain;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::option;
 
 use tyn_abi::Events;
 
@@ -21,6 +24,32 @@ pub struct Wake {
     pub socket: SocketId,
     /// Which, among others that may be true already.
     pub events: Events,
+}
+
+/// Wakes in order. Most turns have one at most, which takes no memory.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    first: Option<Wake>,
+    rest: Vec<Wake>,
+}
+
+impl Wakes {
+    pub(crate) fn push(&mut self, wake: Wake) {
+        if self.first.is_none() {
+            self.first = Some(wake);
+        } else {
+            self.rest.push(wake);
+        }
+    }
+}
+
+impl IntoIterator for Wakes {
+    type Item = Wake;
+    type IntoIter = Chain<option::IntoIter<Wake>, vec::IntoIter<Wake>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
 }
 
 /// Both ends of a TCP connection, of one family. IPv6 addresses have neither scope nor flow.
@@ -124,7 +153,7 @@ pub struct Lease {
     /// The router for everything outside its network.
     pub gateway: Option<Ipv4Addr>,
     /// Name servers, for `/etc/resolv.conf`.
-    pub dns: alloc::vec::Vec<Ipv4Addr>,
+    pub dns: Vec<Ipv4Addr>,
 }
 
 impl Lease {
@@ -176,7 +205,7 @@ pub enum Ip6Config {
         /// The router for everything outside its network.
         gateway: Option<Ipv6Addr>,
         /// Name servers.
-        dns: alloc::vec::Vec<Ipv6Addr>,
+        dns: Vec<Ipv6Addr>,
     },
 }
 
@@ -238,7 +267,7 @@ mod tests {
                 prefix,
             },
             gateway: gateway.map(Ipv4Addr::from),
-            dns: alloc::vec::Vec::new(),
+            dns: Vec::new(),
         };
         assert!(lease([10, 0, 2, 15], 24, Some([10, 0, 2, 2])).is_usable());
         assert!(lease([10, 0, 2, 15], 24, None).is_usable());

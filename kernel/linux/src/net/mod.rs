@@ -201,16 +201,10 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
             deadline,
         )
     };
-    if !wakes.is_empty() {
-        let told: Vec<_> = {
-            let queues = network.queues.lock();
-            wakes
-                .iter()
-                .filter_map(|w| Some((Arc::clone(queues.get(&w.socket)?), w.events)))
-                .collect()
-        };
-        for (queue, events) in told {
-            queue.notify(events);
+    for wake in wakes {
+        let queue = network.queues.lock().get(&wake.socket).cloned();
+        if let Some(queue) = queue {
+            queue.notify(wake.events);
         }
     }
     network.ring(rings);

@@ -159,7 +159,7 @@ fn pieces_wait_for_room_and_nothing_comes_between() {
     assert_eq!(lens, [[596; 8].as_slice(), &[420]].concat());
     assert!(
         w.a.take_wakes()
-            .iter()
+            .into_iter()
             .any(|wake| wake.events.contains(Events::OUT))
     );
     assert_eq!(w.a.udp_send(id, None, &mut &b"next"[..]), Ok(4));
