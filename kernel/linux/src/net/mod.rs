@@ -36,7 +36,6 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
