@@ -11,6 +11,8 @@
 //! Who changes which folders there are, or asks whether one is locked, holds the lock of the parent folder (`.lock`, which is
 //! no guest's name) meanwhile.
 
+mod record;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,69 +20,17 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
-use tyn_vm_host::Forward;
+use serde::Serialize;
 
 use crate::node::Node;
 use crate::settings::absolute;
+
+pub(crate) use record::{Ended, Port, Record};
 
 /// The lock in a guest's folder.
 const LOCK: &str = "lock";
 /// The lock beside the folders of guests.
 const ROOT_LOCK: &str = ".lock";
-
-/// What is known of a guest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) name: String,
-    pub(crate) image: PathBuf,
-    /// The supervisor's process id.
-    pub(crate) pid: u32,
-    /// QEMU's process id.
-    pub(crate) qemu_pid: u32,
-    /// When it was started, in seconds since 1970.
-    pub(crate) started: u64,
-    pub(crate) cpus: u32,
-    pub(crate) memory_bytes: u64,
-    pub(crate) ports: Vec<Port>,
-    /// Whether there is a shell on its console.
-    pub(crate) interactive: bool,
-    /// How it ended, if it has.
-    pub(crate) ended: Option<Ended>,
-}
-
-/// A forwarded port.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Port {
-    host: u16,
-    guest: u16,
-}
-
-impl From<&Forward> for Port {
-    fn from(forward: &Forward) -> Self {
-        Self {
-            host: forward.host,
-            guest: forward.guest,
-        }
-    }
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.guest)
-    }
-}
-
-/// How a guest ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Ended {
-    /// When, in seconds since 1970.
-    pub(crate) at: u64,
-    /// What `tyn run` would have ended with.
-    pub(crate) code: u8,
-    /// In a word: exited, panicked, vanished, killed.
-    pub(crate) how: String,
-}
 
 /// What a guest does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -423,96 +373,4 @@ pub(crate) fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(name: &str) -> Record {
-        Record {
-            name: name.into(),
-            image: "/x/app.img".into(),
-            pid: 1,
-            qemu_pid: 2,
-            started: 3,
-            cpus: 1,
-            memory_bytes: 4096,
-            ports: vec![Port { host: 1, guest: 2 }],
-            interactive: false,
-            ended: None,
-        }
-    }
-
-    fn text<T: std::fmt::Debug>(result: Result<T>) -> String {
-        result.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn folders_tell_running_ended_and_lost_apart() {
-        let dir = tempfile::tempdir().unwrap();
-        let guests = Guests {
-            root: dir.path().join("state/tyn"),
-        };
-        assert!(guests.list().unwrap().is_empty());
-        let image = Path::new("/x/app.img");
-        let first = guests.reserve(None, image).unwrap();
-        // Nothing is known of it yet.
-        assert!(guests.list().unwrap().is_empty());
-        first.write(&record(&first.name)).unwrap();
-        // No name is ours.
-        guests.reserve(Some("lock"), image).unwrap().remove();
-        assert!(check_name(ROOT_LOCK).is_err());
-        let second = guests.reserve(None, image).unwrap();
-        second.write(&record(&second.name)).unwrap();
-        assert_eq!(
-            (first.name.as_str(), second.name.as_str()),
-            ("app", "app-2")
-        );
-        assert!(text(guests.reserve(Some("app"), image)).contains("a guest app runs already"));
-        assert!(text(guests.remove(Some("app"))).contains("the guest app runs; stop it"));
-        assert!(
-            text(guests.find_by_name_or_image("/x/app.img"))
-                .contains("such as app and app-2; name one")
-        );
-        let mut ended = record("app-2");
-        ended.ended = Some(Ended {
-            at: 4,
-            code: 0,
-            how: "exited".into(),
-        });
-        second.write(&ended).unwrap();
-        drop(second);
-        assert_eq!(
-            guests
-                .find_by_name_or_image("/x/app.img")
-                .unwrap()
-                .record
-                .name,
-            "app"
-        );
-        // As if its supervisor had been killed.
-        drop(first);
-        let status: Vec<_> = guests.list().unwrap().iter().map(|g| g.status).collect();
-        assert_eq!(status, [Status::Lost, Status::Ended]);
-        // It makes way for another one.
-        let again = guests.reserve(Some("app"), image).unwrap();
-        assert_eq!(guests.list().unwrap().len(), 1);
-        assert_eq!(guests.remove(None).unwrap(), ["app-2"]);
-        again.remove();
-        assert!(text(guests.remove(Some("app"))).starts_with("there is no guest app;"));
-    }
-
-    #[test]
-    fn names_are_plain() {
-        for (image, want) in [
-            ("/a/my_app.img", "my_app"),
-            ("ä b.img", "b"),
-            ("-.img", "guest"),
-            ("", "guest"),
-            ("1.2.img", "1.2"),
-        ] {
-            assert_eq!(name_of(Path::new(image)), want);
-        }
-        for name in ["", "-a", "a/b", "..", "a b", &"x".repeat(64)] {
-            assert!(text(check_name(name)).contains("is no name for a guest"));
-        }
-    }
-}
+mod tests;
