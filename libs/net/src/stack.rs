@@ -274,16 +274,20 @@ impl Stack {
         if self.is_behind || !self.dirty.is_empty() {
             return Some(self.out.now);
         }
-        let dhcp = self.dhcp.as_ref().and_then(Dhcp::deadline);
+        // In numbers without options: this is asked after each call.
         let all = [
             self.timers.deadline(),
             self.out.deadline(),
             self.tcp.time_waits.deadline(),
             self.sleep_deadline(),
             self.reassembly.deadline(),
-            dhcp,
+            self.dhcp.as_ref().and_then(Dhcp::deadline),
         ];
-        all.into_iter().flatten().min()
+        let never = Nanos(u64::MAX);
+        let first = all
+            .into_iter()
+            .fold(never, |first, at| first.min(at.unwrap_or(never)));
+        (first != never).then_some(first)
     }
 
     /// Takes the card's interrupt: polls until it has no more frames.

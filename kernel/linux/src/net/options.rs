@@ -199,6 +199,19 @@ pub(super) fn set(
 /// Hands the options of `SOL_SOCKET` that the stack acts upon to it. Buffers are tuned until `name` says how large they are
 /// to be, as on Linux.
 fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
+    const ACTED_UPON: [i32; 8] = [
+        so::REUSEADDR,
+        so::REUSEPORT,
+        so::BROADCAST,
+        so::KEEPALIVE,
+        so::LINGER,
+        so::SNDBUF,
+        so::RCVBUF,
+        so::RCVLOWAT,
+    ];
+    if !ACTED_UPON.contains(&name) {
+        return Ok(());
+    }
     let options = &socket.options;
     let low_water = options
         .get(so::RCVLOWAT)

@@ -267,9 +267,18 @@ pub(crate) fn sys_setsockopt(
 ) -> SysResult {
     let open = open_socket(cx, fd)?;
     let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
-    let mut option = alloc::vec![0; len.min(SO_MAX_OPTION)];
-    tyn_hal::user::copy_from(&mut option, value)?;
-    let result = socket_of(&open)?.set_option(cx, level, name, &option);
+    let len = len.min(SO_MAX_OPTION);
+    // Most are a number.
+    let (mut short, mut long) = ([0; 16], Vec::new());
+    let option = match short.get_mut(..len) {
+        Some(short) => short,
+        None => {
+            long.resize(len, 0);
+            &mut long[..]
+        }
+    };
+    tyn_hal::user::copy_from(option, value)?;
+    let result = socket_of(&open)?.set_option(cx, level, name, option);
     result.inspect_err(|e| trace_option(cx, "setsockopt", *e, level, name))?;
     Ok(0)
 }

@@ -98,10 +98,13 @@ impl Stack {
         change: impl FnOnce(&mut TcpOptions),
     ) -> Result<(), Errno> {
         let socket = self.tcp(id)?;
-        let was_corked = socket.options.is_corked;
-        let before = socket.port_usage();
+        let (old, old_use) = (socket.options.clone(), socket.port_usage());
         change(&mut socket.options);
-        if was_corked
+        // Programs give accepted connections what these have of their listener.
+        if socket.options == old {
+            return Ok(());
+        }
+        if old.is_corked
             && !socket.options.is_corked
             && let TcpState::Open(connection) = &mut socket.state
         {
@@ -111,9 +114,9 @@ impl Stack {
         let (local, by, port_use) = (socket.local, socket.port_usage(), socket.port_use);
         let port = local.port();
         self.ports_tcp.change(id, port, sharing, at.device);
-        if port_use == PortUse::Held && by != before {
+        if port_use == PortUse::Held && by != old_use {
             self.ports_tcp.hold(local, by);
-            self.ports_tcp.release(local, before);
+            self.ports_tcp.release(local, old_use);
         }
         let here = self.tcp.listeners.get_mut(&port).into_iter().flatten();
         for listening in here.filter(|l| l.socket == id) {
