@@ -211,7 +211,7 @@ impl Stack {
             }
         };
         mib::of(&mut self.out.mib.ip, ip.source).delivers +=
-            u64::from(self.is_delivered(path, &ip));
+            u64::from(self.is_delivered(path, ip));
         match ip.protocol {
             IpProtocol::Tcp if is_unicast => {
                 let Ok(tcp) = TcpPacket::new_checked(ip.payload) else {
