@@ -210,8 +210,7 @@ impl Stack {
                 !ip.destination.is_multicast() && !self.out.routes.is_broadcast(ip.destination)
             }
         };
-        mib::of(&mut self.out.mib.ip, ip.source).delivers +=
-            u64::from(self.is_delivered(path, ip));
+        mib::of(&mut self.out.mib.ip, ip.source).delivers += u64::from(self.is_delivered(path, ip));
         match ip.protocol {
             IpProtocol::Tcp if is_unicast => {
                 let Ok(tcp) = TcpPacket::new_checked(ip.payload) else {
