@@ -42,6 +42,13 @@ pub trait File: Any + Send + Sync {
         Err(Errno::EINVAL)
     }
 
+    /// Reads for a caller that may wait, if the file has rules of its own for how long (terminals: `VTIME` of `termios(3)`);
+    /// `None` for all others, whose callers wait for the first byte.
+    fn read_patiently(&self, cx: &Cx<'_>, dst: &mut dyn Sink) -> Option<Result<usize, Errno>> {
+        let _ = (cx, dst);
+        None
+    }
+
     /// Writes from `src` and returns the count (short when only part fits now).
     ///
     /// # Errors
@@ -80,6 +87,11 @@ pub trait File: Any + Send + Sync {
 
     /// Returns whether a read of no bytes is refused like others that are too short (`eventfd(2)`); else it does nothing.
     fn has_least_read(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the file answers a write of no bytes (a terminal that was hung up); else it does nothing.
+    fn has_empty_writes(&self) -> bool {
         false
     }
 

@@ -82,6 +82,10 @@ fn read_some(
     if dst.remaining() == 0 && !has_meaning() {
         return Ok(0);
     }
+    let may_wait = wait == Wait::Allowed && !open.is_nonblocking();
+    if may_wait && let Some(result) = open.file.read_patiently(cx, dst) {
+        return result;
+    }
     waiting(cx, open, Direction::Receive, wait, || {
         open.file.read(At::Stream, dst)
     })
@@ -136,7 +140,8 @@ pub(crate) fn write_untold(
     if let Some(len) = open.file.value_len() {
         return write_value(cx, open, src, len, wait);
     }
-    if src.remaining() == 0 && open.file.as_socket().is_none() {
+    let has_meaning = || open.file.as_socket().is_some() || open.file.has_empty_writes();
+    if src.remaining() == 0 && !has_meaning() {
         return Ok(0);
     }
     let mut done = 0;

@@ -3,8 +3,8 @@
 //! Pure: bytes from the device go in by [`Discipline::receive`], which says what to echo and which signals to send;
 //! programs take their input with [`Discipline::read`]. Supported: `ICRNL INLCR IGNCR ISTRIP`, `ICANON`
 //! with ERASE, WERASE, KILL, EOF, EOL, EOL2, LNEXT, REPRINT; `ECHO ECHOE ECHOK ECHONL ECHOCTL ECHOKE`; `ISIG` with INTR,
-//! QUIT, SUSP and `NOFLSH`; `IXON` and `IXANY` with START and STOP; `TOSTOP`; `OPOST` with `ONLCR OCRNL ONLRET`; VMIN.
-//! Not supported: VTIME, `IXOFF`, parity and break.
+//! QUIT, SUSP and `NOFLSH`; `IXON` and `IXANY` with START and STOP; `TOSTOP`; `OPOST` with `ONLCR OCRNL ONLRET ONOCR OLCUC
+//! XTABS`; VMIN and VTIME ([`Patience`]). Not supported: `IXOFF`, parity and break.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -13,6 +13,10 @@ use tyn_abi::system::{Termios, Winsize};
 
 mod bits;
 mod flow;
+mod output;
+mod reading;
+
+pub use reading::{Input, Patience};
 
 /// Most bytes of input that are kept (`N_TTY_BUF_SIZE`).
 const INPUT_MAX: usize = 4096;
@@ -40,15 +44,6 @@ impl KeySignal {
     }
 }
 
-/// What a read found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Input {
-    /// Nothing yet: wait.
-    NotYet,
-    /// These bytes; none at all is the end of the file (the EOF key), or VMIN 0.
-    Bytes(Vec<u8>),
-}
-
 /// The state of a terminal.
 #[derive(Debug)]
 pub struct Discipline {
@@ -65,6 +60,9 @@ pub struct Discipline {
     is_literal: bool,
     /// Output is stopped.
     stopped: Option<flow::Stopped>,
+    /// Where output is on its line, and where the line being edited began.
+    column: usize,
+    edit_column: usize,
 }
 
 /// What came of received bytes.
@@ -74,7 +72,7 @@ pub struct Reaction {
     pub echo: Vec<u8>,
     /// To be sent, in order.
     pub signals: Vec<KeySignal>,
-    /// A read may succeed now.
+    /// A read may get something now.
     pub is_readable: bool,
     /// Unread input was thrown away.
     pub is_flushed: bool,
@@ -119,6 +117,8 @@ impl Discipline {
             edit: Vec::new(),
             is_literal: false,
             stopped: None,
+            column: 0,
+            edit_column: 0,
         }
     }
 
@@ -173,55 +173,13 @@ impl Discipline {
         key != 0 && key == byte
     }
 
-    /// Returns how many bytes a read could take now (`FIONREAD`).
-    #[must_use]
-    pub fn unread(&self) -> usize {
-        if self.is_canonical() {
-            self.lines.iter().sum()
-        } else {
-            self.ready.len()
-        }
-    }
-
-    /// Returns whether a read would return at once.
-    #[must_use]
-    pub fn is_readable(&self) -> bool {
-        if self.is_canonical() {
-            !self.lines.is_empty()
-        } else {
-            let min = self.termios.cc.get(bits::VMIN).copied().unwrap_or(1);
-            self.ready.len() >= usize::from(min.max(1))
-        }
-    }
-
-    /// Takes at most `max` bytes: in canonical mode of one line.
-    pub fn read(&mut self, max: usize) -> Input {
-        if self.is_canonical() {
-            let Some(line) = self.lines.front_mut() else {
-                return Input::NotYet;
-            };
-            let count = max.min(*line);
-            *line -= count;
-            if *line == 0 {
-                self.lines.pop_front();
-            }
-            return Input::Bytes(self.ready.drain(..count).collect());
-        }
-        let min = self.termios.cc.get(bits::VMIN).copied().unwrap_or(1);
-        if self.ready.len() < usize::from(min).min(max) {
-            return Input::NotYet;
-        }
-        let count = max.min(self.ready.len());
-        Input::Bytes(self.ready.drain(..count).collect())
-    }
-
     /// Takes bytes that the device received.
     pub fn receive(&mut self, bytes: &[u8]) -> Reaction {
         let mut reaction = Reaction::default();
         for &byte in bytes {
             self.receive_one(byte, &mut reaction);
         }
-        reaction.is_readable = self.is_readable();
+        reaction.is_readable = self.has_input();
         reaction
     }
 
@@ -296,7 +254,7 @@ impl Discipline {
             }
         } else if extended && self.is_key(byte, bits::VREPRINT) {
             self.echo(byte, reaction);
-            reaction.echo.extend_from_slice(b"\r\n");
+            self.echo_raw(b'\n', reaction);
             for byte in self.edit.clone() {
                 self.echo(byte, reaction);
             }
@@ -329,32 +287,15 @@ impl Discipline {
             reaction.echo.push(7);
             return;
         }
+        if self.edit.is_empty() {
+            self.edit_column = self.column;
+        }
         if self.is_canonical() {
             self.edit.push(byte);
         } else {
             self.ready.push_back(byte);
         }
         self.echo(byte, reaction);
-    }
-
-    fn echo(&self, byte: u8, reaction: &mut Reaction) {
-        if !self.local(bits::ECHO) {
-            return;
-        }
-        if self.shows_as_two(byte) {
-            reaction.echo.extend_from_slice(&[b'^', byte ^ 0x40]);
-        } else {
-            self.echo_raw(byte, reaction);
-        }
-    }
-
-    fn echo_raw(&self, byte: u8, reaction: &mut Reaction) {
-        self.process_output(&[byte], &mut reaction.echo);
-    }
-
-    /// Whether a byte is echoed as `^X`.
-    fn shows_as_two(&self, byte: u8) -> bool {
-        self.local(bits::ECHOCTL) && (byte < 0x20 || byte == 0x7f) && byte != b'\t' && byte != b'\n'
     }
 
     fn erase_character(&mut self, reaction: &mut Reaction) {
@@ -372,16 +313,6 @@ impl Discipline {
             }
         }
         self.echo_erased(byte, reaction);
-    }
-
-    fn echo_erased(&self, byte: u8, reaction: &mut Reaction) {
-        if !self.local(bits::ECHO) || !self.local(bits::ECHOE) {
-            return;
-        }
-        let width = if self.shows_as_two(byte) { 2 } else { 1 };
-        for _ in 0..width {
-            reaction.echo.extend_from_slice(b"\x08 \x08");
-        }
     }
 
     fn erase_word(&mut self, reaction: &mut Reaction) {
@@ -407,23 +338,6 @@ impl Discipline {
         self.echo(key, reaction);
         if self.local(bits::ECHO) && self.local(bits::ECHOK) {
             self.echo_raw(b'\n', reaction);
-        }
-    }
-
-    /// Appends `bytes` to `out` as the device is to get them: at most twice as many.
-    pub fn process_output(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        let oflag = self.termios.oflag;
-        if oflag & bits::OPOST == 0 {
-            out.extend_from_slice(bytes);
-            return;
-        }
-        for &byte in bytes {
-            match byte {
-                b'\n' if oflag & bits::ONLCR != 0 => out.extend_from_slice(b"\r\n"),
-                b'\r' if oflag & bits::OCRNL != 0 => out.push(b'\n'),
-                b'\r' if oflag & bits::ONLRET != 0 => {}
-                other => out.push(other),
-            }
         }
     }
 }

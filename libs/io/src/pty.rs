@@ -177,6 +177,12 @@ impl Master {
         self.output = VecDeque::new();
     }
 
+    /// Returns whether the master is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Locks the slave or not (`TIOCSPTLCK`).
     pub fn set_locked(&mut self, is_locked: bool) {
         self.is_locked = is_locked;

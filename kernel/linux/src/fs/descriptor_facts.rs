@@ -24,7 +24,7 @@ pub(super) fn text(owner: Owner, fd: u32) -> Result<Vec<u8>, Errno> {
         OnExec::Close => O_CLOEXEC,
         OnExec::Keep => 0,
     };
-    let flags = open.flags() | cloexec;
+    let flags = open.flags() & !O_CLOEXEC | cloexec;
     let mut out = fd_info::common(open.offset(), flags, mount_id(stat.dev), stat.ino);
     open.file.show_info(&mut out);
     Ok(out.into_bytes())

@@ -83,10 +83,18 @@ fn write_vector(open: &OpenFile, iov: UserVa, count: usize) -> Result<UserBuffer
     UserBuffers::from_iovec(iov, count)
 }
 
+/// Returns whether a vector has no bytes: then it does not come to the file, which may make something of a transfer of none.
+fn is_void(buffers: &UserBuffers) -> bool {
+    Sink::remaining(buffers) == 0
+}
+
 /// `readv(2)`.
 pub(crate) fn sys_readv(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> SysResult {
     let open = cx.open_file(fd)?;
     let mut dst = read_vector(&open, iov, count)?;
+    if is_void(&dst) {
+        return Ok(0);
+    }
     transfer::read(cx, &open, Position::Current, &mut dst, Wait::Allowed).map(done)
 }
 
@@ -94,6 +102,9 @@ pub(crate) fn sys_readv(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> S
 pub(crate) fn sys_writev(cx: &mut Cx<'_>, fd: Fd, iov: UserVa, count: usize) -> SysResult {
     let open = cx.open_file(fd)?;
     let src = write_vector(&open, iov, count)?;
+    if is_void(&src) {
+        return Ok(0);
+    }
     transfer::write_vector(cx, &open, Position::Current, src, Wait::Allowed).map(done)
 }
 

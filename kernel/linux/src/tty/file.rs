@@ -7,6 +7,7 @@ use tyn_abi::fs::open::O_NOCTTY;
 use tyn_abi::fs::{major, makedev, minor};
 use tyn_abi::signal::Signal;
 use tyn_abi::{Errno, Events, Sink, Source, UserVa};
+use tyn_hal::time;
 
 use super::ioctl::Side;
 use super::{CONSOLE, Tty, console, job, pty};
@@ -14,7 +15,7 @@ use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, flags};
 use crate::fs::{Pin, stat_tree};
 use crate::sched;
-use crate::wait::WaitQueue;
+use crate::wait::{Interrupted, WaitQueue};
 
 /// Device number of `/dev/tty`.
 const TTY: u64 = makedev(5, 0);
@@ -77,6 +78,47 @@ impl TtyFile {
         self.tty.state.lock().hangups != self.hangups
     }
 
+    /// Reads for somebody who waits: what was hung up meanwhile is over, with an error if the master is gone (`n_tty_read` of
+    /// Linux).
+    fn read_on(&self, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        if self.is_dead() {
+            let is_gone = self.tty.master().is_some_and(pty::Master::is_closed);
+            return if is_gone { Err(Errno::EIO) } else { Ok(0) };
+        }
+        self.check_job(Signal::SIGTTIN)?;
+        self.tty.read(dst)
+    }
+
+    fn wait_and_read(&self, cx: &Cx<'_>, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        if self.is_dead() {
+            return Ok(0);
+        }
+        let patience = self.tty.state.lock().discipline.patience();
+        let mut deadline = patience.first.map(|time| time::now() + time);
+        let mut done = 0;
+        loop {
+            let attempt = || match self.read_on(dst) {
+                Err(Errno::EAGAIN) => None,
+                other => Some(other),
+            };
+            let interest = Events::IN | Events::RDNORM;
+            let read = match cx.block_on(&[&self.tty.queue], interest, deadline, attempt) {
+                Ok(read) => read,
+                Err(Interrupted::TimedOut) => Ok(0),
+                Err(signal) => Err(signal.or_restart()),
+            };
+            match read {
+                Err(_) if done > 0 => return Ok(done),
+                Ok(0) | Err(_) => return read.map(|_| done),
+                Ok(count) => done += count,
+            }
+            if done >= patience.least || dst.remaining() == 0 {
+                return Ok(done);
+            }
+            deadline = patience.next.map(|time| time::now() + time);
+        }
+    }
+
     /// As on Linux whoever has `/dev/console` open is not kept from it.
     fn check_job(&self, signal: Signal) -> Result<(), Errno> {
         if self.via == CONSOLE {
@@ -101,6 +143,14 @@ impl File for TtyFile {
         }
         self.check_job(Signal::SIGTTIN)?;
         self.tty.read(dst)
+    }
+
+    fn read_patiently(&self, cx: &Cx<'_>, dst: &mut dyn Sink) -> Option<Result<usize, Errno>> {
+        Some(self.wait_and_read(cx, dst))
+    }
+
+    fn has_empty_writes(&self) -> bool {
+        true
     }
 
     fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {

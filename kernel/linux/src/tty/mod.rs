@@ -16,7 +16,7 @@
 //!
 //! Locks, outermost first: a terminal's state, its master's.
 //!
-//! Not supported: `VTIME`; hang-up of the console.
+//! Not supported: hang-up of the console.
 
 mod file;
 mod ioctl;

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
 
+use tyn_abi::fs::open::{O_CLOEXEC, O_LARGEFILE};
 use tyn_abi::fs::{makedev, minor, mode};
 use tyn_abi::signal::Signal;
 use tyn_abi::{Errno, Events, Pid, Sink, Source, UserVa};
@@ -89,6 +90,11 @@ impl Master {
         if is_last {
             self.queue.notify(Events::IN | Events::HUP);
         }
+    }
+
+    /// Returns whether nobody has the master open any more.
+    pub(super) fn is_closed(&self) -> bool {
+        !self.state.lock().is_open()
     }
 
     pub(super) fn unread(&self) -> usize {
@@ -192,6 +198,8 @@ impl MasterFile {
         let ino = pin.ino();
         let shown = ShownName::Entry(Pin::find(|_| Ok(pts))?, name, ino);
         let open = fs::open_node(&Node::Tree(pin), shown, How::existing(flags))?;
+        // Linux keeps these as they came.
+        open.set_flags(O_LARGEFILE | O_CLOEXEC, flags);
         let fd = cx.install(open, OnExec::from_flags(flags))?;
         Ok(u64::from(fd.0.cast_unsigned()))
     }

@@ -1,4 +1,5 @@
 use super::*;
+use alloc::string::String;
 
 fn read(d: &mut Discipline) -> Option<Vec<u8>> {
     match d.read(1000) {
@@ -100,10 +101,81 @@ fn raw_mode_passes_everything() {
     assert_eq!(read(&mut d).unwrap(), b"");
     t.cc[bits::VMIN] = 3;
     d.set_termios(t);
-    d.receive(b"ab");
+    assert!(d.receive(b"ab").is_readable, "for those who wait already");
     assert!(!d.is_readable());
+    assert_eq!(d.patience().least, 3);
+    assert_eq!(d.read(10), Input::Bytes(b"ab".to_vec()));
     assert_eq!(d.read(10), Input::NotYet);
-    assert_eq!(d.read(2), Input::Bytes(b"ab".to_vec()));
+}
+
+#[test]
+fn readers_wait_as_long_as_they_are_told() {
+    let mut d = raw();
+    let mut t = d.termios();
+    let mut patience = |min, time| {
+        (t.cc[bits::VMIN], t.cc[bits::VTIME]) = (min, time);
+        d.set_termios(t);
+        let Patience { least, first, next } = d.patience();
+        (
+            least,
+            first.map(|t| t.0 / 1_000_000),
+            next.map(|t| t.0 / 1_000_000),
+        )
+    };
+    assert_eq!(patience(0, 0), (1, Some(0), None));
+    assert_eq!(patience(0, 3), (1, Some(300), None));
+    assert_eq!(patience(5, 0), (5, None, None));
+    assert_eq!(patience(5, 255), (5, None, Some(25_500)));
+    d.receive(b"a");
+    assert!(d.is_readable(), "with a time one byte is enough");
+    let canonical = Discipline::new().patience();
+    assert_eq!(
+        (canonical.least, canonical.first, canonical.next),
+        (1, None, None)
+    );
+}
+
+/// What the device gets for output after `before`, with these flags.
+fn output(flags: u32, before: &[u8], bytes: &[u8]) -> String {
+    let mut d = Discipline::new();
+    let mut t = d.termios();
+    t.oflag = bits::OPOST | flags;
+    d.set_termios(t);
+    let mut out = Vec::new();
+    d.process_output(before, &mut out);
+    out.clear();
+    d.process_output(bytes, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn tabs_become_spaces_up_to_the_next_stop() {
+    use bits::{OCRNL, OLCUC, ONLCR, ONLRET, ONOCR, XTABS};
+    assert_eq!(output(XTABS, b"", b"\ta\tbc\t"), "        a       bc      ");
+    assert_eq!(output(XTABS, b"abcdefg", b"\t\t"), "         ");
+    assert_eq!(output(XTABS, b"abc\x08\r", b"\t"), "        ");
+    // A new line alone does not go back, unless it does.
+    assert_eq!(output(XTABS, b"abc\n", b"\t"), "     ");
+    assert_eq!(output(XTABS | ONLRET, b"abc\n", b"\t"), "        ");
+    assert_eq!(output(XTABS | ONLCR, b"abc\n", b"\t"), "        ");
+    assert_eq!(output(XTABS, b"ab\x01", b"\t"), "      ");
+    assert_eq!(output(0, b"", b"\t"), "\t");
+    assert_eq!(output(ONOCR, b"", b"\ra\r\rb"), "a\rb");
+    assert_eq!(output(OCRNL | ONLRET, b"", b"a\rb"), "a\nb");
+    assert_eq!(output(OLCUC, b"", b"aBc\xc3\xa4"), "ABC\u{e4}");
+}
+
+#[test]
+fn erasing_a_tab_goes_back_over_it() {
+    let mut d = Discipline::new();
+    let mut out = Vec::new();
+    d.process_output(b"name: ", &mut out);
+    d.receive(b"a\t");
+    assert_eq!(d.receive(b"\x7f").echo, b"\x08");
+    d.receive(b"\tbcd\t");
+    assert_eq!(d.receive(b"\x7f").echo, b"\x08\x08\x08\x08\x08");
+    assert_eq!(d.receive(b"\x15").echo.len(), 3 * 3 + 1 + 3);
+    assert_eq!(d.column, 6);
 }
 
 #[test]
@@ -119,7 +191,7 @@ fn changing_mode_keeps_what_was_typed() {
 
 #[test]
 fn new_lines_are_put_out_with_carriage_returns() {
-    let d = Discipline::new();
+    let mut d = Discipline::new();
     let mut out = Vec::new();
     d.process_output(b"one\ntwo\r\n", &mut out);
     assert_eq!(out, b"one\r\ntwo\r\r\n");
