@@ -141,3 +141,20 @@ CASE(pselect_mask) {
     say("blocked again: %d\n", sigismember(&none, SIGUSR2));
     reap("sender", child);
 }
+
+/* Stopped and continued, a call that waits has its time-out end as if it had not been. */
+CASE(poll_goes_on_after_a_stop) {
+    pid_t child = MUST(fork());
+    if (child == 0) {
+        long before = now_ms();
+        int n = poll(0, 0, 1500);
+        long took = now_ms() - before;
+        say("poll %d, as long as asked for %d\n", n, took >= 1495 && took < 1900);
+        _exit(0);
+    }
+    sleep_ms(400);
+    MUST(kill(child, SIGSTOP));
+    sleep_ms(400);
+    MUST(kill(child, SIGCONT));
+    reap("child", child);
+}

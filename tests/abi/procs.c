@@ -207,6 +207,10 @@ CASE(procs_own_texts) {
     OK(slurp("/proc/self/environ"));
     OK(slurp("/proc/self/oom_score_adj"));
     say("%s", text);
+    OK(slurp("/proc/self/oom_score"));
+    say("score %d\n", atoi(text) >= 666 && atoi(text) < 700);
+    OK(slurp("/proc/self/wchan"));
+    say("wchan '%s'\n", text);
     OK(slurp("/proc/self/auxv"));
     int fd = MUST(open("/proc/self/stat", O_RDONLY));
     char a[8] = {0}, b[8] = {0};

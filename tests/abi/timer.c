@@ -247,3 +247,90 @@ CASE(timer_interval_cpu) {
         say("%ld %ld\n", (long)old.it_value.tv_usec, (long)old.it_interval.tv_usec);
     }
 }
+
+static long cpu_ms(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Spins until so many alarms came; says whether that took the CPU time that it should. */
+static void spin(const char *what, clockid_t clock, int count, long least, long most) {
+    long before = cpu_ms(clock);
+    while (alarms < count && cpu_ms(clock) - before < 5000)
+        ;
+    long took = cpu_ms(clock) - before;
+    say("%s: %d, in time %d\n", what, alarms, took >= least - 2 && took < most);
+}
+
+CASE(timer_cpu_time) {
+    static const clockid_t clocks[] = {CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+    signal(SIGALRM, count_alarm);
+    for (int i = 0; i < 2; i++) {
+        timer_t t;
+        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+        struct itimerspec at = {{0, 0}, {0, 50000000}}, left;
+        alarms = 0;
+        R(timer_create(clocks[i], &event, &t));
+        R(timer_settime(t, 0, &at, NULL));
+        sleep_ms(150);
+        say("asleep: %d\n", alarms);
+        R(timer_gettime(t, &left));
+        say("left %d\n", left.it_value.tv_nsec > 20000000 && left.it_value.tv_nsec <= 50000000);
+        spin("once", clocks[i], 1, 30, 500);
+        R(timer_gettime(t, &left));
+        say("left %ld %ld\n", (long)left.it_value.tv_sec, left.it_value.tv_nsec);
+        alarms = 0;
+        at = (struct itimerspec){{0, 20000000}, {0, 20000000}};
+        R(timer_settime(t, 0, &at, NULL));
+        spin("again and again", clocks[i], 4, 80, 800);
+        R(timer_gettime(t, &left));
+        say("armed %d\n", left.it_value.tv_nsec > 0 && left.it_interval.tv_nsec == 20000000);
+        at = (struct itimerspec){{0, 0}, {0, 0}};
+        R(timer_settime(t, 0, &at, NULL));
+        alarms = 0;
+        clock_gettime(clocks[i], &at.it_value);
+        at.it_value.tv_nsec += 40000000;
+        if (at.it_value.tv_nsec >= 1000000000) {
+            at.it_value.tv_nsec -= 1000000000;
+            at.it_value.tv_sec++;
+        }
+        R(timer_settime(t, TIMER_ABSTIME, &at, NULL));
+        spin("absolute", clocks[i], 1, 38, 500);
+        alarms = 0;
+        at.it_value = (struct timespec){0, 1};
+        R(timer_settime(t, TIMER_ABSTIME, &at, NULL));
+        spin("in the past", clocks[i], 1, 0, 400);
+        R(timer_delete(t));
+    }
+}
+
+CASE(timer_cpu_clocks) {
+    timer_t t;
+    clockid_t clock;
+    struct sigevent event = {.sigev_notify = SIGEV_NONE};
+    MUST(clock_getcpuclockid(getpid(), &clock));
+    R(timer_create(clock, &event, &t));
+    MUST(pthread_getcpuclockid(pthread_self(), &clock));
+    R(timer_create(clock, &event, &t));
+    /* A process that there is not, and a thread of another process. */
+    R(syscall(SYS_timer_create, -4000001 * 8 + 2, &event, &clock));
+    R(syscall(SYS_timer_create, -2 * 8 + 6, &event, &clock));
+    pid_t child = MUST(fork());
+    if (child == 0) {
+        for (;;)
+            ;
+    }
+    MUST(clock_getcpuclockid(child, &clock));
+    event = (struct sigevent){.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    signal(SIGALRM, count_alarm);
+    alarms = 0;
+    R(timer_create(clock, &event, &t));
+    struct itimerspec at = {{0, 0}, {0, 100000000}};
+    R(timer_settime(t, 0, &at, NULL));
+    for (int i = 0; i < 500 && !alarms; i++)
+        sleep_ms(10);
+    say("the child's time: %d, %d\n", alarms, cpu_ms(clock) >= 98);
+    MUST(kill(child, SIGKILL));
+    reap("child", child);
+}

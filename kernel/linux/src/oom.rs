@@ -111,6 +111,18 @@ impl Had {
     }
 }
 
+/// Returns what `/proc/PID/oom_score` shows: 666 of 1000 for a process that has nothing, and more the more it has of the
+/// memory (`oom_badness` of Linux). The caller holds no lock.
+pub(crate) fn score(process: &Process) -> u64 {
+    if process.pid == INIT {
+        return 0;
+    }
+    let all = (kernel().ram_bytes / PAGE_SIZE as u64).max(1);
+    let resident = process.mm.lock().resident();
+    let had = resident + kernel_frames(process);
+    (1000 + had * 1000 / all) * 2 / 3
+}
+
 /// Chooses who is to end; nobody while somebody who is ending still has memory, or there is some again.
 fn choose() -> Option<Arc<Process>> {
     if GIVING_BACK.load(Ordering::SeqCst) > 0 || !mem::is_used_up() {

@@ -1,5 +1,6 @@
 //! Gathers what `/proc` shows. Locks are taken one at a time and never held while another part is asked.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -23,6 +24,7 @@ use crate::kernel::kernel;
 use crate::limits::{NR_OPEN, Resource};
 use crate::mm::Mm;
 use crate::net::census::net_text;
+use crate::oom;
 use crate::process::{self, Process};
 use crate::random;
 use crate::thread::Thread;
@@ -200,6 +202,9 @@ fn task_file(owner: Owner, file: TaskFile) -> Result<Vec<u8>, Errno> {
         TaskFile::Maps => mm.maps(),
         TaskFile::MountInfo => text::mountinfo(&mount_table()),
         TaskFile::Mounts => text::mounts(&mount_table()),
+        TaskFile::OomScore => format!("{}\n", oom::score(&process)),
+        // As on a Linux that does not tell where in the kernel somebody waits.
+        TaskFile::WChan => String::from("0"),
         TaskFile::OomScoreAdj => String::from("0\n"),
         TaskFile::Stat => text::stat(&facts(&process, thread.as_deref(), owner)),
         TaskFile::StatM => text::statm(&facts(&process, thread.as_deref(), owner)),

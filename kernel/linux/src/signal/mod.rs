@@ -47,7 +47,7 @@ pub use cpu_alarm::{CpuAlarms, CpuTimer};
 pub use deliver::deliver;
 pub use frame::sigreturn;
 pub use itimer::{IntervalTimer, RealTimer};
-pub use posix_timer::{Notice, PosixTimer, PosixTimers, Setting, Target};
+pub use posix_timer::{Notice, PosixTimer, PosixTimers, Setting, Target, TimerClock};
 pub use process::ProcessSignals;
 pub use send::{
     send_child_ended, send_from_kernel, send_to_group, send_to_process, send_to_thread,
@@ -103,6 +103,15 @@ pub enum Rest {
         is_private: bool,
         /// When the wait is over.
         deadline: Nanos,
+    },
+    /// `poll(2)`.
+    Poll {
+        /// The descriptors.
+        fds: UserVa,
+        /// How many.
+        count: u32,
+        /// When the wait is over, if it is.
+        deadline: Option<Nanos>,
     },
 }
 

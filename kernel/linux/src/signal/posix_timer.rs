@@ -6,6 +6,8 @@
 //! While its signal waits the timer is off, and taking the signal tells how many expirations that was (the overrun), so
 //! that a signal that nobody takes costs nothing. A signal that is ignored at once lets the timer go on.
 //!
+//! A timer of CPU time is looked at when so much may have been used, and again if it was not.
+//!
 //! Lock order: the table of timers, a timer's state, then the CPUs' timer queues; signal queues are not touched under
 //! them.
 
@@ -15,11 +17,12 @@ use alloc::sync::{Arc, Weak};
 use tyn_abi::signal::{SigInfo, Signal};
 use tyn_abi::{Errno, Nanos, Tid};
 use tyn_hal::sync::SpinLock;
-use tyn_hal::time;
+use tyn_hal::{cpu, time};
 
 use super::send::{self, Posted};
 use crate::process::{self, Process};
 use crate::sched::{self, TimerId, TimerTarget};
+use crate::thread::Thread;
 
 /// Most timers of a process (on Linux `RLIMIT_SIGPENDING` bounds them).
 const MAX_TIMERS: usize = 4096;
@@ -46,6 +49,57 @@ pub struct Notice {
     pub signal: Signal,
     /// With which `si_value`; the timer's id when there is none.
     pub value: Option<u64>,
+}
+
+/// What a timer's times are of.
+#[derive(Clone, Debug)]
+pub enum TimerClock {
+    /// Time that goes on by itself: so much ahead of the monotonic clock.
+    Real(Nanos),
+    /// The CPU time of a process.
+    Process(Weak<Process>),
+    /// The CPU time of a thread.
+    Thread(Weak<Thread>),
+}
+
+/// Time from one look at CPU time to the next at the least.
+const SHORTEST_LOOK: Nanos = Nanos(1_000_000);
+
+impl TimerClock {
+    /// Returns the time: of a real one the monotonic clock's. Who is gone uses no more. The caller holds no lock.
+    fn now(&self) -> Nanos {
+        let used = |times: Option<Nanos>| times.unwrap_or_default();
+        match self {
+            Self::Real(_) => time::now(),
+            Self::Process(process) => {
+                sched::charge_running();
+                used(process.upgrade().map(|process| process.times.used()))
+            }
+            Self::Thread(thread) => {
+                sched::charge_running();
+                used(thread.upgrade().map(|thread| thread.run.times.used()))
+            }
+        }
+    }
+
+    /// Returns when the clock may show `deadline` at the earliest, as the monotonic clock has it; now it shows `now`. CPU time
+    /// of a process grows no faster than the number of CPUs times that.
+    fn earliest(&self, deadline: Nanos, now: Nanos) -> Nanos {
+        let threads = match self {
+            Self::Real(_) => return deadline,
+            Self::Process(_) => cpu::count().max(1) as u64,
+            Self::Thread(_) => 1,
+        };
+        time::now() + Nanos((deadline - now).0 / threads).max(SHORTEST_LOOK)
+    }
+
+    /// Returns the deadline that an absolute time of the clock is.
+    fn deadline(&self, at: Nanos) -> Nanos {
+        match self {
+            Self::Real(offset) => at - *offset,
+            Self::Process(_) | Self::Thread(_) => at,
+        }
+    }
 }
 
 /// `struct itimerspec`, both fields 0 when unused.
@@ -79,8 +133,7 @@ pub struct PosixTimer {
     id: u32,
     process: Weak<Process>,
     notice: Notice,
-    /// What its clock shows more than the monotonic one.
-    clock_offset: Nanos,
+    clock: TimerClock,
     state: SpinLock<State>,
 }
 
@@ -123,11 +176,7 @@ impl PosixTimers {
     ///
     /// # Errors
     /// `EAGAIN` when the process has too many.
-    pub fn create(
-        process: &Arc<Process>,
-        notice: Notice,
-        clock_offset: Nanos,
-    ) -> Result<u32, Errno> {
+    pub fn create(process: &Arc<Process>, notice: Notice, clock: TimerClock) -> Result<u32, Errno> {
         let mut table = process.signals.posix_timers.0.lock();
         if table.timers.len() >= MAX_TIMERS {
             return Err(Errno::EAGAIN);
@@ -141,7 +190,7 @@ impl PosixTimers {
             id,
             process: Arc::downgrade(process),
             notice,
-            clock_offset,
+            clock,
             state: SpinLock::new(State {
                 generation: 1,
                 ..State::default()
@@ -196,7 +245,7 @@ impl Drop for PosixTimer {
 impl PosixTimer {
     /// Sets the timer (`timer_settime(2)`); returns what it was. An absolute time is that of the timer's clock.
     pub fn set(self: &Arc<Self>, new: Setting, is_absolute: bool) -> Setting {
-        let now = time::now();
+        let now = self.clock.now();
         let mut state = self.state.lock();
         let old = self.shown(&mut state, now);
         if let Some(id) = state.armed.take() {
@@ -209,13 +258,13 @@ impl PosixTimer {
         state.interval = new.interval;
         state.deadline = (new.value > Nanos::ZERO).then(|| {
             if is_absolute {
-                new.value - self.clock_offset
+                self.clock.deadline(new.value)
             } else {
                 now + new.value
             }
         });
         if self.notice.target != Target::Nobody {
-            self.arm(&mut state);
+            self.arm(&mut state, now);
         }
         old
     }
@@ -223,7 +272,8 @@ impl PosixTimer {
     /// Returns the time left and the interval (`timer_gettime(2)`).
     #[must_use]
     pub fn get(&self) -> Setting {
-        self.shown(&mut self.state.lock(), time::now())
+        let now = self.clock.now();
+        self.shown(&mut self.state.lock(), now)
     }
 
     /// Returns the overrun of the last signal taken (`timer_getoverrun(2)`).
@@ -248,13 +298,14 @@ impl PosixTimer {
         Setting { interval, value }
     }
 
-    fn arm(self: &Arc<Self>, state: &mut State) {
+    fn arm(self: &Arc<Self>, state: &mut State, now: Nanos) {
         if let Some(deadline) = state.deadline {
             let expiry = Expiry {
                 timer: Arc::downgrade(self),
                 generation: state.generation,
             };
-            state.armed = Some(sched::set_timer(deadline, Arc::new(expiry)));
+            let at = self.clock.earliest(deadline, now);
+            state.armed = Some(sched::set_timer(at, Arc::new(expiry)));
         }
     }
 
@@ -269,15 +320,16 @@ impl PosixTimer {
 
     /// The signal with this mark is taken: goes on to the next expiration and returns the overrun.
     fn taken(self: &Arc<Self>, mark: u32) -> Option<i32> {
+        let now = self.clock.now();
         let mut state = self.state.lock();
         if state.generation != mark || !state.is_told {
             return None;
         }
         state.is_told = false;
-        let skipped = state.forward(time::now());
+        let skipped = state.forward(now);
         state.overrun = skipped.min(OVERRUN_MAX) as i32;
         if state.interval > Nanos::ZERO {
-            self.arm(&mut state);
+            self.arm(&mut state, now);
         } else {
             state.deadline = None;
         }
@@ -307,14 +359,19 @@ impl PosixTimer {
 }
 
 impl TimerTarget for Expiry {
-    fn expired(self: Arc<Self>, now: Nanos) {
+    fn expired(self: Arc<Self>, _: Nanos) {
         let Some(timer) = self.timer.upgrade() else {
             return;
         };
+        let now = timer.clock.now();
         {
             let mut state = timer.state.lock();
             if state.generation != self.generation || state.armed.take().is_none() {
                 return;
+            }
+            if state.deadline.is_some_and(|deadline| deadline > now) {
+                // Not as much CPU time was used as could have been.
+                return timer.arm(&mut state, now);
             }
             // Set before the signal is queued: whoever takes it finds it so.
             state.is_told = true;
@@ -328,7 +385,7 @@ impl TimerTarget for Expiry {
             state.is_told = false;
             state.forward(now);
             if state.interval > Nanos::ZERO {
-                timer.arm(&mut state);
+                timer.arm(&mut state, now);
             } else {
                 state.deadline = None;
             }

@@ -10,6 +10,7 @@ use tyn_io::poll::{PollFd, Set, contains, fd_set_bytes, insert, members};
 
 use crate::cx::{Cx, SysResult};
 use crate::file::OpenFile;
+use crate::signal::Rest;
 use crate::user_io;
 use crate::wait::{Interrupted, WaitQueue};
 
@@ -167,13 +168,32 @@ fn do_poll(cx: &mut Cx<'_>, fds: UserVa, count: u32, timeout: Timeout) -> SysRes
     timeout.finish(result)
 }
 
-/// `poll(2)`. Deviation: a call that a stop and continue interrupts waits its whole time-out again.
+/// `poll(2)`.
 pub(crate) fn sys_poll(cx: &mut Cx<'_>, fds: UserVa, count: u32, timeout_ms: i32) -> SysResult {
-    let timeout = match u64::try_from(timeout_ms) {
-        Ok(ms) => Timeout::Millis(time::now() + Nanos::from_millis(ms)),
-        Err(_) => Timeout::Never,
-    };
-    do_poll(cx, fds, count, timeout)
+    let timeout = u64::try_from(timeout_ms).ok();
+    let deadline = timeout.map(|ms| time::now() + Nanos::from_millis(ms));
+    poll_until(cx, fds, count, deadline)
+}
+
+/// Polls until the deadline; when a signal interrupts that, and no handler runs, it goes on for the rest of the time.
+pub(super) fn poll_until(
+    cx: &mut Cx<'_>,
+    fds: UserVa,
+    count: u32,
+    deadline: Option<Nanos>,
+) -> SysResult {
+    let timeout = deadline.map_or(Timeout::Never, Timeout::Millis);
+    match do_poll(cx, fds, count, timeout) {
+        Err(Errno::ERESTARTNOHAND) => {
+            cx.thread.signals.set_rest(Rest::Poll {
+                fds,
+                count,
+                deadline,
+            });
+            Err(Errno::ERESTART_RESTARTBLOCK)
+        }
+        result => result,
+    }
 }
 
 /// `ppoll(2)`.

@@ -313,6 +313,11 @@ pub(crate) fn sys_restart_syscall(cx: &mut Cx<'_>) -> SysResult {
             };
             futex::wait_restartable(cx, word, scope, expected, bitset, Some(deadline))
         }
+        Some(Rest::Poll {
+            fds,
+            count,
+            deadline,
+        }) => super::poll::poll_until(cx, fds, count, deadline),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::user_io;
 
 /// A clock of `clock_gettime(2)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Clock {
+pub(super) enum Clock {
     Realtime,
     /// Since boot: the machine never sleeps, so `CLOCK_BOOTTIME` is the same.
     Monotonic,
@@ -32,7 +32,7 @@ const COARSE: Nanos = Nanos(4_000_000);
 
 impl Clock {
     /// Decodes a `clockid_t`; negative ones name the CPU time of a process or thread (`clock_getcpuclockid(3)`).
-    fn decode(cx: &Cx<'_>, id: i32) -> Result<Self, Errno> {
+    pub(super) fn decode(cx: &Cx<'_>, id: i32) -> Result<Self, Errno> {
         const PER_THREAD: i32 = 4;
         /// `CPUCLOCK_PROF`, `CPUCLOCK_VIRT`, `CPUCLOCK_SCHED`.
         const KINDS: i32 = 3;

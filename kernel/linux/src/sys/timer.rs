@@ -1,13 +1,16 @@
 //! POSIX timers: `timer_create(2)`, `timer_settime(2)`, `timer_gettime(2)`, `timer_getoverrun(2)`, `timer_delete(2)`.
 
+use alloc::sync::Arc;
+
 use tyn_abi::signal::Signal;
 use tyn_abi::time::Timespec;
 use tyn_abi::{Errno, Nanos, Tid, UserVa};
 use tyn_hal::time;
 
+use super::time::Clock;
 use crate::cx::{Cx, SysResult};
 use crate::process;
-use crate::signal::{Notice, PosixTimers, Setting, Target};
+use crate::signal::{Notice, PosixTimers, Setting, Target, TimerClock};
 use crate::user_io;
 
 const SIGEV_SIGNAL: i32 = 0;
@@ -20,20 +23,27 @@ const TIMER_ABSTIME: u32 = 1;
 /// Size of `struct sigevent`.
 const SIGEVENT_BYTES: usize = 64;
 
-/// Returns by how much a clock is ahead of the monotonic one.
-fn clock_offset(cx: &Cx<'_>, clock: i32) -> Result<Nanos, Errno> {
-    match clock {
-        // CLOCK_REALTIME, _REALTIME_ALARM, _TAI.
-        0 | 8 | 11 => Ok(time::wall_at_boot()),
-        // CLOCK_MONOTONIC, _BOOTTIME, _BOOTTIME_ALARM.
-        1 | 7 | 9 => Ok(Nanos::ZERO),
-        // CPU times; Linux has no timers on CLOCK_MONOTONIC_RAW and the coarse clocks.
-        2..=6 => {
-            cx.trace_unsupported("timer_create clock", u64::from(clock.cast_unsigned()));
-            Err(Errno::EOPNOTSUPP)
+/// Returns the clock of a number.
+fn clock_of(cx: &Cx<'_>, clock: i32) -> Result<TimerClock, Errno> {
+    Ok(match Clock::decode(cx, clock)? {
+        Clock::Realtime | Clock::Tai => TimerClock::Real(time::wall_at_boot()),
+        Clock::Monotonic => TimerClock::Real(Nanos::ZERO),
+        // As on Linux.
+        Clock::MonotonicRaw | Clock::RealtimeCoarse | Clock::MonotonicCoarse => {
+            return Err(Errno::EOPNOTSUPP);
         }
-        _ => Err(Errno::EINVAL),
-    }
+        Clock::ProcessCpu(pid) => {
+            let process = process::find(pid).map_err(|_| Errno::EINVAL)?;
+            TimerClock::Process(Arc::downgrade(&process))
+        }
+        Clock::ThreadCpu(tid) => {
+            let thread = process::find_thread(tid).map_err(|_| Errno::EINVAL)?;
+            if !Arc::ptr_eq(thread.process(), cx.process) {
+                return Err(Errno::EINVAL);
+            }
+            TimerClock::Thread(Arc::downgrade(&thread))
+        }
+    })
 }
 
 /// Reads `struct sigevent`: `sigev_value`, `sigev_signo`, `sigev_notify`, thread id.
@@ -78,8 +88,8 @@ fn read_notice(cx: &Cx<'_>, event: UserVa) -> Result<Notice, Errno> {
     })
 }
 
-/// `timer_create(2)`: on `CLOCK_REALTIME`, `CLOCK_MONOTONIC`, `CLOCK_BOOTTIME`, `CLOCK_TAI` and the alarm clocks (the
-/// machine never sleeps). Deviation: not on clocks of CPU time (`EOPNOTSUPP`).
+/// `timer_create(2)`: on `CLOCK_REALTIME`, `CLOCK_MONOTONIC`, `CLOCK_BOOTTIME`, `CLOCK_TAI`, the alarm clocks (the machine
+/// never sleeps), and those of CPU time.
 pub(crate) fn sys_timer_create(
     cx: &mut Cx<'_>,
     clock: i32,
@@ -91,8 +101,8 @@ pub(crate) fn sys_timer_create(
     if notice == Err(Errno::EFAULT) {
         return Err(Errno::EFAULT);
     }
-    let offset = clock_offset(cx, clock)?;
-    let id = PosixTimers::create(cx.process, notice?, offset)?;
+    let clock = clock_of(cx, clock)?;
+    let id = PosixTimers::create(cx.process, notice?, clock)?;
     user_io::write_bytes(id_at, &id.to_le_bytes()).inspect_err(|_| {
         // Nobody knows of it.
         let _ = cx.process.signals.posix_timers.delete(id);

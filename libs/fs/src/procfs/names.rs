@@ -42,10 +42,12 @@ names! {
         Maps = "maps",
         MountInfo = "mountinfo",
         Mounts = "mounts",
+        OomScore = "oom_score",
         OomScoreAdj = "oom_score_adj",
         Stat = "stat",
         StatM = "statm",
         Status = "status",
+        WChan = "wchan",
     }
 }
 
