@@ -9,6 +9,8 @@ cases() ->
      {net_dual_stack, fun dual_stack/0},
      {net_udp_v6, fun udp_v6/0},
      {net_socket_v6, fun socket_v6/0},
+     {net_multicast_sources, fun multicast_sources/0},
+     {net_counters, fun counters/0},
      {net_interfaces, fun interfaces/0},
      {net_resolver_v6, fun resolver_v6/0},
      {net_many, fun many/0}].
@@ -170,3 +172,76 @@ many() ->
         Self ! {done, N}
      end) || N <- lists:seq(1, 300)],
     say("~p", [lists:sum([receive {done, N} -> N after 100000 -> error(N) end || N <- lists:seq(1, 300)])]).
+
+%% Who is heard in a group (RFC 3678), by the options of the socket module.
+multicast_sources() ->
+    Group = {239,1,2,4},
+    Lo = {127,0,0,1},
+    Open = fun(Address) ->
+        {ok, S} = socket:open(inet, dgram),
+        ok = socket:bind(S, #{family => inet, addr => Address, port => 0}),
+        S
+    end,
+    R = Open(any),
+    {ok, #{port := Port}} = socket:sockname(R),
+    Senders = [Open({127,0,0,N}) || N <- [1, 2]],
+    [ok = socket:setopt(S, {ip, multicast_if}, Lo) || S <- Senders],
+    Set = fun(Option, N) ->
+        Value = #{multiaddr => Group, interface => Lo, sourceaddr => {127,0,0,N}},
+        say("~p ~p: ~p", [Option, N, socket:setopt(R, {ip, Option}, Value)])
+    end,
+    Heard = fun() ->
+        To = #{family => inet, addr => Group, port => Port},
+        [ok = socket:sendto(S, <<"hello">>, To) || S <- Senders],
+        say("heard ~p", [heard(R)])
+    end,
+    Heard(),
+    Set(add_source_membership, 1),
+    Heard(),
+    Set(add_source_membership, 2),
+    Set(add_source_membership, 2),
+    Heard(),
+    Set(drop_source_membership, 1),
+    Heard(),
+    Set(block_source, 1),
+    Set(drop_source_membership, 2),
+    Heard(),
+    Join = #{multiaddr => Group, interface => Lo},
+    say("~p", [socket:setopt(R, {ip, add_membership}, Join)]),
+    Set(block_source, 2),
+    Heard(),
+    Set(unblock_source, 2),
+    Heard(),
+    Filter = Join#{mode => include, slist => [{127,0,0,2}, {127,0,0,3}]},
+    say("~p", [socket:setopt(R, {ip, msfilter}, Filter)]),
+    Heard(),
+    [ok = socket:close(S) || S <- [R | Senders]].
+
+heard(R) ->
+    case socket:recvfrom(R, [], 200) of
+        {ok, {#{addr := From}, <<"hello">>}} -> [From | heard(R)];
+        {error, timeout} -> []
+    end.
+
+%% What agents that watch a system read.
+counters() ->
+    {ok, Text} = file:read_file("/proc/net/snmp"),
+    Lines = [binary:split(Line, <<" ">>, [global]) || Line <- binary:split(Text, <<"\n">>, [global]), Line =/= <<>>],
+    Values = pairs(Lines),
+    [say("~s ~s ~p", [P, N, is_integer(value(P, N, Values))])
+     || {P, N} <- [{"Ip", "InReceives"}, {"Tcp", "CurrEstab"}, {"Udp", "NoPorts"}]],
+    {ok, U} = gen_udp:open(0, [{ip, {127,0,0,1}}]),
+    {ok, Port} = inet:port(U),
+    [ok = gen_udp:send(U, {127,0,0,1}, Port, "x") || _ <- lists:seq(1, 5)],
+    {ok, After} = file:read_file("/proc/net/snmp"),
+    Now = pairs([binary:split(Line, <<" ">>, [global]) || Line <- binary:split(After, <<"\n">>, [global]), Line =/= <<>>]),
+    Grew = fun(P, N) -> value(P, N, Now) - value(P, N, Values) end,
+    say("~p ~p", [Grew("Udp", "OutDatagrams") >= 5, Grew("Ip", "InReceives") >= 5]),
+    ok = gen_udp:close(U).
+
+pairs([[Protocol | Names], [Protocol | Numbers] | Rest]) ->
+    [{{Protocol, Name}, binary_to_integer(Number)} || {Name, Number} <- lists:zip(Names, Numbers)] ++ pairs(Rest);
+pairs([]) -> [].
+
+value(Protocol, Name, Values) ->
+    proplists:get_value({list_to_binary([Protocol, ":"]), list_to_binary(Name)}, Values).
