@@ -1,13 +1,17 @@
 //! What there is: all sockets, the routes, and how much went through the interfaces (`proc_pid_net(5)`).
 
+mod tcp;
+
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tyn_abi::{Errno, Nanos};
 
 use crate::stack::{Socket, Stack};
-use crate::tcp::{TcpLife, TcpState, TcpStatus};
+use crate::tcp::{TcpState, TcpStatus};
 use crate::types::{Cidr6, Path, SocketId};
+
+pub use tcp::Place;
 
 /// Packets and bytes that an interface took in and sent; those of the card with their Ethernet headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -128,69 +132,6 @@ fn any_like(address: IpAddr) -> SocketAddr {
 }
 
 impl Stack {
-    /// Lists the TCP sockets that can get segments, and the records of requests and of connections that are over.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub fn tcp_rows(&mut self) -> Result<Vec<Row>, Errno> {
-        let over = self.tcp.time_waits.tuples().count();
-        let here =
-            self.tcp.listeners.values().map(Vec::len).sum::<usize>() + self.tcp.connections.len();
-        let mut ids = vec_for(here)?;
-        let mut rows = vec_for(here + self.tcp.half_open.len() + over)?;
-        let listeners = self.tcp.listeners.values().flatten();
-        ids.extend(listeners.map(|l| l.socket));
-        ids.extend(self.tcp.connections.values());
-        rows.extend(ids.into_iter().filter_map(|id| self.tcp_row(id)));
-        let record = |tuple: &crate::types::Tuple, status| Row {
-            socket: None,
-            is_v6: tuple.local.is_ipv6(),
-            local: tuple.local,
-            remote: tuple.remote,
-            status,
-            queues: (0, 0),
-            life: Life::None,
-        };
-        let requests = self.tcp.half_open.keys();
-        rows.extend(requests.map(|tuple| record(tuple, TcpStatus::SynReceived)));
-        let over = self.tcp.time_waits.tuples();
-        rows.extend(over.map(|tuple| record(tuple, TcpStatus::TimeWait)));
-        Ok(rows)
-    }
-
-    fn tcp_row(&mut self, id: SocketId) -> Option<Row> {
-        let info = self.tcp_info(id).ok()?;
-        let socket = self.tcp(id).ok()?;
-        let (remote, queues) = match &socket.state {
-            TcpState::Listening(listener) => (any_like(socket.any), (0, listener.queue.len())),
-            TcpState::Open(c) => {
-                let unread = c.tcp.readable();
-                // As on Linux the FIN behind them counts.
-                let end = usize::from(unread > 0 && c.tcp.has_peer_finished());
-                (c.tuple.remote, (c.tcp.unsent(), unread + end))
-            }
-            TcpState::Idle | TcpState::Ended { .. } => return None,
-        };
-        let life = match info.life {
-            TcpLife::Connection { info, .. } => Life::Connection {
-                timeouts: info.timeouts,
-                timeout: info.timeout.0 / 10_000_000,
-                window: (info.window, info.threshold),
-            },
-            TcpLife::Listening { .. } => Life::Listening,
-            TcpLife::None => Life::None,
-        };
-        Some(Row {
-            socket: Some(id),
-            is_v6: socket.any.is_ipv6(),
-            local: socket.local,
-            remote,
-            status: info.status,
-            queues,
-            life,
-        })
-    }
-
     /// Lists the UDP sockets that have a port.
     ///
     /// # Errors
@@ -238,7 +179,7 @@ impl Stack {
     /// Returns how many connections go on without their program, how many are over, and how many bytes TCP's queues take.
     #[must_use]
     pub fn tcp_totals(&self) -> (usize, usize, usize) {
-        let over = self.tcp.time_waits.tuples().count();
+        let over = self.tcp.time_waits.len();
         (self.tcp.orphans, over, self.tcp.buffered)
     }
 

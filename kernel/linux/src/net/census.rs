@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use tyn_abi::{Errno, Fd, PAGE_SIZE};
 use tyn_fs::net_text::{self as text, LocalLine, SocketLine, Tail, Version};
 use tyn_fs::procfs::NetFile;
-use tyn_net::census::{Life, Row};
+use tyn_net::census::{Life, Place, Row};
 use tyn_net::{SocketId, Stack};
 
 use super::inet::InetSocket;
@@ -116,8 +116,22 @@ fn lines(
     }))
 }
 
+fn tcp_rows() -> Result<Vec<Row>, Errno> {
+    // Others want the stack, too.
+    const AT_A_TIME: usize = 128;
+    let (mut all, mut place) = (Vec::new(), Place::default());
+    loop {
+        let mut rows = inspect(|stack| stack.tcp_rows(&mut place, AT_A_TIME))?;
+        if rows.is_empty() {
+            return Ok(all);
+        }
+        all.try_reserve(rows.len()).map_err(|_| Errno::ENOMEM)?;
+        all.append(&mut rows);
+    }
+}
+
 fn tcp(version: Version) -> Result<String, Errno> {
-    let rows = inspect(Stack::tcp_rows)?;
+    let rows = tcp_rows()?;
     let mut out = text::tcp_header(version);
     for (line, life) in lines(&rows, version)? {
         let tail = match life {

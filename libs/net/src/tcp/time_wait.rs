@@ -2,6 +2,7 @@
 //! without buffers.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use core::ops::Bound;
 
 use smoltcp::wire::TcpPacket;
 use tyn_abi::Nanos;
@@ -57,12 +58,13 @@ impl TimeWaits {
         self.records.contains_key(tuple)
     }
 
-    /// Lists what the records are of.
-    pub(crate) fn tuples(&self) -> impl Iterator<Item = &Tuple> {
-        self.records.keys()
+    /// Lists what the records are of, in order from a place on.
+    pub(crate) fn tuples_after(&self, from: Bound<Tuple>) -> impl Iterator<Item = &Tuple> {
+        let here = self.records.range((from, Bound::Unbounded));
+        here.map(|(tuple, _)| tuple)
     }
 
-    #[cfg(test)]
+    /// Returns how many records there are.
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod census;
 mod cork;
 mod dhcp;
 mod errors;
