@@ -88,13 +88,12 @@ pub(crate) fn enable() {
     } else {
         0
     };
-    // SAFETY: enables the APIC in the mode that the accessors here use.
-    unsafe {
-        write_msr(
-            msr::APIC_BASE,
-            read_msr(msr::APIC_BASE) | GLOBAL_ENABLE | mode,
-        );
-    };
+    // From disabled there is no way to x2APIC mode but by the other (Intel SDM vol. 3 §11.12.5): one write would fault.
+    for bits in [GLOBAL_ENABLE, mode] {
+        let base = read_msr(msr::APIC_BASE) | bits;
+        // SAFETY: enables the APIC in the mode that the accessors here use.
+        unsafe { write_msr(msr::APIC_BASE, base) };
+    }
     for (register, value) in registers_at_start(HAS_DEADLINE.load(Ordering::Relaxed)) {
         write(register, value);
     }
