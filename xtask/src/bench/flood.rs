@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::Options;
-use super::guests::{self, Guest};
-use super::running::{GUEST, Running};
-use super::table::{Better, Row, compare, machine_load};
+use super::guests::Guest;
+use super::running::{GUEST, Running, beside};
+use super::table::{Better, Row};
 use crate::lab::GUEST_PORT;
 use crate::net::flood::Wire;
 use crate::net::{Wiring, bulk};
@@ -42,17 +42,8 @@ pub(super) struct Load {
 /// # Errors
 /// When a guest can't be built, or a byte is wrong.
 pub(super) fn flood(options: Options, load: Load) -> Result<()> {
-    let image = bulk::image(&guests::example_image()?)?;
-    let guests = [guests::tyn(&image)?, guests::trimmed_linux(&image)?];
-    println!(
-        "{} boots of each guest in turn, {} CPUs, {} MiB, {} transfers; medians; load of this machine {}",
-        options.runs,
-        options.cpus,
-        options.memory,
-        load.transfers,
-        machine_load()?
-    );
-    compare(&guests, options.runs, |guest| measure(guest, options, load))
+    let what = format!("{} transfers", load.transfers);
+    beside(options, &what, |guest| measure(guest, options, load))
 }
 
 /// Boots a guest and measures all rows.

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::Options;
-use super::guests::{self, Guest};
-use super::running::{GUEST, Running};
-use super::table::{Better, Row, compare, machine_load};
+use super::guests::Guest;
+use super::running::{GUEST, Running, beside};
+use super::table::{Better, Row};
 use crate::lab::GUEST_PORT;
 use crate::net::crowd::Crowd;
 use crate::net::{Wiring, bulk, clients};
@@ -41,17 +41,8 @@ pub(super) struct Load {
 /// When a guest can't be built, or does not serve.
 pub(super) fn net(options: Options, load: Load) -> Result<()> {
     debian::ensure_program("wrk", "wrk")?;
-    let image = bulk::image(&guests::example_image()?)?;
-    let guests = [guests::tyn(&image)?, guests::trimmed_linux(&image)?];
-    println!(
-        "{} boots of each guest in turn, {} CPUs, {} MiB, {} s a row; medians; load of this machine {}",
-        options.runs,
-        options.cpus,
-        options.memory,
-        load.seconds,
-        machine_load()?
-    );
-    compare(&guests, options.runs, |guest| measure(guest, options, load))
+    let what = format!("{} s a row", load.seconds);
+    beside(options, &what, |guest| measure(guest, options, load))
 }
 
 impl Running {

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::Options;
-use super::guests::{self, Guest};
-use super::running::{GUEST, Running};
-use super::table::{Better, Row, compare, machine_load};
+use super::guests::Guest;
+use super::running::{GUEST, Running, beside};
+use super::table::{Better, Row};
 use crate::net::line::Impairment;
 use crate::net::path;
 use crate::net::{Wiring, bulk};
@@ -36,19 +36,11 @@ pub(super) struct Load {
 /// # Errors
 /// When a guest can't be built, or a byte is wrong.
 pub(super) fn path(options: Options, load: Load) -> Result<()> {
-    let image = bulk::image(&guests::example_image()?)?;
-    let guests = [guests::tyn(&image)?, guests::trimmed_linux(&image)?];
-    println!(
-        "{} boots of each guest in turn, {} CPUs, {} MiB, {} blocks over {} connections; {:?}; medians; load of this machine {}",
-        options.runs,
-        options.cpus,
-        options.memory,
-        load.blocks,
-        load.flows,
-        load.how,
-        machine_load()?
+    let what = format!(
+        "{} blocks over {} connections; {:?}",
+        load.blocks, load.flows, load.how
     );
-    compare(&guests, options.runs, |guest| measure(guest, options, load))
+    beside(options, &what, |guest| measure(guest, options, load))
 }
 
 /// Boots a guest and measures all rows.

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, ensure};
 use tyn_vm_host::{Config, Console, MemorySize, Network, Ram, Vm};
 
 use super::Options;
-use super::guests::Guest;
+use super::guests::{self, Guest};
+use super::table::{Row, compare, machine_load};
 use crate::lab::GUEST_PORT;
 use crate::net::flood::{self, Wire};
 use crate::net::path::BadPath;
 use crate::net::tap::Tap;
-use crate::net::{Wiring, clients};
+use crate::net::{Wiring, bulk, clients};
 
 /// The addresses that `bench/linux-init.c` gives its guest.
 const HOST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 2);
@@ -21,6 +22,27 @@ pub(super) const GUEST: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 2, 1
 const TICKS: f64 = 100.0;
 /// How long a guest may take to its first answer.
 const BOOT: Duration = Duration::from_secs(60);
+
+/// Measures Tyn and the trimmed Linux guest with the image that also moves bytes, in turn, and prints `what` and the table.
+///
+/// # Errors
+/// When a guest can't be built; those of `measure`.
+pub(super) fn beside(
+    options: Options,
+    what: &str,
+    measure: impl Fn(&Guest) -> Result<Vec<Row>>,
+) -> Result<()> {
+    let image = bulk::image(&guests::example_image()?)?;
+    let both = [guests::tyn(&image)?, guests::trimmed_linux(&image)?];
+    println!(
+        "{} boots of each guest in turn, {} CPUs, {} MiB, {what}; medians; load of this machine {}",
+        options.runs,
+        options.cpus,
+        options.memory,
+        machine_load()?
+    );
+    compare(&both, options.runs, measure)
+}
 
 /// A guest at the end of a TAP device.
 pub(super) struct Running {
