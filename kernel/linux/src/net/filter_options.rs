@@ -9,7 +9,7 @@ use tyn_net::{FilterMode, SourceFilter, most_sources};
 
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
-use super::multicast_options::{Request, path_of};
+use super::multicast_options::{Request, chosen_path, path_of};
 use super::operate;
 use super::source_options::{IP_MSFILTER, MCAST_MSFILTER, STORAGE, number, stored, v4};
 
@@ -116,13 +116,7 @@ fn replace_ipv6(
     }
     let mode = mode_of(mode)?;
     operate(|stack| {
-        let path = match number {
-            0 => None,
-            number => Some(path_of(stack, number).ok_or(Errno::ENODEV)?),
-        };
-        if path.or_else(|| stack.interface_towards(group)).is_none() {
-            return Err(Errno::ENODEV);
-        }
+        let path = chosen_path(stack, group, number)?;
         match path {
             _ if mode == FilterMode::Include && sources.is_empty() => {
                 stack.udp_leave(socket.id, group, path)

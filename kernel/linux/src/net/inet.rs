@@ -5,7 +5,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use tyn_abi::socket::{
@@ -15,7 +14,7 @@ use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
 use tyn_hal::time;
 use tyn_net::{SocketId, Take, TcpOptions};
 
-use super::address::{Family, Given, decode_v4, encode, is_unspecified};
+use super::address::{Family, encode, is_unspecified};
 use super::switches::IpSwitches;
 use super::{close, inspect, memory, operate, register};
 use super::{error_queue, interface_ioctl, mtu_options, packet_options};
@@ -36,8 +35,6 @@ pub(super) const IPPROTO_IPV6: i32 = 41;
 pub(super) const IPPROTO_UDP: i32 = 17;
 /// `ioctl(2)`: bytes that were written but not acknowledged.
 const TIOCOUTQ: u32 = 0x5411;
-/// `AF_INET` as it begins a `struct sockaddr_in`.
-const V4: [u8; 2] = AF_INET.to_le_bytes();
 /// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
 const DEFAULT_BUFFER: u32 = 32 * 1024;
 /// What a connection's queues may hold at first, and what they grow to (`tcp_rmem` and `tcp_wmem` of Linux).
@@ -149,61 +146,6 @@ impl InetSocket {
 
     fn name(&self) -> String {
         format!("socket:[{}]", self.inode)
-    }
-
-    pub(super) fn is_v6_only(&self) -> bool {
-        inspect(|stack| match self.protocol {
-            Protocol::Tcp => stack.tcp_options(self.id).map(|o| o.is_v6_only),
-            Protocol::Udp => stack.udp_options(self.id).map(|o| o.is_v6_only),
-        })
-        .unwrap_or(false)
-    }
-
-    /// Returns whether the socket is bound to a link-local address, and thereby to the card.
-    fn is_link_local(&self) -> bool {
-        let local = inspect(|stack| match self.protocol {
-            Protocol::Tcp => stack.tcp_local(self.id),
-            Protocol::Udp => stack.udp_local(self.id),
-        });
-        matches!(local.map(|at| at.ip()), Ok(IpAddr::V6(ip)) if ip.is_unicast_link_local())
-    }
-
-    /// Decodes an address to bind to.
-    fn decode_own(&self, address: &[u8]) -> Result<SocketAddr, Errno> {
-        if self.family == Family::V4 {
-            return decode_v4(address);
-        }
-        let at = Given::decode(address)?.scoped()?.at;
-        if at.is_ipv4() && self.is_v6_only() {
-            return Err(Errno::EINVAL);
-        }
-        Ok(at)
-    }
-
-    /// Decodes a peer's address. Datagram sockets of IPv6 take `struct sockaddr_in`, too.
-    fn decode_peer(&self, address: &[u8], connects: bool) -> Result<SocketAddr, Errno> {
-        if self.family == Family::V4 {
-            return decode_v4(address);
-        }
-        let given_as_v4 = self.protocol == Protocol::Udp && address.first_chunk() == Some(&V4);
-        let at = if given_as_v4 {
-            if connects && self.is_v6_only() {
-                return Err(Errno::EAFNOSUPPORT);
-            }
-            decode_v4(address)?
-        } else {
-            let given = Given::decode(address)?;
-            match given.scoped() {
-                // The scope is that of our own address.
-                Err(Errno::EINVAL) if self.is_link_local() => given.at,
-                scoped if connects => scoped?.at,
-                _ => given.at,
-            }
-        };
-        if at.is_ipv4() && self.is_v6_only() {
-            return Err(Errno::ENETUNREACH);
-        }
-        Ok(at)
     }
 
     fn receive_stream(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {

@@ -16,6 +16,7 @@ mod address;
 pub(crate) mod census;
 mod counters;
 pub(crate) mod device;
+mod ends;
 mod error_queue;
 mod filter_options;
 mod inet;

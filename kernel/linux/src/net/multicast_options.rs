@@ -91,6 +91,23 @@ pub(super) fn path_of(stack: &Stack, number: u32) -> Option<Path> {
     }
 }
 
+/// Returns the interface that a program chose by its number, if it did; without a choice there must be one for the group.
+///
+/// # Errors
+/// `ENODEV`.
+pub(super) fn chosen_path(
+    stack: &Stack,
+    group: IpAddr,
+    number: u32,
+) -> Result<Option<Path>, Errno> {
+    let path = match number {
+        0 => None,
+        number => Some(path_of(stack, number).ok_or(Errno::ENODEV)?),
+    };
+    let any = path.or_else(|| stack.interface_towards(group));
+    any.map(|_| path).ok_or(Errno::ENODEV)
+}
+
 fn number_of(path: Option<Path>) -> u32 {
     match path {
         None => 0,

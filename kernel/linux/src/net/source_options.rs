@@ -9,7 +9,7 @@ use tyn_net::{FilterMode, SourceChange};
 use super::address::Family;
 use super::filter_options::{set_filter, set_ip_filter};
 use super::inet::{InetSocket, Protocol};
-use super::multicast_options::{Request, join6, leave6, path_of};
+use super::multicast_options::{Request, chosen_path, join6, leave6};
 use super::operate;
 
 const IP_UNBLOCK_SOURCE: i32 = 37;
@@ -195,13 +195,7 @@ fn change_ipv6(
         unless_member(join6(socket, (group, number), FilterMode::Include))?;
     }
     operate(|stack| {
-        let path = match number {
-            0 => None,
-            number => Some(path_of(stack, number).ok_or(Errno::ENODEV)?),
-        };
-        if path.or_else(|| stack.interface_towards(group)).is_none() {
-            return Err(Errno::ENODEV);
-        }
+        let path = chosen_path(stack, group, number)?;
         stack.udp_change_source(socket.id, group, path, &change)
     })
 }
