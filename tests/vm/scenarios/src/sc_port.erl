@@ -267,6 +267,8 @@ terminal() ->
     dialogue(Port, [3], <<"ready> ">>),
     dialogue(Port, "echo status $?\n", <<"status 130\r\n">>),
     dialogue(Port, "cat\n", <<"cat\r\n">>),
+    %% The echo does not say that cat runs, and the shell ignores the key.
+    dialogue(Port, "typed\n", <<"typed\r\ntyped\r\n">>),
     dialogue(Port, [26], <<"Stopped">>),
     dialogue(Port, "fg\n", <<"cat\r\n">>),
     dialogue(Port, [4], <<"ready> ">>),
