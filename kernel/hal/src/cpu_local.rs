@@ -27,15 +27,12 @@ pub(crate) struct CpuLocal {
     pub(crate) error_code: Cell<u64>,
     /// CR2 of the last page fault from ring 3.
     pub(crate) fault_address: Cell<u64>,
-    /// What MXCSR holds: the user's value, or the kernel's where they differ in more than flags. At first what no MXCSR
-    /// can hold.
-    pub(crate) loaded_mxcsr: Cell<u32>,
+    /// Index of the CPU.
+    pub(crate) id: u32,
     /// Task state segment; `rsp0`, the stack pointer to go on with when ring 3 is left, is written at each entry to ring 3.
     pub(crate) tss: Tss,
     /// Descriptor table.
     pub(crate) gdt: Gdt,
-    /// Index of the CPU.
-    pub(crate) id: u32,
     /// Local APIC id; set by the CPU itself when it arrives.
     apic_id: AtomicU32,
     /// Address-space id in use with user translations, `<< 1`, plus 1 in a copy window and 0 in ring 3; 0 for none. See the
@@ -68,7 +65,6 @@ unsafe impl Sync for CpuLocal {}
 
 pub(crate) const USER_CONTEXT: usize = offset_of!(CpuLocal, user_context);
 pub(crate) const SCRATCH: usize = offset_of!(CpuLocal, scratch);
-pub(crate) const LOADED_MXCSR: usize = offset_of!(CpuLocal, loaded_mxcsr);
 pub(crate) const ERROR_CODE: usize = offset_of!(CpuLocal, error_code);
 pub(crate) const FAULT_ADDRESS: usize = offset_of!(CpuLocal, fault_address);
 pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + Tss::RSP0_OFFSET;
@@ -106,7 +102,6 @@ impl CpuLocal {
             this: ptr::null(),
             user_context: Cell::new(0),
             scratch: Cell::new(0),
-            loaded_mxcsr: Cell::new(u32::MAX),
             error_code: Cell::new(0),
             fault_address: Cell::new(0),
             tss: Tss::new(),

@@ -11,9 +11,9 @@
 //! - **IF=0**: interrupts are disabled in ring 0, except in the idle `sti; hlt` and where they are asked for
 //!   ([`cpu::take_interrupts`]). Other ring-0 code is never interrupted,
 //!   so a spinlock is never taken twice by an interrupt handler and prebuilt `core`'s red zone is safe.
-//! - **SSE saved**: every entry from ring 3 saves xmm0-15 and MXCSR before Rust runs; the kernel never touches
-//!   AVX state (upper halves), which is switched with the thread, and computes with no floating-point numbers, so MXCSR stays
-//!   as it is.
+//! - **no vectors**: the kernel is compiled without vector registers and computes with no floating-point numbers
+//!   (docs/design/0015), so these registers are the running task's all the time and are switched with it. Each linked kernel is
+//!   searched for instructions that use them (`xtask/src/kernel/vectors.rs`).
 //! - **user window**: ring-0 accesses to user addresses happen only in the assembly of [`user`], which has a
 //!   fix-up for each access.
 #![no_std]

@@ -19,7 +19,6 @@ use crate::arch::x86_64::fpu::{self, Area};
 use crate::arch::x86_64::{fs_base, kernel_gs_base, set_fs_base, set_kernel_gs_base};
 use crate::cpu_local::CpuLocal;
 use crate::mem::{KernelStack, OutOfMemory};
-use crate::trap::UserContext;
 
 type Body = Box<dyn FnOnce() + Send>;
 
@@ -216,12 +215,12 @@ impl Task {
         }
     }
 
-    /// Writes the current task's extended state as XSAVE (standard format) lays it out for a signal frame, with the xmm
-    /// registers and MXCSR taken from `cx`; `dst` is [`crate::cpu::UserFeatures::xsave_bytes`] long.
+    /// Writes the current task's extended state as XSAVE (standard format) lays it out for a signal frame; `dst` is
+    /// [`crate::cpu::UserFeatures::xsave_bytes`] long.
     ///
     /// # Panics
     /// When the task is not current or `dst` has another length.
-    pub fn save_extended(&self, cx: &UserContext, dst: &mut [u8]) {
+    pub fn save_extended(&self, dst: &mut [u8]) {
         assert!(
             self.is_current(),
             "signal frame for a task that does not run"
@@ -231,74 +230,27 @@ impl Task {
         let area = unsafe { &mut *user.extended.get() };
         area.save();
         dst.copy_from_slice(area.bytes());
-        dst[fpu::MXCSR_OFFSET..fpu::MXCSR_OFFSET + 4].copy_from_slice(&cx.mxcsr.to_le_bytes());
-        for (i, [low, high]) in cx.xmm.iter().enumerate() {
-            let at = fpu::XMM_OFFSET + 16 * i;
-            dst[at..at + 8].copy_from_slice(&low.to_le_bytes());
-            dst[at + 8..at + 16].copy_from_slice(&high.to_le_bytes());
-        }
-        if fpu::components() != 0 {
-            // The registers came from `cx`, so the SSE component is in use whatever XSAVE found.
-            dst[fpu::HEADER_OFFSET] |= 0b10;
-        }
     }
 
-    /// Loads extended state from a signal frame into the current task and `cx`. Returns whether the image was valid
-    /// (`false`: nothing changed, the thread gets SIGSEGV). `src` may be shorter than a full area: then only the legacy
-    /// region is taken, and the other components return to their initial state.
+    /// Loads extended state from a signal frame into the current task. Returns whether the image was valid (`false`: nothing
+    /// changed, the thread gets SIGSEGV). `src` may be shorter than a full area: then only the legacy region is taken, and the
+    /// other components return to their initial state.
     ///
     /// # Panics
     /// When the task is not current.
-    pub fn load_extended(&self, cx: &mut UserContext, src: &[u8]) -> bool {
+    pub fn load_extended(&self, src: &[u8]) -> bool {
         assert!(
             self.is_current(),
             "signal return of a task that does not run"
         );
         let Some(user) = &self.user else { return false };
-        let word = |at: usize| {
-            src.get(at..at + 8)
-                .and_then(|b| b.try_into().ok())
-                .map(u64::from_le_bytes)
-        };
-        let Some(mxcsr) = word(fpu::MXCSR_OFFSET).map(|w| w as u32) else {
+        let Some(checked) = fpu::check_image(src) else {
             return false;
         };
-        if src.len() < fpu::LEGACY_BYTES || !fpu::is_valid_mxcsr(mxcsr) {
-            return false;
-        }
-        let is_full = fpu::components() != 0 && src.len() >= fpu::area_bytes();
-        let in_use = if is_full {
-            word(fpu::HEADER_OFFSET).unwrap_or(0)
-        } else {
-            0b11
-        };
-        let reserved = (1..8).any(|i| is_full && word(fpu::HEADER_OFFSET + 8 * i) != Some(0));
-        if fpu::components() != 0 && (in_use & !fpu::components() != 0 || reserved) {
-            return false;
-        }
         // SAFETY: the task is current on this CPU, so nobody else touches its area.
         let area = unsafe { &mut *user.extended.get() };
-        area.reset();
-        let len = if is_full {
-            area.bytes().len()
-        } else {
-            fpu::LEGACY_BYTES
-        };
-        area.bytes_mut()[..len].copy_from_slice(&src[..len]);
-        if fpu::components() != 0 {
-            area.bytes_mut()[fpu::HEADER_OFFSET..fpu::HEADER_OFFSET + 8]
-                .copy_from_slice(&in_use.to_le_bytes());
-        }
+        area.set(checked);
         area.load();
-        cx.mxcsr = mxcsr;
-        let sse_in_use = in_use & 0b10 != 0;
-        for (i, register) in cx.xmm.iter_mut().enumerate() {
-            let at = fpu::XMM_OFFSET + 16 * i;
-            *register = match (sse_in_use, word(at), word(at + 8)) {
-                (true, Some(low), Some(high)) => [low, high],
-                _ => [0, 0],
-            };
-        }
         true
     }
 }
@@ -350,7 +302,7 @@ pub fn switch(prev: &Task, next: &Task) {
         user.fs_base.set(fs_base());
         user.gs_base.set(kernel_gs_base());
         // SAFETY: `prev` is current on this CPU, so nobody else touches its area.
-        unsafe { &mut *user.extended.get() }.save_kept();
+        unsafe { &mut *user.extended.get() }.save();
     }
     enter(next);
     cpu.leaving_task.set(prev);

@@ -4,7 +4,6 @@
 //! call, faulted or was interrupted.
 
 use core::arch::asm;
-use core::mem::offset_of;
 use core::ptr;
 
 use tyn_abi::{Access, UserVa};
@@ -38,16 +37,14 @@ pub struct Regs {
     pub rflags: u64,
 }
 
-/// User register state as far as kernel code can clobber it: general registers, xmm0-15, MXCSR. The rest of the vector
-/// state stays in the CPU and belongs to the [`crate::task::Task`].
+/// User register state as far as kernel code changes it: the general registers. Vector and floating-point state stays in the CPU
+/// and belongs to the [`crate::task::Task`].
 #[derive(Clone, Debug)]
-#[repr(C, align(16))]
+#[repr(C)]
 pub struct UserContext {
     /// General-purpose registers; freely changeable (flags are sanitised and a non-canonical RIP faults, as it would on
     /// Linux).
     pub regs: Regs,
-    pub(crate) xmm: [[u64; 2]; 16],
-    pub(crate) mxcsr: u32,
 }
 
 /// Why ring 3 was left.
@@ -81,8 +78,6 @@ pub enum Trap {
 const USER_FLAGS: u64 = 0x24_0dd5;
 /// IF and the bit that is always one.
 const FIXED_FLAGS: u64 = 0x202;
-/// MXCSR after reset: all exceptions masked.
-const DEFAULT_MXCSR: u32 = 0x1f80;
 
 unsafe extern "C" {
     /// Not to be called as a function: see [`run_user`].
@@ -92,8 +87,8 @@ unsafe extern "C" {
 /// Goes to ring 3 and returns the vector by which it was left.
 ///
 /// # Safety
-/// Interrupts are off; the context's RIP is canonical, its flags and MXCSR have only bits that user code may have; with
-/// `by_sysret` RCX and R11 hold what RIP and RFLAGS do.
+/// Interrupts are off; the context's RIP is canonical, its flags have only bits that user code may have; with `by_sysret` RCX and
+/// R11 hold what RIP and RFLAGS do.
 unsafe fn run_user(context: &mut UserContext, by_sysret: bool) -> u64 {
     let vector;
     // SAFETY: as this function's; the context is exclusively ours and outlives the stay in ring 3. What is called keeps RBX,
@@ -108,10 +103,7 @@ unsafe fn run_user(context: &mut UserContext, by_sysret: bool) -> u64 {
 }
 
 impl UserContext {
-    pub(crate) const XMM_OFFSET: usize = offset_of!(Self, xmm);
-    pub(crate) const MXCSR_OFFSET: usize = offset_of!(Self, mxcsr);
-
-    /// Makes a context that starts at `rip` with stack pointer `rsp`, all else zero and default (RFLAGS.IF set, MXCSR 0x1f80).
+    /// Makes a context that starts at `rip` with stack pointer `rsp`, all else zero (but RFLAGS.IF set).
     #[must_use]
     pub fn new(rip: UserVa, rsp: UserVa) -> Self {
         let regs = Regs {
@@ -120,11 +112,7 @@ impl UserContext {
             rflags: FIXED_FLAGS,
             ..Regs::default()
         };
-        Self {
-            regs,
-            xmm: [[0; 2]; 16],
-            mxcsr: DEFAULT_MXCSR,
-        }
+        Self { regs }
     }
 
     /// Goes to ring 3 with these registers in the active address space and returns at the next trap. Interrupt handlers
@@ -147,8 +135,7 @@ impl UserContext {
             return trap;
         }
         mem::publish_ring3();
-        // SAFETY: interrupts are off; MXCSR has only valid bits (it was stored by the CPU or checked by `Task::load_extended`);
-        // RIP is canonical and flags are sanitised.
+        // SAFETY: interrupts are off; RIP is canonical and flags are sanitised.
         let vector = unsafe { run_user(self, by_sysret) };
         mem::withdraw();
         if vector == TRAP_SYSCALL {

@@ -140,8 +140,6 @@ tyn_memset:
     imul rsi, rcx
     cmp rdx, 16
     jb 4f
-    movq xmm0, rsi
-    punpcklqdq xmm0, xmm0
     cmp rdx, 32
     jbe 3f
     cmp rdx, 64
@@ -150,22 +148,34 @@ tyn_memset:
     shr rcx, 6                          # blocks before the last one of 1 to 64 bytes
     dec edx
     and edx, 63
-1:  movups [rdi], xmm0
-    movups [rdi + 16], xmm0
-    movups [rdi + 32], xmm0
-    movups [rdi + 48], xmm0
+1:  mov [rdi], rsi
+    mov [rdi + 8], rsi
+    mov [rdi + 16], rsi
+    mov [rdi + 24], rsi
+    mov [rdi + 32], rsi
+    mov [rdi + 40], rsi
+    mov [rdi + 48], rsi
+    mov [rdi + 56], rsi
     add rdi, 64
     dec rcx
     jnz 1b
-    movups [rdi + rdx - 63], xmm0
-    movups [rdi + rdx - 47], xmm0
-    movups [rdi + rdx - 31], xmm0
-    movups [rdi + rdx - 15], xmm0
+    mov [rdi + rdx - 63], rsi
+    mov [rdi + rdx - 55], rsi
+    mov [rdi + rdx - 47], rsi
+    mov [rdi + rdx - 39], rsi
+    mov [rdi + rdx - 31], rsi
+    mov [rdi + rdx - 23], rsi
+    mov [rdi + rdx - 15], rsi
+    mov [rdi + rdx - 7], rsi
     ret
-2:  movups [rdi + 16], xmm0
-    movups [rdi + rdx - 32], xmm0
-3:  movups [rdi], xmm0
-    movups [rdi + rdx - 16], xmm0
+2:  mov [rdi + 16], rsi
+    mov [rdi + 24], rsi
+    mov [rdi + rdx - 32], rsi
+    mov [rdi + rdx - 24], rsi
+3:  mov [rdi], rsi
+    mov [rdi + 8], rsi
+    mov [rdi + rdx - 16], rsi
+    mov [rdi + rdx - 8], rsi
     ret
 4:  cmp edx, 8
     jb 5f

@@ -103,7 +103,7 @@ fn post(cx: &Cx<'_>, info: SigInfo) {
 /// words at 2 and 0, MXCSR at 24 (Intel SDM vol. 1, 10.5.1).
 fn legacy_words(cx: &Cx<'_>) -> (u16, u16, u32) {
     let mut image = alloc::vec![0; tyn_hal::cpu::user_features().xsave_bytes];
-    cx.thread.task().save_extended(cx.user, &mut image);
+    cx.thread.task().save_extended(&mut image);
     let byte = |at: usize| image.get(at).copied().unwrap_or(0);
     let half = |at: usize| u16::from_le_bytes([byte(at), byte(at + 1)]);
     let mxcsr = u32::from(half(24)) | u32::from(half(26)) << 16;

@@ -53,7 +53,7 @@ pub(super) fn push(
 
     let mut image = vec![0; features.xsave_bytes + FPSTATE_MAGIC_BYTES];
     if let Some(state) = image.get_mut(..features.xsave_bytes) {
-        cx.thread.task().save_extended(cx.user, state);
+        cx.thread.task().save_extended(state);
     }
     seal_extended(&mut image, cpu::extended_components());
     user::copy_to(UserVa(fpstate_va), &image)?;
@@ -115,7 +115,7 @@ fn restore(cx: &mut Cx<'_>) -> Result<(), Errno> {
     }
     let len = find_extended(&mut image);
     let state = image.get(..len).ok_or(Errno::EFAULT)?;
-    if !cx.thread.task().load_extended(cx.user, state) {
+    if !cx.thread.task().load_extended(state) {
         return Err(Errno::EFAULT);
     }
     super::change_mask(cx.thread, MaskChange::Set, frame.mask);

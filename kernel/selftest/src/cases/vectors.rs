@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use tyn_abi::{Nanos, UserVa};
 use tyn_hal::cpu::{self, CpuId};
 use tyn_hal::mem::Frame;
-use tyn_hal::selftest::{self, DATA, Program};
+use tyn_hal::selftest::{DATA, Program};
 use tyn_hal::sync::SpinLock;
 use tyn_hal::task::{Task, UserState};
 use tyn_hal::time;
@@ -45,8 +45,6 @@ fn keep(
     while context.regs.rbp < rounds {
         space.activate();
         let trap = context.run();
-        selftest::clobber_vectors();
-        same("the kernel's MXCSR", selftest::mxcsr(), 0x1f80)?;
         match trap {
             Trap::Syscall => ensure!(
                 context.regs.rax == 0,
@@ -65,7 +63,7 @@ fn keep(
     Ok(())
 }
 
-/// System calls, page faults and timer interrupts, with a kernel that uses all of xmm.
+/// System calls, page faults and timer interrupts.
 pub(super) fn kernel_entries_keep_vectors() -> Outcome {
     let space = Space::new()?;
     in_thread(CpuId(0), move |_| {
@@ -141,14 +139,14 @@ pub(super) fn fork_copies_vectors() -> Outcome {
 }
 
 /// An MXCSR in an image may have the bits that the CPU has, by the mask behind it (0 stands for 0xffbf), and no other.
-fn mxcsr_is_taken_bit_by_bit(task: &Task, context: &UserContext, image: &[u8]) -> Outcome {
+fn mxcsr_is_taken_bit_by_bit(task: &Task, image: &[u8]) -> Outcome {
     const MXCSR: usize = 24;
     let mask = u32::from_le_bytes(need("mask", image[MXCSR + 4..MXCSR + 8].try_into())?);
     let mask = if mask == 0 { 0xffbf } else { mask };
     for bit in 0..32 {
         let mut changed = image.to_vec();
         changed[MXCSR + bit / 8] |= 1 << (bit % 8);
-        let is_taken = task.load_extended(&mut context.clone(), &changed);
+        let is_taken = task.load_extended(&changed);
         same(
             &alloc::format!("MXCSR with bit {bit}"),
             is_taken,
@@ -167,7 +165,7 @@ pub(super) fn signal_frames_hold_vectors() -> Outcome {
         let mut context = keeper(9);
         keep(&space, &mut context, 2, || {})?;
         let mut image = vec![0; cpu::user_features().xsave_bytes];
-        task.save_extended(&context, &mut image);
+        task.save_extended(&mut image);
         // A "handler" with registers of its own.
         let scratch = need("frame", Frame::zeroed())?;
         let mut handler = keeper(10);
@@ -184,24 +182,23 @@ pub(super) fn signal_frames_hold_vectors() -> Outcome {
             let mut damaged = image.clone();
             damaged[at] |= bits;
             ensure!(
-                !task.load_extended(&mut context, &damaged),
+                !task.load_extended(&damaged),
                 "an image with bits {bits:#x} at {at} was taken"
             );
         }
-        mxcsr_is_taken_bit_by_bit(task, &context, &image)?;
+        mxcsr_is_taken_bit_by_bit(task, &image)?;
         ensure!(
-            !task.load_extended(&mut context, &image[..511]),
+            !task.load_extended(&image[..511]),
             "a truncated image was taken"
         );
         ensure!(
-            task.load_extended(&mut context, &image),
+            task.load_extended(&image),
             "the image of a signal frame was refused"
         );
         keep(&space, &mut context, 4, || {})?;
         // execve(2) starts from the initial state.
         task.reset_user_state();
-        let fresh = UserContext::new(UserVa(0), UserVa(0));
-        task.save_extended(&fresh, &mut image);
+        task.save_extended(&mut image);
         same("x87 control word", [image[0], image[1]], [0x7f, 0x03])?;
         ensure!(
             image[32..416].iter().all(|&b| b == 0),

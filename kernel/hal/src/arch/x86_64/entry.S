@@ -16,26 +16,6 @@ tyn_run_user:
     push rbp
     mov gs:[{USER_CONTEXT}], rdi
     mov gs:[{TSS_RSP0}], rsp
-    mov eax, gs:[{LOADED_MXCSR}]
-    cmp eax, [rdi + {MXCSR}]
-    je 2f                               # loading it is slow, and it nearly always is what it was
-    ldmxcsr [rdi + {MXCSR}]
-2:  movaps xmm0, [rdi + {XMM} + 0x0]
-    movaps xmm1, [rdi + {XMM} + 0x10]
-    movaps xmm2, [rdi + {XMM} + 0x20]
-    movaps xmm3, [rdi + {XMM} + 0x30]
-    movaps xmm4, [rdi + {XMM} + 0x40]
-    movaps xmm5, [rdi + {XMM} + 0x50]
-    movaps xmm6, [rdi + {XMM} + 0x60]
-    movaps xmm7, [rdi + {XMM} + 0x70]
-    movaps xmm8, [rdi + {XMM} + 0x80]
-    movaps xmm9, [rdi + {XMM} + 0x90]
-    movaps xmm10, [rdi + {XMM} + 0xa0]
-    movaps xmm11, [rdi + {XMM} + 0xb0]
-    movaps xmm12, [rdi + {XMM} + 0xc0]
-    movaps xmm13, [rdi + {XMM} + 0xd0]
-    movaps xmm14, [rdi + {XMM} + 0xe0]
-    movaps xmm15, [rdi + {XMM} + 0xf0]
     test esi, esi
     jz 1f
     # By SYSRET: RIP comes from RCX, RFLAGS from R11; the caller made sure that the context says the same.
@@ -82,37 +62,6 @@ tyn_run_user:
     iretq
 .size tyn_run_user, . - tyn_run_user
 
-# Clobbers RAX.
-.macro save_vectors base
-    movaps [\base + {XMM} + 0x0], xmm0
-    movaps [\base + {XMM} + 0x10], xmm1
-    movaps [\base + {XMM} + 0x20], xmm2
-    movaps [\base + {XMM} + 0x30], xmm3
-    movaps [\base + {XMM} + 0x40], xmm4
-    movaps [\base + {XMM} + 0x50], xmm5
-    movaps [\base + {XMM} + 0x60], xmm6
-    movaps [\base + {XMM} + 0x70], xmm7
-    movaps [\base + {XMM} + 0x80], xmm8
-    movaps [\base + {XMM} + 0x90], xmm9
-    movaps [\base + {XMM} + 0xa0], xmm10
-    movaps [\base + {XMM} + 0xb0], xmm11
-    movaps [\base + {XMM} + 0xc0], xmm12
-    movaps [\base + {XMM} + 0xd0], xmm13
-    movaps [\base + {XMM} + 0xe0], xmm14
-    movaps [\base + {XMM} + 0xf0], xmm15
-    stmxcsr [\base + {MXCSR}]
-    # The kernel's own differs in masks and rounding only if user code changed these: sticky flags do not matter. It computes
-    # with no floating-point numbers, so the register keeps its value until ring 3 has it again.
-    mov eax, [\base + {MXCSR}]
-    mov gs:[{LOADED_MXCSR}], eax
-    and eax, ~0x3f
-    cmp eax, 0x1f80
-    je 3f
-    ldmxcsr [rip + tyn_default_mxcsr]
-    mov dword ptr gs:[{LOADED_MXCSR}], 0x1f80
-3:
-.endm
-
 .macro leave_user
     cld
     mov rsp, gs:[{TSS_RSP0}]
@@ -145,7 +94,6 @@ tyn_syscall_entry:
     mov [rsp + 0x78], r15
     mov [rsp + 0x80], rcx
     mov [rsp + 0x88], r11
-    save_vectors rsp
     mov rax, gs:[{SCRATCH}]
     mov [rsp + 0x38], rax
     mov eax, {TRAP_SYSCALL}
@@ -187,7 +135,6 @@ tyn_trap:
     mov gs:[{ERROR_CODE}], rax
     mov rax, cr2
     mov gs:[{FAULT_ADDRESS}], rax
-    save_vectors rdi
     mov eax, [rsp]
     # Here SS is null, after SYSCALL it is the kernel's. Emulators keep code that they translated under one apart from that
     # under the other: one value everywhere spares them to translate the kernel twice.
@@ -212,9 +159,7 @@ tyn_trap_debug:
 .size tyn_trap_debug, . - tyn_trap_debug
 
 # In ring 0: an interrupt where interrupts are enabled (at the idle HLT, in tyn_take_interrupts), a page fault at the user-copy
-# instructions, or a kernel bug. The interrupted code holds nothing live in vector registers (all these are behind calls), so only
-# general registers are kept. For the same
-# reason its red zone is empty.
+# instructions, or a kernel bug. All these are behind calls, so the interrupted code's red zone is empty.
 .type tyn_trap_in_kernel, @function
 tyn_trap_in_kernel:
     push r15
@@ -305,6 +250,55 @@ tyn_trap_stubs:
     .endif
     .set vector, vector + 1
 .endr
+
+# tyn_store_sse(area: rdi): xmm0-15 and MXCSR to the legacy region of an XSAVE area, in plain moves, which emulators translate where
+# they call a function for XSAVE. Nothing but this and the next function uses vector registers: they are the user's.
+.globl tyn_store_sse
+.type tyn_store_sse, @function
+tyn_store_sse:
+    movaps [rdi + {XMM} + 0x00], xmm0
+    movaps [rdi + {XMM} + 0x10], xmm1
+    movaps [rdi + {XMM} + 0x20], xmm2
+    movaps [rdi + {XMM} + 0x30], xmm3
+    movaps [rdi + {XMM} + 0x40], xmm4
+    movaps [rdi + {XMM} + 0x50], xmm5
+    movaps [rdi + {XMM} + 0x60], xmm6
+    movaps [rdi + {XMM} + 0x70], xmm7
+    movaps [rdi + {XMM} + 0x80], xmm8
+    movaps [rdi + {XMM} + 0x90], xmm9
+    movaps [rdi + {XMM} + 0xa0], xmm10
+    movaps [rdi + {XMM} + 0xb0], xmm11
+    movaps [rdi + {XMM} + 0xc0], xmm12
+    movaps [rdi + {XMM} + 0xd0], xmm13
+    movaps [rdi + {XMM} + 0xe0], xmm14
+    movaps [rdi + {XMM} + 0xf0], xmm15
+    stmxcsr [rdi + {MXCSR}]
+    ret
+.size tyn_store_sse, . - tyn_store_sse
+
+# tyn_load_sse(area: rdi)
+.globl tyn_load_sse
+.type tyn_load_sse, @function
+tyn_load_sse:
+    movaps xmm0, [rdi + {XMM} + 0x00]
+    movaps xmm1, [rdi + {XMM} + 0x10]
+    movaps xmm2, [rdi + {XMM} + 0x20]
+    movaps xmm3, [rdi + {XMM} + 0x30]
+    movaps xmm4, [rdi + {XMM} + 0x40]
+    movaps xmm5, [rdi + {XMM} + 0x50]
+    movaps xmm6, [rdi + {XMM} + 0x60]
+    movaps xmm7, [rdi + {XMM} + 0x70]
+    movaps xmm8, [rdi + {XMM} + 0x80]
+    movaps xmm9, [rdi + {XMM} + 0x90]
+    movaps xmm10, [rdi + {XMM} + 0xa0]
+    movaps xmm11, [rdi + {XMM} + 0xb0]
+    movaps xmm12, [rdi + {XMM} + 0xc0]
+    movaps xmm13, [rdi + {XMM} + 0xd0]
+    movaps xmm14, [rdi + {XMM} + 0xe0]
+    movaps xmm15, [rdi + {XMM} + 0xf0]
+    ldmxcsr [rdi + {MXCSR}]
+    ret
+.size tyn_load_sse, . - tyn_load_sse
 
 # tyn_switch_stacks(save: rdi = where to store the old RSP, load: rsi = the new RSP)
 .globl tyn_switch_stacks
@@ -450,8 +444,3 @@ tyn_user_store_access:
 tyn_user_store_end:
     ret
 .size tyn_user_store, . - tyn_user_store
-
-.section .rodata.tyn_entry, "a", @progbits
-.balign 4
-tyn_default_mxcsr:
-    .long 0x1f80

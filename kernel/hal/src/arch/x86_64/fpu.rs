@@ -1,4 +1,7 @@
 //! Extended state: which vector registers user code may use, and saving and loading them.
+//!
+//! The kernel has no use of them (docs/design/0015): a task's state stays in the registers while it runs, in ring 3 and in ring 0,
+//! and is stored when another task is switched to, or when somebody asks what it is.
 
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
@@ -6,7 +9,6 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{cpuid, max_leaf};
-use crate::cpu_local::CpuLocal;
 use crate::mem::OutOfMemory;
 
 /// Offset of MXCSR in the legacy region.
@@ -14,17 +16,26 @@ pub(crate) const MXCSR_OFFSET: usize = 24;
 /// Offset of xmm0 in the legacy region.
 pub(crate) const XMM_OFFSET: usize = 160;
 /// Size of the legacy region and the XSAVE header.
-pub(crate) const LEGACY_BYTES: usize = 512;
+const LEGACY_BYTES: usize = 512;
 /// Offset of XSTATE_BV.
-pub(crate) const HEADER_OFFSET: usize = 512;
+const HEADER_OFFSET: usize = 512;
 /// Offset of MXCSR_MASK in the legacy region.
 const MXCSR_MASK_OFFSET: usize = 28;
 
 /// x87, SSE, AVX, AVX-512 (opmask, upper ZMM, high ZMM).
 const WANTED: u64 = 0b1110_0111;
 
-/// The components that stay in the CPU while the kernel runs (low half): all but SSE.
-const KEPT: u32 = !0b10;
+/// Bit of the component SSE, xmm0-15 and MXCSR, which [`tyn_store_sse`] and [`tyn_load_sse`] move.
+const SSE: u64 = 0b10;
+/// The components that XSAVE and XRSTOR move (low half): all others.
+const BY_XSAVE: u32 = !(SSE as u32);
+/// Size of xmm0-15.
+const XMM_BYTES: usize = 256;
+
+unsafe extern "C" {
+    fn tyn_store_sse(area: *mut u8);
+    fn tyn_load_sse(area: *const u8);
+}
 
 /// Enabled components (XCR0); 0 when there is no XSAVE.
 static COMPONENTS: AtomicU64 = AtomicU64::new(0);
@@ -124,65 +135,99 @@ impl Area {
         unsafe { core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.bytes) }
     }
 
-    /// Puts the area into the initial state: no component in use, control words at their defaults.
+    /// Puts the area into the initial state: no component in use but SSE, control words at their defaults.
     pub(crate) fn reset(&mut self) {
         let bytes = self.bytes_mut();
         bytes.fill(0);
         bytes[..2].copy_from_slice(&0x037fu16.to_le_bytes());
         bytes[MXCSR_OFFSET..MXCSR_OFFSET + 4].copy_from_slice(&0x1f80u32.to_le_bytes());
+        self.set_in_use(0);
+    }
+
+    /// Writes XSTATE_BV. SSE is always in use, as it is not XSAVE that stores it.
+    fn set_in_use(&mut self, components: u64) {
+        if let Some(header) = self.bytes_mut().get_mut(HEADER_OFFSET..HEADER_OFFSET + 8) {
+            header.copy_from_slice(&(components | SSE).to_le_bytes());
+        }
+    }
+
+    /// Takes the state over from an image; components that are not in it get their initial state.
+    pub(crate) fn set(&mut self, image: Image<'_>) {
+        self.reset();
+        let bytes = self.bytes_mut();
+        bytes[..image.bytes.len()].copy_from_slice(image.bytes);
+        if image.in_use & SSE == 0 {
+            bytes[XMM_OFFSET..XMM_OFFSET + XMM_BYTES].fill(0);
+        }
+        self.set_in_use(image.in_use);
     }
 
     /// Stores the CPU's extended state.
     pub(crate) fn save(&mut self) {
-        self.save_components(u32::MAX);
-    }
-
-    /// Stores what a task's registers hold while the kernel runs: all but xmm0-15, which are in the
-    /// [`crate::trap::UserContext`].
-    pub(crate) fn save_kept(&mut self) {
-        self.save_components(KEPT);
-    }
-
-    fn save_components(&mut self, wanted: u32) {
         let area = self.memory.as_ptr();
         if components() == 0 {
             // SAFETY: the area has 512 bytes, 16-byte aligned.
             unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack)) };
-        } else {
-            // SAFETY: the area is as large as XCR0 needs, 64-byte aligned, its header zeroed or written by XSAVE.
-            unsafe {
-                asm!("xsave64 [{}]", in(reg) area, in("eax") wanted, in("edx") -1, options(nostack));
-            };
+            return;
         }
+        // SAFETY: the area is as large as XCR0 needs, 64-byte aligned, its header written by `reset`, `set` or XSAVE.
+        unsafe {
+            asm!("xsave64 [{}]", in(reg) area, in("eax") BY_XSAVE, in("edx") -1, options(nostack));
+        }
+        // SAFETY: the area begins with the legacy region, 16-byte aligned.
+        unsafe { tyn_store_sse(area) };
+        // XSAVE may leave it out, as it goes with SSE.
+        let mask = MXCSR_BITS.load(Ordering::Relaxed).to_le_bytes();
+        self.bytes_mut()[MXCSR_MASK_OFFSET..MXCSR_MASK_OFFSET + 4].copy_from_slice(&mask);
     }
 
-    /// Loads the CPU's extended state, without xmm0-15 where that is possible. The area holds what [`Area::save`] or [`Area::reset`] left, or what was checked.
+    /// Loads the CPU's extended state: what [`Area::save`], [`Area::reset`] or [`Area::set`] left.
     pub(crate) fn load(&self) {
         let area = self.memory.as_ptr();
-        // The vector registers are declared clobbered: Rust code around must not keep values in them.
         if components() == 0 {
-            // SAFETY: as for `save`; MXCSR has only valid bits.
-            unsafe {
-                asm!("fxrstor64 [{}]", in(reg) area, options(nostack, readonly),
-                    out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
-                    out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _);
-            }
-        } else {
-            // SAFETY: as for `save`; XSTATE_BV is within XCR0, the rest of the header is zero, MXCSR has only valid bits.
-            unsafe {
-                asm!("xrstor64 [{}]", in(reg) area, in("eax") KEPT, in("edx") -1, options(nostack, readonly),
-                    out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _,
-                    out("xmm6") _, out("xmm7") _, out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _);
-            }
+            // SAFETY: as for `save`; MXCSR has only valid bits. The registers are no Rust code's (no vectors).
+            unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, readonly)) };
+            return;
         }
-        // The user's MXCSR is loaded at the entry to ring 3; the kernel runs with its own.
-        let default = 0x1f80u32;
-        // SAFETY: the default value is valid.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const default, options(nostack, readonly)) };
-        CpuLocal::current().loaded_mxcsr.set(default);
+        // SAFETY: as for `save`; XSTATE_BV is within XCR0, the rest of the header is zero, MXCSR has only valid bits; the registers
+        // are no Rust code's (no vectors).
+        unsafe {
+            asm!("xrstor64 [{}]", in(reg) area, in("eax") BY_XSAVE, in("edx") -1, options(nostack, readonly));
+        }
+        // SAFETY: the area begins with the legacy region, 16-byte aligned; MXCSR has only valid bits.
+        unsafe { tyn_load_sse(area) };
     }
+}
+
+/// What a signal frame says extended state is to be, of which every bit was found fit to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image<'a> {
+    /// A full area in standard format, or its legacy region alone.
+    bytes: &'a [u8],
+    /// XSTATE_BV.
+    in_use: u64,
+}
+
+/// Checks an image; `None` when XRSTOR or LDMXCSR would fault on it.
+pub(crate) fn check_image(src: &[u8]) -> Option<Image<'_>> {
+    let word = |at: usize| Some(u64::from_le_bytes(*src.get(at..)?.first_chunk()?));
+    let legacy = src.get(..LEGACY_BYTES)?;
+    if !is_valid_mxcsr(word(MXCSR_OFFSET)? as u32) {
+        return None;
+    }
+    let full = src.get(..area_bytes()).filter(|_| components() != 0);
+    let Some(full) = full else {
+        return Some(Image {
+            bytes: legacy,
+            in_use: 0b11,
+        });
+    };
+    let in_use = word(HEADER_OFFSET)?;
+    let is_reserved_clear = (1..8).all(|i| word(HEADER_OFFSET + 8 * i) == Some(0));
+    (in_use & !components() == 0 && is_reserved_clear).then_some(Image {
+        bytes: full,
+        in_use,
+    })
 }
 
 impl Drop for Area {

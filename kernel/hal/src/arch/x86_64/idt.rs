@@ -3,10 +3,9 @@
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{apic, gdt, msr, read_cr2, write_msr};
+use super::{apic, fpu, gdt, msr, read_cr2, write_msr};
 use crate::cpu_local::{self, CpuLocal};
 use crate::sync::SpinLock;
-use crate::trap::UserContext;
 use crate::{irq, panic, user};
 
 /// What `tyn_run_user` returns for a system call.
@@ -20,15 +19,14 @@ core::arch::global_asm!(
     include_str!("entry.S"),
     USER_CONTEXT = const cpu_local::USER_CONTEXT,
     SCRATCH = const cpu_local::SCRATCH,
-    LOADED_MXCSR = const cpu_local::LOADED_MXCSR,
     ERROR_CODE = const cpu_local::ERROR_CODE,
     FAULT_ADDRESS = const cpu_local::FAULT_ADDRESS,
     TSS_RSP0 = const cpu_local::TSS_RSP0,
     USER_DATA = const gdt::USER_DATA,
     KERNEL_DATA = const gdt::KERNEL_DATA,
     USER_CODE = const gdt::USER_CODE,
-    XMM = const UserContext::XMM_OFFSET,
-    MXCSR = const UserContext::MXCSR_OFFSET,
+    XMM = const fpu::XMM_OFFSET,
+    MXCSR = const fpu::MXCSR_OFFSET,
     TRAP_SYSCALL = const TRAP_SYSCALL,
 );
 
