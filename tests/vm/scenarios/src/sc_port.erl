@@ -240,38 +240,44 @@ on_pty(Command, Options) ->
     Program = filename:join(code:priv_dir(scenarios), "on_pty"),
     open_port({spawn_executable, Program}, [{args, Command}, exit_status, binary | Options]).
 
-%% Types, and waits until the terminal shows a text.
-dialogue(Port, Input, Text) ->
+%% Types, and waits until the terminal shows some texts, one after the other.
+dialogue(Port, Input, Texts) ->
     true = port_command(Port, Input),
-    shows(Port, Text, <<>>).
+    lists:foldl(fun(Text, Seen) -> shows(Port, Text, Seen) end, <<>>, Texts).
 
+%% Returns what came behind the text.
 shows(Port, Text, Seen) ->
-    case binary:match(Seen, Text) of
-        nomatch ->
+    case binary:split(Seen, Text) of
+        [_] ->
             receive
                 {Port, {data, Data}} -> shows(Port, Text, <<Seen/binary, Data/binary>>);
                 {Port, {exit_status, Status}} -> error({ended, Status, Seen})
             after 60000 -> error({never, Text, Seen})
             end;
-        _ -> say("shown: ~s", [Text])
+        [_, Rest] ->
+            say("shown: ~s", [Text]),
+            Rest
     end.
 
-%% An interactive shell on a terminal: job control, keys, the end of the port.
+%% An interactive shell on a terminal: job control, keys, the end of the port. Each command is typed when the shell asks for it,
+%% and keys are when what they are meant for runs, of which the echo of a command says nothing.
 terminal() ->
+    Prompt = <<"ready> ">>,
+    Typed = <<"typed\r\ntyped\r\n">>,
     Port = on_pty(["/bin/sh", "-i"], [{env, [{"PS1", "ready> "}, {"ENV", false}]}]),
-    dialogue(Port, "", <<"ready> ">>),
-    dialogue(Port, "test -t 0 && test -t 1 && echo a 'terminal'\n", <<"a terminal\r\n">>),
-    dialogue(Port, "echo to 'tty' > /dev/tty\n", <<"to tty\r\n">>),
-    dialogue(Port, "cat\n", <<"cat\r\n">>),
-    dialogue(Port, "typed\n", <<"typed\r\ntyped\r\n">>),
-    dialogue(Port, [3], <<"ready> ">>),
-    dialogue(Port, "echo status $?\n", <<"status 130\r\n">>),
-    dialogue(Port, "cat\n", <<"cat\r\n">>),
-    %% The echo does not say that cat runs, and the shell ignores the key.
-    dialogue(Port, "typed\n", <<"typed\r\ntyped\r\n">>),
-    dialogue(Port, [26], <<"Stopped">>),
-    dialogue(Port, "fg\n", <<"cat\r\n">>),
-    dialogue(Port, [4], <<"ready> ">>),
+    dialogue(Port, "", [Prompt]),
+    dialogue(Port, "test -t 0 && test -t 1 && echo a 'terminal'\n", [<<"a terminal\r\n">>, Prompt]),
+    dialogue(Port, "echo to 'tty' > /dev/tty\n", [<<"to tty\r\n">>, Prompt]),
+    dialogue(Port, "cat\n", [<<"cat\r\n">>]),
+    dialogue(Port, "typed\n", [Typed]),
+    dialogue(Port, [3], [Prompt]),
+    dialogue(Port, "echo status $?\n", [<<"status 130\r\n">>, Prompt]),
+    dialogue(Port, "cat\n", [<<"cat\r\n">>]),
+    dialogue(Port, "typed\n", [Typed]),
+    dialogue(Port, [26], [<<"Stopped">>, Prompt]),
+    dialogue(Port, "fg\n", [<<"cat\r\n">>]),
+    dialogue(Port, "typed\n", [Typed]),
+    dialogue(Port, [4], [Prompt]),
     true = port_command(Port, "exit 7\n"),
     {Status, _} = sc:collect(Port),
     say("status ~b", [Status]),
@@ -286,9 +292,9 @@ erlang_on_a_terminal() ->
     {Program, Args} = sc:vm_command([]),
     Interactive = [A || A <- Args, A =/= "-noshell", A =/= "-noinput"],
     Port = on_pty([Program | Interactive], [{env, [{"TERM", "xterm"}]}]),
-    dialogue(Port, "", <<"1> ">>),
-    dialogue(Port, "{columns, C} = {columns, element(2, io:columns())}, C * 1000.\r", <<"100000">>),
-    dialogue(Port, "lists:concat([x, y, 1 + 1]).\r", <<"xy2">>),
+    dialogue(Port, "", [<<"1> ">>]),
+    dialogue(Port, "{columns, C} = {columns, element(2, io:columns())}, C * 1000.\r", [<<"100000">>, <<"2> ">>]),
+    dialogue(Port, "lists:concat([x, y, 1 + 1]).\r", [<<"xy2">>, <<"3> ">>]),
     true = port_command(Port, "halt(3).\r"),
     {Status, _} = sc:collect(Port),
     say("status ~b", [Status]).
