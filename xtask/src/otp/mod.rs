@@ -23,7 +23,8 @@ use crate::paths;
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Suites: AREA, AREA/SUITE or AREA/SUITE:CASE,@GROUP,… (without names: lists what there is)
+    /// Suites: AREA, AREA/SUITE, AREA/SUITE:CASE,CASE,… or AREA/SUITE:@GROUP (with cases: those inside of it); without names:
+    /// lists what there is
     names: Vec<String>,
     /// Run on this Linux instead, and write the lists of cases that pass
     #[arg(long)]

@@ -102,7 +102,7 @@ pub(crate) struct Selected {
     pub(crate) area: &'static Area,
     /// The suite.
     pub(crate) suite: &'static str,
-    /// Cases, and groups as `@GROUP`.
+    /// Cases, and groups as `@GROUP`; with a group, Common Test looks for the cases inside of it.
     pub(crate) cases: Vec<String>,
 }
 
