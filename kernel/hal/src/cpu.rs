@@ -142,7 +142,7 @@ unsafe extern "C" {
 pub fn wait_for_interrupt() {
     assert_holds_nothing();
     mem::serve_eviction();
-    // SAFETY: ring 0 is interrupted only here and below: nothing is held and no vector register is live (it is a call).
+    // SAFETY: ring 0 is interrupted only here and below: nothing is held.
     unsafe { tyn_idle_wait() };
     mem::serve_eviction();
 }

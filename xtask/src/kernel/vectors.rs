@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use iced_x86::{CpuidFeature, Decoder, DecoderOptions, Instruction, OpKind};
+use anyhow::{Context, Result, ensure};
+use iced_x86::{CpuidFeature, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 /// The two functions that store and load these registers for a task (`kernel/hal/src/arch/x86_64/entry.S`).
@@ -36,7 +36,7 @@ pub(super) fn users(elf: &[u8]) -> Result<BTreeMap<String, u64>> {
         let first = decoder.into_iter().find(uses_vectors);
         users.extend(first.map(|instruction| (name.to_owned(), instruction.ip())));
     }
-    anyhow::ensure!(functions > 0, "it has no functions with a size");
+    ensure!(functions > 0, "it has no functions with a size");
     Ok(users)
 }
 
@@ -50,11 +50,20 @@ fn uses_vectors(instruction: &Instruction) -> bool {
                 || register.is_st()
                 || register.is_k())
     };
-    let is_floating = |feature: &CpuidFeature| {
-        use CpuidFeature::{AVX, FPU, MMX, SSE};
-        [FPU, MMX, SSE, AVX].contains(feature)
-    };
-    (0..instruction.op_count()).any(is_such) || instruction.cpuid_features().iter().any(is_floating)
+    let is_x87 = |&feature: &CpuidFeature| matches!(feature, CpuidFeature::FPU | CpuidFeature::MMX);
+    // Those that name no register. (Fences and prefetches came with SSE, too, and use none.)
+    let is_nameless = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Ldmxcsr
+            | Mnemonic::Stmxcsr
+            | Mnemonic::Vldmxcsr
+            | Mnemonic::Vstmxcsr
+            | Mnemonic::Vzeroupper
+            | Mnemonic::Vzeroall
+    );
+    (0..instruction.op_count()).any(is_such)
+        || instruction.cpuid_features().iter().any(is_x87)
+        || is_nameless
 }
 
 #[cfg(test)]
@@ -82,12 +91,14 @@ mod tests {
         for code in such {
             assert!(uses(code), "{code:02x?}");
         }
-        // mov rax, [rdi]; xsave64 [rdi]; fxsave64 [rdi]; rep movsq
-        let others: [&[u8]; 4] = [
+        // mov rax, [rdi]; xsave64 [rdi]; fxsave64 [rdi]; rep movsq; sfence; prefetcht0 [rax]
+        let others: [&[u8]; 6] = [
             &[0x48, 0x8b, 0x07],
             &[0x48, 0x0f, 0xae, 0x27],
             &[0x48, 0x0f, 0xae, 0x07],
             &[0xf3, 0x48, 0xa5],
+            &[0x0f, 0xae, 0xf8],
+            &[0x0f, 0x18, 0x08],
         ];
         for code in others {
             assert!(!uses(code), "{code:02x?}");

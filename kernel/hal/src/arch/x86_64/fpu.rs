@@ -83,7 +83,7 @@ const fn mxcsr_bits(mask: u32) -> u32 {
 }
 
 /// Returns whether MXCSR can hold the value: loading another one faults. AMD's CPUs have a bit more than Intel's (17, MM).
-pub(crate) fn is_valid_mxcsr(value: u32) -> bool {
+fn is_valid_mxcsr(value: u32) -> bool {
     value & !MXCSR_BITS.load(Ordering::Relaxed) == 0
 }
 
