@@ -12,7 +12,8 @@
 //! | what is sent next | `output` | RFC 9293 §3.8, 896, 1122 |
 //! | segments that leave as one | `train` | |
 //! | windows of both sides | `window` | RFC 9293 §3.8.6, 7323 §2 |
-//! | received bytes | `receive`, [`ring`] | RFC 2018, 2883 |
+//! | received bytes | `receive`, [`ring`] | RFC 9293 §3.10.7.4 |
+//! | bytes that came too early or twice | `islands`, `report` | RFC 2018, 2883 |
 //! | sent segments | `board`, `recovery` | RFC 6675, 8985 |
 //! | how much while losses are repaired | `prr` | RFC 6937 |
 //! | losses that were none | `undo` | RFC 3522, 3708, 9438 §4.9 |
@@ -31,12 +32,14 @@ mod connection;
 mod cubic;
 mod info;
 mod input;
+mod islands;
 pub mod options;
 mod output;
 mod path;
 mod prr;
 mod receive;
 mod recovery;
+mod report;
 pub mod ring;
 mod rtt;
 pub mod segment;

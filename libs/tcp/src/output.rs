@@ -325,7 +325,7 @@ impl Connection {
     /// Returns the bytes of data that fit the next segment.
     pub(crate) fn segment_room(&self) -> usize {
         let mut room = self.payload_size();
-        if self.receive.has_report() {
+        if self.has_sack && self.receive.has_report() {
             let blocks = 4 + 8 * self.most_blocks();
             room = room.saturating_sub(blocks).max(1);
         }
@@ -401,7 +401,7 @@ impl Connection {
         let answers = self.counters.bytes_received > 0 && now < self.data_received_at + ACK_DELAY;
         self.is_interactive |= len > 0 && answers;
         self.acknowledged = self.receive.next;
-        self.ack_now = false;
+        self.ack_now = self.has_sack && self.receive.has_untold();
         self.ack_at = None;
         self.last_sent = now;
         Outgoing {

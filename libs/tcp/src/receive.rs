@@ -1,14 +1,11 @@
-//! The receiving side: bytes in order, and islands of bytes that came too early (RFC 2018, 2883).
+//! The receiving side: bytes in order, and islands of bytes that came too early.
 
 use alloc::vec::Vec;
 
+use crate::islands::Islands;
 use crate::options::{Block, Options};
 use crate::ring::Ring;
 use crate::seq::Seq;
-
-/// Islands that are kept; a segment that would make one more is dropped, and comes again. A window of megabytes on a path that
-/// loses or reorders has hundreds.
-const MOST_ISLANDS: usize = 1024;
 
 /// What became of a segment's data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,38 +30,32 @@ pub(crate) struct Receive {
     pub(crate) edge: Seq,
     /// The end of the window that was told last: without memory it comes before the greatest.
     pub(crate) told: Seq,
-    /// In order of sequence numbers, apart from each other.
-    islands: Vec<Block>,
-    /// The island that grew last, which is reported first (RFC 2018 §4).
-    latest: Block,
-    /// What came twice, reported once (RFC 2883).
-    repeated: Option<Block>,
+    /// One, if something came too early or twice; most connections never need any.
+    islands: Vec<Islands>,
 }
 
 impl Receive {
     pub(crate) fn has_islands(&self) -> bool {
-        !self.islands.is_empty()
+        self.islands.first().is_some_and(|i| !i.is_empty())
     }
 
     /// Returns the end of everything that has come.
     pub(crate) fn highest(&self) -> Seq {
-        self.islands.last().map_or(self.next, |last| last.end)
+        let islands = self.islands.first();
+        islands.and_then(Islands::end).unwrap_or(self.next)
     }
 
     /// Takes data in whose first byte is `seq`; allocates up to `most` bytes.
     pub(crate) fn take(&mut self, seq: Seq, data: &[u8], most: usize) -> Taken {
         let end = seq + data.len();
         if !end.is_after(self.next) {
-            self.repeated = Some(Block { start: seq, end });
+            self.note_repeated(Block { start: seq, end });
             return Taken::Repeated;
         }
         let known = self.next.beyond(seq);
         if known > 0 {
-            let start = seq;
-            self.repeated = Some(Block {
-                start,
-                end: self.next,
-            });
+            let (start, end) = (seq, self.next);
+            self.note_repeated(Block { start, end });
         }
         let data = data.get(known..).unwrap_or_default();
         let seq = seq + known;
@@ -84,14 +75,14 @@ impl Receive {
             start: seq,
             end: seq + data.len(),
         };
-        if self
-            .island_at(block.start)
-            .is_some_and(|i| !i.end.is_before(block.end))
-        {
-            self.repeated = Some(block);
+        let Some(islands) = self.islands_mut() else {
+            return Taken::Dropped;
+        };
+        if islands.has(block) {
+            islands.reports.note_repeated(block);
             return Taken::Repeated;
         }
-        if !self.note(block) {
+        if !islands.note(block) {
             return Taken::Dropped;
         }
         self.ring.write_ahead(offset, data);
@@ -103,15 +94,8 @@ impl Receive {
         self.ring.write_ahead(offset, data);
         let mut next = self.next + data.len();
         let had_islands = self.has_islands();
-        if had_islands {
-            let reached = self
-                .islands
-                .iter()
-                .take_while(|i| !i.start.is_after(next))
-                .count();
-            for island in self.islands.drain(..reached) {
-                next = next.max(island.end);
-            }
+        if had_islands && let Some(islands) = self.islands.first_mut() {
+            next = islands.reach(next);
         }
         let by = next.beyond(self.next);
         self.ring.extend(by);
@@ -119,76 +103,52 @@ impl Receive {
         Taken::InOrder(by, had_islands)
     }
 
-    /// Returns the island that has a byte.
-    fn island_at(&self, at: Seq) -> Option<Block> {
-        let behind = self.islands.partition_point(|i| !i.start.is_after(at));
-        let island = self.islands.get(behind.checked_sub(1)?)?;
-        island.end.is_after(at).then_some(*island)
-    }
-
-    /// Notes an island, joined with those that it touches.
-    fn note(&mut self, block: Block) -> bool {
-        let from = self
-            .islands
-            .partition_point(|i| i.end.is_before(block.start));
-        let to = self
-            .islands
-            .partition_point(|i| !i.start.is_after(block.end));
-        let mut joined = block;
-        for island in self.islands.get(from..to).unwrap_or_default() {
-            joined.start = joined.start.min(island.start);
-            joined.end = joined.end.max(island.end);
-        }
-        if from == to {
-            if self.islands.len() >= MOST_ISLANDS || self.islands.try_reserve(1).is_err() {
-                return false;
-            }
-            self.islands.insert(from, joined);
-        } else {
-            self.islands.drain(from + 1..to);
-            if let Some(first) = self.islands.get_mut(from) {
-                *first = joined;
-            }
-        }
-        self.latest = joined;
-        true
-    }
-
-    /// Adds what the sender should know to the options of an acknowledgement: what came twice, the island that grew
-    /// last, and others.
-    pub(crate) fn report(&mut self, options: &mut Options, most: usize) {
-        let mut left = most;
-        if left == 0 {
-            return;
-        }
-        if let Some(block) = self.repeated.take() {
-            options.push_block(block);
-            left -= 1;
-        }
+    /// Returns the islands, for which there may be no memory.
+    fn islands_mut(&mut self) -> Option<&mut Islands> {
         if self.islands.is_empty() {
-            return;
+            self.islands.try_reserve_exact(1).ok()?;
+            self.islands.push(Islands::default());
         }
-        let latest = self.island_at(self.latest.start);
-        let others = self.islands.iter().copied().filter(|i| Some(*i) != latest);
-        for block in latest.into_iter().chain(others).take(left) {
-            options.push_block(block);
+        self.islands.first_mut()
+    }
+
+    fn note_repeated(&mut self, block: Block) {
+        if let Some(islands) = self.islands_mut() {
+            islands.reports.note_repeated(block);
         }
+    }
+
+    /// Adds what the sender should know to the options of an acknowledgement ([`Islands::report`]).
+    pub(crate) fn report(&mut self, options: &mut Options, most: usize) {
+        if let Some(islands) = self.islands.first_mut() {
+            islands.report(options, most);
+        }
+    }
+
+    /// Returns whether there is something that the sender was not told yet.
+    pub(crate) fn has_untold(&self) -> bool {
+        let islands = self.islands.first();
+        islands.is_some_and(|islands| islands.reports.has_untold())
     }
 
     pub(crate) fn has_report(&self) -> bool {
-        self.repeated.is_some() || self.has_islands()
+        let islands = self.islands.first();
+        islands.is_some_and(|islands| islands.reports.has_repeated() || !islands.is_empty())
     }
 
     /// Returns the bytes of memory of the queue and of the list of islands.
     pub(crate) fn memory(&self) -> usize {
-        self.ring.capacity() + self.islands.capacity() * size_of::<Block>()
+        let islands = self.islands.first().map_or(0, Islands::memory);
+        self.ring.capacity() + islands + self.islands.capacity() * size_of::<Islands>()
     }
 
     /// Gives all memory back that holds nothing.
     pub(crate) fn release(&mut self) {
-        if self.islands.is_empty() {
+        if !self.has_islands() {
             self.ring.release();
-            self.islands = Vec::new();
+            if !self.has_untold() {
+                self.islands = Vec::new();
+            }
         }
     }
 }
@@ -196,6 +156,7 @@ impl Receive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::islands::MOST_ISLANDS;
     use alloc::vec;
     use proptest::prelude::*;
 
