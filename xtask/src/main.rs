@@ -26,6 +26,7 @@ mod soak;
 mod sysroot;
 mod test;
 mod transcript;
+mod tree;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;

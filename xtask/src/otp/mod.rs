@@ -1,8 +1,6 @@
 //! `cargo xtask otp-suite`: OTP's own test suites, in a guest and on Linux, in the same root tree.
 
 mod compile;
-mod guest;
-mod linux;
 mod outcome;
 mod root;
 pub(crate) mod suites;
@@ -19,6 +17,7 @@ use anyhow::{Result, ensure};
 use self::outcome::{Expected, Outcomes};
 use self::suites::Selected;
 use crate::paths;
+use crate::tree::{self, First, Guest, System};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -95,7 +94,8 @@ fn on_linux(selected: &Selected, options: &Options) -> Result<()> {
     let root = root::ensure(slice::from_ref(selected))?;
     let mut expected = Expected::read(selected)?;
     let start = Instant::now();
-    let text = linux::run(selected, &expected, options, &root)?;
+    let first = first(selected, &expected, options, 2);
+    let text = tree::on_linux(&root, &first, &transcript("linux", selected)?)?;
     let outcomes = Outcomes::parse(&text);
     println!(
         "{} on Linux: {outcomes} in {:.0?}",
@@ -168,7 +168,21 @@ pub(crate) struct Ran {
 /// When there is no guest.
 pub(crate) fn run_in_guest(selected: &Selected, options: &Options, root: &Path) -> Result<Ran> {
     let expected = Expected::read(selected)?;
-    let (text, end) = guest::run(selected, &expected, options, root)?;
+    let first = first(selected, &expected, options, 10);
+    let (name, system) = match &options.kernel {
+        _ if options.linux_guest => ("linux-guest", System::Linux),
+        Some(kernel) => ("tyn", System::Kernel(kernel.clone())),
+        None => ("tyn", System::Tyn),
+    };
+    let guest = Guest {
+        system,
+        cpus: options.cpus,
+        memory: options.memory,
+        trace: options.trace,
+    };
+    let image = paths::target().join(format!("otp-suite/{}.img", selected.suite));
+    let out = transcript(name, selected)?;
+    let (text, end) = tree::in_guest(root, &first, &guest, &image, &out)?;
     let outcomes = Outcomes::parse(&text);
     Ok(Ran {
         differ: expected.missing(&outcomes, selected),
@@ -185,25 +199,23 @@ fn transcript(system: &str, selected: &Selected) -> Result<PathBuf> {
     Ok(dir.join(format!("{}-{}.txt", selected.area.name, selected.suite)))
 }
 
-/// Returns the arguments of the tree's `run.sh`.
-fn arguments(selected: &Selected, scale: u32) -> Vec<String> {
+/// Returns what runs a suite in the tree, by default `scale` times longer than OTP says.
+fn first(selected: &Selected, expected: &Expected, options: &Options, scale: u32) -> First {
     let mut arguments = vec![
         RUN.to_owned(),
         selected.area.name.to_owned(),
         selected.suite.to_owned(),
-        scale.to_string(),
+        options.scale.unwrap_or(scale).to_string(),
     ];
     arguments.extend(selected.cases.iter().cloned());
-    arguments
+    First {
+        arguments,
+        variable: (SKIP, expected.skip()),
+        limit: Duration::from_secs(options.limit * 60),
+    }
 }
 
 /// The program that runs a suite.
 const RUN: &str = "/otp/runner/run.sh";
 /// The environment variable that names the cases which are not run.
 const SKIP: &str = "OTP_SUITE_SKIP";
-
-impl Options {
-    fn limit(&self) -> Duration {
-        Duration::from_secs(self.limit * 60)
-    }
-}
