@@ -132,6 +132,32 @@ CASE(pidfd_signal_info) {
     reap("child", child);
 }
 
+CASE(pidfd_send_signal_to_a_directory) {
+    char path[40];
+    pid_t child = sleeper();
+    snprintf(path, sizeof path, "/proc/%d", child);
+    int dir = MUST(open(path, O_RDONLY | O_DIRECTORY));
+    R(send_signal(dir, 0, NULL, 0));
+    siginfo_t info = {.si_signo = SIGTERM, .si_code = SI_USER};
+    R(send_signal(dir, SIGTERM, &info, 0));
+    R(getfd(dir, 0, 0));
+    R(waitid(P_PIDFD, dir, NULL, WEXITED));
+    int named = MUST(open(path, O_PATH));
+    R(send_signal(named, 0, NULL, 0));
+    static const char *const others[] = {"fd", "task", "status"};
+    for (unsigned i = 0; i < 3; i++) {
+        int other = MUST(openat(dir, others[i], O_RDONLY));
+        R(send_signal(other, 0, NULL, 0));
+    }
+    snprintf(path, sizeof path, "/proc/%d/task/%d", child, child);
+    int task = MUST(open(path, O_RDONLY | O_DIRECTORY));
+    R(send_signal(task, 0, NULL, 0));
+    R(send_signal(MUST(open("/proc", O_RDONLY)), 0, NULL, 0));
+    R(send_signal(dir, SIGKILL, NULL, 0));
+    reap("child", child);
+    R(send_signal(dir, 0, NULL, 0));
+}
+
 CASE(pidfd_getfd) {
     int to_child[2], from_child[2];
     MUST(pipe(to_child));

@@ -5,10 +5,13 @@ use alloc::sync::Arc;
 use tyn_abi::fs::open::O_NONBLOCK;
 use tyn_abi::signal::{SigInfo, code};
 use tyn_abi::{Errno, Fd, Pid, UserVa};
+use tyn_fs::procfs::ProcNode;
 
 use super::signal::{read_info, read_signal};
 use crate::cx::{Cx, SysResult};
 use crate::descriptors::OnExec;
+use crate::file::OpenFile;
+use crate::fs::{DirectoryFile, Node};
 use crate::pidfd::{self, PidFile};
 use crate::process::{self, Process};
 use crate::signal;
@@ -27,7 +30,7 @@ pub(crate) fn sys_pidfd_open(cx: &mut Cx<'_>, pid: i32, flags: u32) -> SysResult
     Ok(u64::from(fd.0.cast_unsigned()))
 }
 
-/// `pidfd_send_signal(2)`: without flags (those of Linux 6.9 are `EINVAL`).
+/// `pidfd_send_signal(2)`, to `/proc/PID`, too: without flags (those of Linux 6.9 are `EINVAL`).
 pub(crate) fn sys_pidfd_send_signal(
     cx: &mut Cx<'_>,
     fd: Fd,
@@ -40,7 +43,7 @@ pub(crate) fn sys_pidfd_send_signal(
         return Err(Errno::EINVAL);
     }
     let open = cx.open_file(fd)?;
-    let file: &PidFile = open.downcast().ok_or(Errno::EBADF)?;
+    let target = Target::of(&open)?;
     let info = if info.is_null() {
         let own = cx.process.pid.0;
         read_signal(number)?.map(|s| SigInfo::from_process(s, code::SI_USER, own, 0))
@@ -48,13 +51,48 @@ pub(crate) fn sys_pidfd_send_signal(
         if user_io::read_bytes::<4>(info)? != number.to_le_bytes() {
             return Err(Errno::EINVAL);
         }
-        read_info(cx, file.pid().0.cast_signed(), number, info)?
+        read_info(cx, target.pid().0.cast_signed(), number, info)?
     };
-    let process = file.process()?;
+    let process = target.process()?;
     if let Some(info) = info {
-        signal::send_to_process(process, info)?;
+        signal::send_to_process(&process, info)?;
     }
     Ok(0)
+}
+
+/// Whom a descriptor given to `pidfd_send_signal(2)` refers to.
+enum Target<'a> {
+    File(&'a PidFile),
+    /// By its directory in `/proc`.
+    Directory(Pid),
+}
+
+impl<'a> Target<'a> {
+    fn of(open: &'a OpenFile) -> Result<Self, Errno> {
+        if let Some(file) = open.downcast() {
+            return Ok(Self::File(file));
+        }
+        match open.downcast().map(DirectoryFile::node) {
+            Some(Node::Proc(ProcNode::Task(owner))) if owner.tid.is_none() => {
+                Ok(Self::Directory(Pid(owner.pid)))
+            }
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        match self {
+            Self::File(file) => file.pid(),
+            Self::Directory(pid) => *pid,
+        }
+    }
+
+    fn process(&self) -> Result<Arc<Process>, Errno> {
+        match self {
+            Self::File(file) => file.process().cloned(),
+            Self::Directory(pid) => process::find(*pid),
+        }
+    }
 }
 
 /// `pidfd_getfd(2)`.
