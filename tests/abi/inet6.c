@@ -539,14 +539,15 @@ CASE(inet6_udp_disconnect) {
         }
 }
 
-/* netdevice(7): what ioctl tells of the loopback interface. */
+/* netdevice(7): what ioctl tells of the loopback interface. The C library asks with a socket of AF_UNIX. */
 CASE(inet_interface_ioctls) {
     static const struct {
         int code;
         const char *text;
     } calls[] = {{SIOCGIFADDR, "ADDR"}, {SIOCGIFDSTADDR, "DSTADDR"}, {SIOCGIFBRDADDR, "BRDADDR"}, {SIOCGIFNETMASK, "NETMASK"}};
-    for (int family = AF_INET; family <= AF_INET6; family += AF_INET6 - AF_INET) {
-        int s = MUST(socket(family, SOCK_DGRAM, 0));
+    static const int families[] = {AF_INET, AF_INET6, AF_UNIX, AF_NETLINK};
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        int s = MUST(socket(families[f], SOCK_DGRAM, 0));
         struct ifreq all[16], r = {.ifr_name = "lo"};
         struct ifconf c = {.ifc_len = sizeof all, .ifc_req = all};
         R(ioctl(s, SIOCGIFCONF, &c));
@@ -582,6 +583,9 @@ CASE(inet_interface_ioctls) {
         R(ioctl(s, SIOCGIFNAME, &r));
         close(s);
     }
+    say("lo is %u\n", if_nametoindex("lo"));
+    char name[IF_NAMESIZE] = "";
+    say("1 is %s\n", if_indextoname(1, name) ? name : strerror(errno));
 }
 
 CASE(inet6_interfaces) {

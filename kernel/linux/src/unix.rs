@@ -32,6 +32,7 @@ use self::stream::{Link, LinkEnd, Listener};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
+use crate::net::interface_ioctl;
 use crate::pipe::FIONREAD;
 use crate::socket::Socket;
 use crate::socket_options::Options;
@@ -286,7 +287,7 @@ impl File for UnixSocket {
 
     fn ioctl(&self, _: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
         if request != FIONREAD {
-            return Err(Errno::ENOTTY);
+            return interface_ioctl::ioctl(false, request, arg).unwrap_or(Err(Errno::ENOTTY));
         }
         let unread = match &*self.role.lock() {
             Role::Fresh => 0,

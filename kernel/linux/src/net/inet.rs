@@ -235,7 +235,7 @@ impl File for InetSocket {
     }
 
     fn ioctl(&self, cx: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
-        if let Some(result) = interface_ioctl::ioctl(self.family, request, arg) {
+        if let Some(result) = interface_ioctl::ioctl(self.family == Family::V4, request, arg) {
             return result;
         }
         let (unread, unsent) = match self.protocol {

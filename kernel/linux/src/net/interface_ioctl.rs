@@ -1,4 +1,4 @@
-//! The `ioctl(2)` calls that ask for interfaces (`netdevice(7)`), which every internet socket answers.
+//! The `ioctl(2)` calls that ask for interfaces (`netdevice(7)`), which every socket answers.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,6 @@ use tyn_abi::socket::AF_INET;
 use tyn_abi::{Errno, UserVa};
 use tyn_net::netlink::InterfaceInfo;
 
-use super::address::Family;
 use super::inspect;
 use crate::cx::SysResult;
 use crate::user_io;
@@ -47,8 +46,8 @@ fn request(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// Answers a call; `None` for one that is not about interfaces.
-pub(super) fn ioctl(family: Family, request_code: u32, arg: UserVa) -> Option<SysResult> {
+/// Answers a call; `None` for one that is not about interfaces. Only a socket of `AF_INET` knows their IPv4 addresses.
+pub(crate) fn ioctl(knows_v4: bool, request_code: u32, arg: UserVa) -> Option<SysResult> {
     let is_ours = matches!(
         request_code,
         SIOCGIFNAME
@@ -69,7 +68,7 @@ pub(super) fn ioctl(family: Family, request_code: u32, arg: UserVa) -> Option<Sy
         request_code,
         SIOCGIFADDR | SIOCGIFDSTADDR | SIOCGIFBRDADDR | SIOCGIFNETMASK
     );
-    if asks_for_v4 && family == Family::V6 {
+    if asks_for_v4 && !knows_v4 {
         return Some(Err(Errno::ENOTTY));
     }
     let interfaces = inspect(tyn_net::Stack::interfaces);

@@ -20,7 +20,7 @@ mod ends;
 mod error_queue;
 mod filter_options;
 mod inet;
-mod interface_ioctl;
+pub(crate) mod interface_ioctl;
 mod ip_options;
 mod mtu_options;
 mod multicast_options;

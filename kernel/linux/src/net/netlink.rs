@@ -10,13 +10,13 @@ use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use tyn_abi::socket::{AF_NETLINK, MsgFlags, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET};
-use tyn_abi::{Errno, Events, Nanos, Sink, Source};
+use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
 use tyn_hal::sync::SpinLock;
 use tyn_net::netlink;
 
-use super::inspect;
+use super::{inspect, interface_ioctl};
 use crate::anon::{self, Home};
-use crate::cx::Cx;
+use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
 use crate::socket_options::Options;
@@ -151,6 +151,10 @@ impl File for NetlinkSocket {
 
     fn stat(&self) -> Result<[u8; 144], Errno> {
         Ok(anon::stat(Home::Sockets, self.inode))
+    }
+
+    fn ioctl(&self, _: &mut Cx<'_>, request: u32, arg: UserVa) -> SysResult {
+        interface_ioctl::ioctl(false, request, arg).unwrap_or(Err(Errno::ENOTTY))
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {
