@@ -19,6 +19,7 @@ mod musl;
 mod net;
 mod otp;
 mod paths;
+mod python;
 mod readme;
 mod scenarios;
 mod screen;
@@ -55,6 +56,8 @@ enum Task {
     OtpSource,
     /// Run OTP's own test suites in a guest (or on this Linux) and compare with what passes on Linux
     OtpSuite(otp::Options),
+    /// Run CPython's own test suite on this Linux and in a guest, and compare what becomes of each case
+    PythonSuite(python::Options),
     /// Build the example release with the sysroot's Erlang
     Example,
     /// Build the kernel
@@ -130,6 +133,7 @@ fn perform(task: Task) -> Result<()> {
             Ok(())
         }
         Task::OtpSuite(options) => otp::otp_suite(&options),
+        Task::PythonSuite(options) => python::python_suite(&options),
         Task::Example => {
             println!("{}", example::ensure(&sysroot::ensure()?)?.display());
             Ok(())

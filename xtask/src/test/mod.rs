@@ -93,6 +93,7 @@ const SUITES: &[Suite] = &[
     ("tutorial", tutorial::run),
     ("binaries", binaries::run),
     ("otp", otp::run),
+    ("python", crate::python::suite),
     ("scenarios", scenarios::run),
 ];
 
