@@ -183,7 +183,7 @@ pub(crate) fn program_image(program: &Path, path: &str, args: &[String]) -> Resu
     }
     let image = program.with_extension("img");
     let out = BufWriter::new(fs::File::create(&image)?);
-    tree.write(out, 0, |_| {})
+    tree.write(out, Some(0), |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
     Ok(image)
 }

@@ -198,7 +198,7 @@ fn write_image(root: &Path, first: &First, path: &Path) -> Result<()> {
     let start = Node::File(0o600, Source::Bytes(init.to_bytes()?));
     tree.insert(Path::new(INIT_PATH), start)?;
     let out = BufWriter::new(File::create(path)?);
-    tree.write(out, 0, |_| {})
+    tree.write(out, None, |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
     Ok(())
 }

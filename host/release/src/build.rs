@@ -34,8 +34,8 @@ pub struct Request<'a> {
     pub includes: &'a [Include],
     /// The image; it appears whole or not at all.
     pub out: &'a Path,
-    /// The time of all its entries, in seconds since 1970.
-    pub mtime: u32,
+    /// No entry's time is later, in seconds since 1970.
+    pub latest: Option<u32>,
     /// Whether modules lose what isn't needed to run them.
     pub strip_beams: bool,
     /// Whether programs and libraries lose what only debuggers and linkers read.
@@ -147,7 +147,7 @@ pub fn check_output(out: &Path) -> Result<(), Taken> {
 impl Files for Tree {
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
         match self.get(path)? {
-            Node::File(_, Source::Bytes(bytes)) => Some(bytes.clone()),
+            Node::File(_, Source::Bytes(bytes) | Source::Changed(bytes, _)) => Some(bytes.clone()),
             Node::File(_, Source::Path(file, _)) => limit::read(file).ok(),
             Node::Symlink(_) | Node::Dir(_) => None,
         }
@@ -220,9 +220,9 @@ pub fn build(
     warnings.extend(strip_elf(&mut tree, request.strip_elf)?);
     add_start(&mut tree, &recipe, &start, &interactive)?;
     if recipe.has_epmd && !start.args.wants_epmd {
-        add_daemon_files(&mut tree, request.app, &found)?;
+        add_daemon_files(&mut tree, request, &found)?;
     }
-    let files = system::interactive_files(sysroot)?;
+    let files = system::interactive_files(sysroot, request.latest)?;
     tree.insert(
         Path::new(INTERACTIVE_FILES_PATH),
         Node::File(0o600, Source::Bytes(files)),
@@ -280,7 +280,12 @@ fn add_program(tree: &mut Tree, app: &App, name: &str) -> Result<(), BuildError>
 
 /// Adds an archive with epmd and the libraries that only it needs, for a start that gives the node a name when the
 /// image's own does not.
-fn add_daemon_files(tree: &mut Tree, app: &App, present: &Libraries) -> Result<(), BuildError> {
+fn add_daemon_files(
+    tree: &mut Tree,
+    request: &Request<'_>,
+    present: &Libraries,
+) -> Result<(), BuildError> {
+    let app = request.app;
     let mut files = Tree::default();
     add_program(&mut files, app, EPMD)?;
     for (path, file) in libraries::find(&files, &app.system)? {
@@ -289,7 +294,8 @@ fn add_daemon_files(tree: &mut Tree, app: &App, present: &Libraries) -> Result<(
             files.insert(&path, Node::File(0o755, Source::Path(file, size)))?;
         }
     }
-    let packed = system::pack(&files).map_err(|(path, error)| BuildError::Io { path, error })?;
+    let packed = system::pack(&files, request.latest)
+        .map_err(|(path, error)| BuildError::Io { path, error })?;
     let node = Node::File(0o600, Source::Bytes(packed));
     tree.insert(Path::new(DAEMON_FILES_PATH), node)?;
     Ok(())
@@ -307,7 +313,7 @@ fn strip_beams(tree: &mut Tree) -> Result<(), BuildError> {
     for (path, mode, file) in modules.collect::<Vec<_>>() {
         let bytes = limit::read(&file).map_err(io_at(&file))?;
         if let Some(beam) = Beam::parse(&bytes) {
-            let stripped = Source::Bytes(beam.stripped());
+            let stripped = Source::Changed(beam.stripped(), file);
             tree.replace(&path, Node::File(mode, stripped))?;
         }
     }
@@ -360,11 +366,11 @@ fn write(
     if request.compress {
         let mut encoder = zstd::Encoder::new(&mut to, ZSTD_LEVEL).map_err(at_out)?;
         encoder.include_checksum(true).map_err(at_out)?;
-        tree.write(&mut encoder, request.mtime, &mut on_entry)
+        tree.write(&mut encoder, request.latest, &mut on_entry)
             .map_err(failed)?;
         encoder.finish().map_err(at_out)?;
     } else {
-        tree.write(&mut to, request.mtime, &mut on_entry)
+        tree.write(&mut to, request.latest, &mut on_entry)
             .map_err(failed)?;
     }
     to.flush().map_err(at_out)?;
@@ -380,7 +386,7 @@ fn length_of(tree: &Tree) -> u64 {
     let page = |bytes: u64| bytes.next_multiple_of(4096) + 4096;
     let lengths = tree.iter().map(|(_, node)| match node {
         Node::File(_, Source::Path(_, bytes)) => page(*bytes),
-        Node::File(_, Source::Bytes(bytes)) => page(bytes.len() as u64),
+        Node::File(_, Source::Bytes(bytes) | Source::Changed(bytes, _)) => page(bytes.len() as u64),
         Node::Symlink(_) | Node::Dir(_) => 0,
     });
     lengths.sum()

@@ -43,7 +43,7 @@ struct Header<'a> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts an archive; every entry gets the time `mtime` (seconds since 1970).
+    /// Starts an archive; entries get the time `mtime` (seconds since 1970), until [`set_mtime`](Self::set_mtime).
     pub fn new(out: W, mtime: u32) -> Self {
         Self {
             out,
@@ -52,6 +52,11 @@ impl<W: Write> Writer<W> {
             mtime,
             last_dir: (b".".to_vec(), 0o755),
         }
+    }
+
+    /// Sets the time of the entries that are added from now on, in seconds since 1970.
+    pub fn set_mtime(&mut self, mtime: u32) {
+        self.mtime = mtime;
     }
 
     /// Adds a directory with the permissions `mode`.

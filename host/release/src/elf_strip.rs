@@ -103,9 +103,9 @@ pub(crate) fn drop_from(tree: &mut Tree, symbols: &Symbols) -> Result<(), (PathB
         let Some(Node::File(mode, Source::Path(file, _))) = tree.get(path).cloned() else {
             continue;
         };
-        let bytes = limit::read(&file).map_err(|error| (file, error))?;
+        let bytes = limit::read(&file).map_err(|error| (file.clone(), error))?;
         if let Some(small) = stripped(bytes) {
-            let node = Node::File(mode, Source::Bytes(small));
+            let node = Node::File(mode, Source::Changed(small, file));
             // It is there already, as a file.
             let _ = tree.replace(path, node);
         }

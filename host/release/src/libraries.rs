@@ -189,7 +189,9 @@ pub fn skip_foreign(tree: &mut Tree) -> Result<Vec<LibraryError>, LibraryError> 
 fn files(tree: &Tree) -> impl Iterator<Item = (&Path, &PathBuf)> {
     tree.iter().filter_map(|(path, node)| match node {
         Node::File(_, Source::Path(file, _)) => Some((path, file)),
-        Node::File(_, Source::Bytes(_)) | Node::Dir(_) | Node::Symlink(_) => None,
+        Node::File(_, Source::Bytes(_) | Source::Changed(..)) | Node::Dir(_) | Node::Symlink(_) => {
+            None
+        }
     })
 }
 

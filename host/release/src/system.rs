@@ -66,21 +66,24 @@ pub(crate) fn add(tree: &mut Tree, hostname: &str) -> Result<(), Conflict> {
 
 /// Returns the archive of what a shell on the console needs: the locale and descriptions of common terminals. Kept
 /// compressed in an image, for most starts need none of it.
-pub(crate) fn interactive_files(sysroot: &Sysroot) -> Result<Vec<u8>, Conflict> {
+pub(crate) fn interactive_files(
+    sysroot: &Sysroot,
+    latest: Option<u32>,
+) -> Result<Vec<u8>, Conflict> {
     let mut tree = Tree::default();
     add_locale(&mut tree, sysroot)?;
     add_terminals(&mut tree, sysroot)?;
     // A file that can't be read is missing, as one that isn't there.
-    Ok(pack(&tree).unwrap_or_default())
+    Ok(pack(&tree, latest).unwrap_or_default())
 }
 
-/// Makes a compressed archive of `tree`.
+/// Makes a compressed archive of `tree`, whose times are as [`Tree::write`] makes them.
 ///
 /// # Errors
 /// The file that can't be read, and why.
-pub(crate) fn pack(tree: &Tree) -> Result<Vec<u8>, (PathBuf, io::Error)> {
+pub(crate) fn pack(tree: &Tree, latest: Option<u32>) -> Result<Vec<u8>, (PathBuf, io::Error)> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    tree.write(&mut packed, 0, |_| {})?;
+    tree.write(&mut packed, latest, |_| {})?;
     packed.finish().map_err(|error| (PathBuf::new(), error))
 }
 

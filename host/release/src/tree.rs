@@ -1,8 +1,9 @@
 //! The files of an image, before they are written.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cpio::Writer;
@@ -15,6 +16,21 @@ pub enum Source {
     Path(PathBuf, u64),
     /// Bytes made by us.
     Bytes(Vec<u8>),
+    /// Bytes that we made of this file, whose time they keep.
+    Changed(Vec<u8>, PathBuf),
+}
+
+impl Source {
+    /// Returns when the file on this machine was last modified, in seconds since 1970; `None` without a file.
+    fn mtime(&self) -> io::Result<Option<u32>> {
+        match self {
+            Self::Bytes(_) => Ok(None),
+            Self::Path(file, _) | Self::Changed(_, file) => {
+                let seconds = fs::metadata(file)?.mtime();
+                Ok(Some(u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)))
+            }
+        }
+    }
 }
 
 /// One entry.
@@ -109,41 +125,78 @@ impl Tree {
 
     /// Writes all entries as one archive; `on_entry` is called before each. Returns the archive's length in bytes.
     ///
+    /// Files keep the time at which they were last modified; folders, links and what we made have that of the newest file.
+    /// None is later than `latest` (seconds since 1970).
+    ///
     /// # Errors
     /// The path that could not be read, or the archive written, with the reason.
     pub fn write<W: Write>(
         &self,
         out: W,
-        mtime: u32,
+        latest: Option<u32>,
         mut on_entry: impl FnMut(&Path),
     ) -> Result<u64, (PathBuf, io::Error)> {
-        let mut writer = Writer::new(out, mtime);
+        let latest = latest.unwrap_or(u32::MAX);
+        let newest = self.newest()?.min(latest);
+        let mut writer = Writer::new(out, newest);
         for (path, node) in &self.nodes {
             on_entry(path);
-            let (source, result) = match node {
+            let (place, result) = match node {
                 Node::Dir(mode) => (path, writer.dir(path, *mode)),
                 Node::Symlink(target) => (path, writer.symlink(path, target)),
-                Node::File(mode, Source::Bytes(bytes)) => (
-                    path,
-                    holes::find(&mut bytes.as_slice()).and_then(|runs| {
-                        let size = bytes.len() as u64;
-                        writer.sparse_file(path, *mode, size, &runs, &mut bytes.as_slice())
-                    }),
-                ),
-                Node::File(mode, Source::Path(source, size)) => (
-                    source,
-                    File::open(source).and_then(|mut file| {
-                        let runs = holes::find(&mut file)?;
-                        file.rewind()?;
-                        writer.sparse_file(path, *mode, *size, &runs, &mut file)
-                    }),
-                ),
+                Node::File(mode, source) => {
+                    let place = match source {
+                        Source::Path(file, _) | Source::Changed(_, file) => file,
+                        Source::Bytes(_) => path,
+                    };
+                    let written = source.mtime().and_then(|own| {
+                        writer.set_mtime(own.map_or(newest, |own| own.min(latest)));
+                        write_file(&mut writer, path, *mode, source)
+                    });
+                    writer.set_mtime(newest);
+                    (place, written)
+                }
             };
-            result.map_err(|error| (source.clone(), error))?;
+            result.map_err(|error| (place.clone(), error))?;
         }
         let (_, length) = writer
             .finish()
             .map_err(|error| (PathBuf::from("the archive"), error))?;
         Ok(length)
     }
+
+    /// Returns the time of the file that was modified last; 0 when all is made by us.
+    fn newest(&self) -> Result<u32, (PathBuf, io::Error)> {
+        let mut newest = 0;
+        for (path, node) in &self.nodes {
+            if let Node::File(_, source) = node {
+                let mtime = source.mtime().map_err(|error| (path.clone(), error))?;
+                newest = newest.max(mtime.unwrap_or(0));
+            }
+        }
+        Ok(newest)
+    }
 }
+
+fn write_file<W: Write>(
+    writer: &mut Writer<W>,
+    path: &Path,
+    mode: u32,
+    source: &Source,
+) -> io::Result<()> {
+    match source {
+        Source::Bytes(bytes) | Source::Changed(bytes, _) => {
+            let runs = holes::find(&mut bytes.as_slice())?;
+            writer.sparse_file(path, mode, bytes.len() as u64, &runs, &mut bytes.as_slice())
+        }
+        Source::Path(source, size) => {
+            let mut file = File::open(source)?;
+            let runs = holes::find(&mut file)?;
+            file.rewind()?;
+            writer.sparse_file(path, mode, *size, &runs, &mut file)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

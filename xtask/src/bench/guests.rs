@@ -53,7 +53,7 @@ pub(super) fn example_image() -> Result<PathBuf> {
         app: &app,
         includes: &[],
         out: &image,
-        mtime: 0,
+        latest: Some(0),
         strip_beams: false,
         skip_foreign: false,
         strip_elf: false,

@@ -193,7 +193,7 @@ fn program_image(rows: &Rows) -> Result<PathBuf> {
         tree.insert(Path::new(dir), Node::Dir(mode))?;
     }
     let image = out.join("micro.img");
-    tree.write(BufWriter::new(fs::File::create(&image)?), 0, |_| {})
+    tree.write(BufWriter::new(fs::File::create(&image)?), Some(0), |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
     Ok(image)
 }

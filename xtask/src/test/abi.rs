@@ -150,7 +150,7 @@ fn image(program: &Path, prefixes: &[String]) -> Result<PathBuf> {
     }
     let path = paths::target().join("abi/abi.img");
     let out = BufWriter::new(std::fs::File::create(&path)?);
-    tree.write(out, 0, |_| {})
+    tree.write(out, Some(0), |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
     Ok(path)
 }

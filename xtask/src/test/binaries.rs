@@ -347,7 +347,7 @@ fn boot(lab: &Lab, mut tree: Tree, name: &str, args: &[&str]) -> Result<(String,
     }
     let image = folder()?.join(format!("{name}.img"));
     let out = BufWriter::new(fs::File::create(&image)?);
-    tree.write(out, 0, |_| {})
+    tree.write(out, Some(0), |_| {})
         .map_err(|(at, error)| anyhow::anyhow!("{}: {error}", at.display()))?;
     let config = Config {
         cpus: 2,

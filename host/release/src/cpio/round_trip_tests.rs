@@ -74,7 +74,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(tree in tree()) {
         let mut bytes = Vec::new();
-        tree.write(&mut bytes, 0, |_| {}).unwrap();
+        tree.write(&mut bytes, Some(0), |_| {}).unwrap();
         prop_assert!(bytes.len().is_multiple_of(ALIGN as usize));
         let mut want = BTreeMap::new();
         for (path, node) in tree.iter() {
@@ -82,7 +82,7 @@ proptest! {
                 Node::Dir(mode) => (0o040_000 | mode, Vec::new()),
                 Node::File(mode, Source::Bytes(bytes)) => (0o100_000 | mode, bytes.clone()),
                 Node::Symlink(to) => (0o120_777, to.as_os_str().as_bytes().to_vec()),
-                Node::File(_, Source::Path(..)) => unreachable!(),
+                Node::File(_, Source::Path(..) | Source::Changed(..)) => unreachable!(),
             };
             want.insert(path.to_path_buf(), (mode, contents));
         }

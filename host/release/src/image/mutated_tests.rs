@@ -43,7 +43,7 @@ static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let link = Node::Symlink("app".into());
     tree.insert(Path::new("/link"), link).unwrap();
     let mut bytes = Vec::new();
-    tree.write(&mut bytes, 0, |_| {}).unwrap();
+    tree.write(&mut bytes, Some(0), |_| {}).unwrap();
     bytes
 });
 

@@ -112,7 +112,7 @@ pub(super) fn build_as(
         app: &app,
         includes,
         out,
-        mtime: 0,
+        latest: Some(0),
         strip_beams: false,
         skip_foreign: false,
         strip_elf: false,

@@ -11,6 +11,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
@@ -231,6 +232,8 @@ impl Unpacker {
         let size = entry.size();
         self.budget.contents(size, &self.spool)?;
         let mode = entry.header().mode().map_err(damaged)?;
+        // What is no time, or later than an image can say (2106), does no harm.
+        let mtime = entry.header().mtime().unwrap_or(0).min(u32::MAX.into());
         let contents = self.spool.join(self.budget.entries().to_string());
         let mut file = File::create_new(&contents).map_err(|error| self.io(error))?;
         let mut data = Checked {
@@ -245,6 +248,9 @@ impl Unpacker {
         if copied != size {
             return Err(Defect::Short);
         }
+        let since = Duration::from_secs(mtime);
+        file.set_modified(SystemTime::UNIX_EPOCH + since)
+            .map_err(|error| self.io(error))?;
         Ok(Node::File { contents, mode })
     }
 

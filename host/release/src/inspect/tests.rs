@@ -45,7 +45,7 @@ fn files_are_sorted_with_their_reasons() {
         tree.insert(Path::new(path), node).unwrap();
     }
     let mut bytes = Vec::new();
-    tree.write(&mut bytes, 0, |_| {}).unwrap();
+    tree.write(&mut bytes, Some(0), |_| {}).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), &bytes).unwrap();
 

@@ -162,7 +162,7 @@ pub(crate) fn build(args: &Args) -> Result<()> {
         app: &app,
         includes: &plan.includes,
         out: &plan.output,
-        mtime: source_date()?,
+        latest: source_date()?,
         strip_beams: plan.strip_beams,
         skip_foreign: plan.skip_foreign,
         strip_elf: plan.strip_elf,
@@ -268,11 +268,11 @@ fn report(plan: &Plan, app: &App, built: &Built) {
     }
 }
 
-/// Returns the time of all files in the image: `SOURCE_DATE_EPOCH` where it is set, so that others can make the same
-/// image; else 0.
-fn source_date() -> Result<u32> {
-    std::env::var("SOURCE_DATE_EPOCH").map_or(Ok(0), |text| {
-        text.parse().with_context(|| {
+/// Returns the latest time that a file in the image may have: `SOURCE_DATE_EPOCH`, where it is set, so that others can make
+/// the same image.
+fn source_date() -> Result<Option<u32>> {
+    std::env::var("SOURCE_DATE_EPOCH").map_or(Ok(None), |text| {
+        text.parse().map(Some).with_context(|| {
             format!(
                 "SOURCE_DATE_EPOCH={text} is not a number of seconds since 1970; mend or unset it"
             )

@@ -70,7 +70,7 @@ impl Bench {
             tree.insert(Path::new(path), node).unwrap();
         }
         let mut bytes = Vec::new();
-        tree.write(&mut bytes, 0, |_| {}).unwrap();
+        tree.write(&mut bytes, Some(0), |_| {}).unwrap();
         self.write(name, bytes);
     }
 

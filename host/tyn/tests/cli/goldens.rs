@@ -179,7 +179,7 @@ fn bench() -> Bench {
     old.insert(Path::new(INIT_PATH), init).unwrap();
     old.insert(Path::new("/init"), file(b"x")).unwrap();
     let mut bytes = Vec::new();
-    old.write(&mut bytes, 0, |_| {}).unwrap();
+    old.write(&mut bytes, Some(0), |_| {}).unwrap();
     bench.write("old.img", bytes);
     bench.write("long.env", format!("LONG={}", "x".repeat(1 << 17)));
     bench.write("latin1.toml", b"[run]\nappend = \"\xe9\"\n");
