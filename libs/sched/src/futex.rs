@@ -42,6 +42,9 @@ impl Key {
     }
 }
 
+/// Room for this many waiters stays with a bucket in which nobody waits; more is given back.
+const KEPT: usize = 16;
+
 /// Every waiter matches: `FUTEX_BITSET_MATCH_ANY`.
 pub const MATCH_ANY: u32 = u32::MAX;
 
@@ -100,13 +103,23 @@ impl<W> Bucket<W> {
                 count += 1;
             }
         }
+        self.give_back();
         count
+    }
+
+    /// Frees the room of a crowd that has left; without allocating, hence not before all have.
+    fn give_back(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+            self.entries = VecDeque::new();
+        }
     }
 
     /// Takes out one waiter that gave up (time-out, signal); `None` when it is not here any more: it was woken.
     pub fn cancel(&mut self, is_meant: impl Fn(&W) -> bool) -> Option<W> {
         let i = self.entries.iter().position(|e| is_meant(&e.waiter))?;
-        self.entries.remove(i).map(|e| e.waiter)
+        let entry = self.entries.remove(i);
+        self.give_back();
+        entry.map(|e| e.waiter)
     }
 
     /// Takes out at most `limit` waiters on `from`, in order, to be entered elsewhere by [`Bucket::accept`]; calls `moved`
@@ -127,6 +140,7 @@ impl<W> Bucket<W> {
                 entries.push_back(Entry { key: to, ..entry });
             }
         }
+        self.give_back();
         Moved(entries)
     }
 

@@ -432,3 +432,27 @@ fn explorer_finds_the_sleeper_when_nobody_wakes_after_the_store() {
     const PROGRAMS: &[&[Op]] = &[&[WaitNonZero(0)], &[Wake(0, 1), Store(0)]];
     assert!(explore::find_failure(World::new(PROGRAMS)).is_some());
 }
+
+#[test]
+fn room_of_a_crowd_is_given_back() {
+    let crowd = || {
+        let mut bucket = Bucket::new();
+        (0..300).for_each(|i| bucket.wait(A, MATCH_ANY, i));
+        assert!(bucket.entries.capacity() >= 300);
+        bucket
+    };
+    let mut woken = crowd();
+    woken.wake(A, 299, MATCH_ANY, |_| ());
+    assert!(woken.entries.capacity() >= 300);
+    woken.wake(A, 1, MATCH_ANY, |_| ());
+    assert!(woken.entries.capacity() <= KEPT);
+
+    let mut gave_up = crowd();
+    (0..300).for_each(|i| assert!(gave_up.cancel(|&w| w == i).is_some()));
+    assert!(gave_up.entries.capacity() <= KEPT);
+
+    let mut moved_away = crowd();
+    let moved = moved_away.requeue(A, B, 300, |_| ());
+    assert_eq!(Bucket::new().accept(moved), 300);
+    assert!(moved_away.entries.capacity() <= KEPT);
+}
