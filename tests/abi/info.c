@@ -157,11 +157,53 @@ CASE(info_umask_and_ids) {
     R(setreuid(-1, 0));
     R(setgid(0));
     R(syscall(SYS_setfsuid, 0));
-    gid_t groups[4];
-    R(syscall(SYS_setgroups, 0, groups));
+    R(syscall(SYS_getresuid, 8, 8, 8));
+}
+
+static void say_groups(void) {
+    gid_t groups[8] = {0};
+    int n = getgroups(8, groups);
+    say("%d groups:", n);
+    for (int i = 0; i < n; i++)
+        say(" %u", groups[i]);
+    say("\n");
+    char line[200];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && fgets(line, sizeof line, status))
+        if (!strncmp(line, "Groups:", 7))
+            say("%s", line);
+    if (status)
+        fclose(status);
+}
+
+CASE(info_groups) {
+    gid_t groups[8] = {100, 4, 4000000000u, 0, 4};
+    R(syscall(SYS_setgroups, 0, NULL));
+    say_groups();
+    R(syscall(SYS_setgroups, 5, groups));
+    say_groups();
+    R(getgroups(0, NULL));
     R(getgroups(4, groups));
     R(getgroups(-1, groups));
-    R(syscall(SYS_getresuid, 8, 8, 8));
+    R(syscall(SYS_getgroups, 8, 8));
+    pid_t child = MUST(fork());
+    if (child == 0) {
+        gid_t one = 7;
+        say_groups();
+        R(syscall(SYS_setgroups, 1, &one));
+        say_groups();
+        _exit(0);
+    }
+    reap("child", child);
+    say_groups();
+    R(syscall(SYS_setgroups, 1, 8));
+    R(syscall(SYS_setgroups, -1, groups));
+    R(syscall(SYS_setgroups, 65537, groups));
+    gid_t none = -1;
+    R(syscall(SYS_setgroups, 1, &none));
+    say_groups();
+    R(syscall(SYS_setgroups, 0, groups));
+    say_groups();
 }
 
 CASE(info_random) {

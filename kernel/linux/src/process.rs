@@ -92,7 +92,7 @@ pub struct Parts {
     pub terminal: Option<Arc<Tty>>,
 }
 
-/// Attributes that only `prctl(2)` and `personality(2)` read and write.
+/// Attributes that only `prctl(2)`, `personality(2)` and `setgroups(2)` read and write.
 #[derive(Debug)]
 pub struct Attributes {
     /// `PR_SET_DUMPABLE`.
@@ -107,6 +107,8 @@ pub struct Attributes {
     pub thp_disable: AtomicBool,
     /// `personality(2)`.
     pub personality: AtomicU32,
+    /// Supplementary groups, in order. Root may do what it may without them.
+    groups: SpinLock<Arc<[u32]>>,
 }
 
 impl Default for Attributes {
@@ -118,6 +120,7 @@ impl Default for Attributes {
             keep_caps: AtomicBool::new(false),
             thp_disable: AtomicBool::new(false),
             personality: AtomicU32::new(0),
+            groups: SpinLock::new(Arc::default()),
         }
     }
 }
@@ -134,7 +137,20 @@ impl Attributes {
             keep_caps: AtomicBool::new(self.keep_caps.load(order)),
             thp_disable: AtomicBool::new(self.thp_disable.load(order)),
             personality: AtomicU32::new(self.personality.load(order)),
+            groups: SpinLock::new(self.groups()),
         }
+    }
+
+    /// Returns the supplementary groups, in order.
+    #[must_use]
+    pub fn groups(&self) -> Arc<[u32]> {
+        Arc::clone(&self.groups.lock())
+    }
+
+    /// Sets the supplementary groups, given in order (`setgroups(2)`).
+    pub fn set_groups(&self, groups: Arc<[u32]>) {
+        let before = core::mem::replace(&mut *self.groups.lock(), groups);
+        drop(before);
     }
 }
 

@@ -136,7 +136,7 @@ syscalls! {
     113 setreuid => process::sys_setreuid : partial;
     114 setregid => process::sys_setreuid : partial;
     115 getgroups => process::sys_getgroups : full;
-    116 setgroups => process::sys_setgroups : partial;
+    116 setgroups => process::sys_setgroups : full;
     117 setresuid => process::sys_setresuid : partial;
     118 getresuid => process::sys_getresuid : full;
     119 setresgid => process::sys_setresuid : partial;

@@ -4,7 +4,9 @@ mod machine;
 mod mounts;
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 use tyn_abi::Nanos;
@@ -70,6 +72,8 @@ pub struct TaskFacts {
     pub cpus: u32,
     pub cpu: u32,
     pub no_new_privs: bool,
+    /// Supplementary groups.
+    pub groups: Arc<[u32]>,
 }
 
 fn state_name(state: char) -> &'static str {
@@ -154,7 +158,9 @@ pub fn status(f: &TaskFacts) -> String {
     line("Uid", format_args!("0\t0\t0\t0"));
     line("Gid", format_args!("0\t0\t0\t0"));
     line("FDSize", format_args!("{}", f.fd_slots));
-    line("Groups", format_args!(" "));
+    let groups: Vec<String> = f.groups.iter().map(u32::to_string).collect();
+    // Linux keeps the space at the end for those who expect it.
+    line("Groups", format_args!("{} ", groups.join(" ")));
     line("NStgid", format_args!("{}", f.pid));
     line("NSpid", format_args!("{}", f.tid));
     line("NSpgid", format_args!("{}", f.group));

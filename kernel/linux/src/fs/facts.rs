@@ -332,5 +332,6 @@ fn facts(process: &Process, thread: Option<&Thread>, owner: Owner) -> TaskFacts 
             .attributes
             .no_new_privs
             .load(core::sync::atomic::Ordering::Relaxed),
+        groups: process.attributes.groups(),
     }
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use tyn_abi::system::{Sysinfo, utsname};
-use tyn_abi::{Errno, UserVa};
+use tyn_abi::{Errno, Nanos, UserVa};
 use tyn_bootfmt::contract::os_version;
 use tyn_fs::proc_text::{OS_RELEASE, OS_TYPE};
 use tyn_hal::time;
@@ -47,7 +47,8 @@ pub(crate) fn sys_sysinfo(_cx: &mut Cx<'_>, buf: UserVa) -> SysResult {
     let memory = memory_facts();
     let threads = kernel().threads.lock().len();
     let info = Sysinfo {
-        uptime: time::now().split().0,
+        // Begun seconds count (`do_sysinfo`).
+        uptime: time::now().0.div_ceil(Nanos::PER_SEC),
         loads: [0; 3],
         total_ram: memory.total,
         free_ram: memory.free,

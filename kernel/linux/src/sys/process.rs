@@ -4,6 +4,7 @@
 //! There is one user, root, as in a user namespace that maps only id 0: other ids are `EINVAL`.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use tyn_abi::process::{arch_prctl, prctl};
@@ -83,17 +84,39 @@ pub(crate) fn sys_setfsuid(cx: &mut Cx<'_>, id: u32) -> SysResult {
     Ok(0)
 }
 
-/// `getgroups(2)`: none.
-pub(crate) fn sys_getgroups(_cx: &mut Cx<'_>, size: i32, _list: UserVa) -> SysResult {
-    if size < 0 { Err(Errno::EINVAL) } else { Ok(0) }
+/// `getgroups(2)`.
+pub(crate) fn sys_getgroups(cx: &mut Cx<'_>, size: i32, list: UserVa) -> SysResult {
+    let room = usize::try_from(size).map_err(|_| Errno::EINVAL)?;
+    let groups = cx.process.attributes.groups();
+    if room != 0 {
+        if room < groups.len() {
+            return Err(Errno::EINVAL);
+        }
+        for (i, group) in groups.iter().enumerate() {
+            user_io::write_bytes(list.wrapping_add(4 * i as u64), &group.to_le_bytes())?;
+        }
+    }
+    Ok(groups.len() as u64)
 }
 
-/// `setgroups(2)`: only to none.
-pub(crate) fn sys_setgroups(cx: &mut Cx<'_>, size: usize, _list: UserVa) -> SysResult {
-    if size != 0 {
-        cx.trace_unsupported("setgroups", size as u64);
-        return Err(Errno::EINVAL);
+/// `setgroups(2)`, for all threads at once: the C libraries do it so.
+pub(crate) fn sys_setgroups(cx: &mut Cx<'_>, size: i32, list: UserVa) -> SysResult {
+    const NGROUPS_MAX: usize = 65_536;
+    let count = usize::try_from(size).ok().filter(|&n| n <= NGROUPS_MAX);
+    let count = count.ok_or(Errno::EINVAL)?;
+    let mut groups = Vec::new();
+    groups
+        .try_reserve_exact(count)
+        .map_err(|_| Errno::ENOMEM)?;
+    for i in 0..count as u64 {
+        let group = user_io::read_u32(list.wrapping_add(4 * i))?;
+        if group == u32::MAX {
+            return Err(Errno::EINVAL);
+        }
+        groups.push(group);
     }
+    groups.sort_unstable();
+    cx.process.attributes.set_groups(groups.into());
     Ok(0)
 }
 
