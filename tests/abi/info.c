@@ -76,6 +76,33 @@ CASE(info_sysinfo) {
     R(sysinfo((void *)8));
 }
 
+/* Averages are sampled every five seconds: two threads that run for six leave something in the first. */
+CASE(info_load_averages) {
+    pid_t children[2];
+    for (int i = 0; i < 2; i++)
+        if ((children[i] = MUST(fork())) == 0)
+            for (;;)
+                ;
+    sleep(6);
+    double loads[3] = {0}, shown[3] = {0};
+    R(getloadavg(loads, 3));
+    struct sysinfo info;
+    R(sysinfo(&info));
+    FILE *file = fopen("/proc/loadavg", "r");
+    int running = 0, all = 0, last = 0;
+    say("%d fields\n", fscanf(file, "%lf %lf %lf %d/%d %d", &shown[0], &shown[1], &shown[2], &running, &all, &last));
+    fclose(file);
+    say("some load %d, running %d\n", shown[0] >= 0.08, running >= 2);
+    for (int i = 0; i < 3; i++) {
+        double difference = shown[i] - info.loads[i] / 65536.0;
+        say("alike %d\n", difference > -0.5 && difference < 0.5);
+    }
+    for (int i = 0; i < 2; i++) {
+        kill(children[i], SIGKILL);
+        reap("child", children[i]);
+    }
+}
+
 CASE(info_times) {
     struct tms a, b;
     clock_t begin = times(&a);

@@ -30,7 +30,7 @@ use crate::exec;
 use crate::file::{At, flags};
 use crate::fs::{self, AllFiles, FsContext, How};
 use crate::kernel::{self, kernel};
-use crate::{clock, mm, net, sched, stop, trace, tty, vdso};
+use crate::{clock, load, mm, net, sched, stop, trace, tty, vdso};
 
 /// How the devices are found.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,7 @@ pub fn start(boot: &'static BootInfo, probes: Probes) -> ! {
         refuse(format_args!("the vDSO cannot be made: {e}"));
     }
     clock::init();
+    load::init();
     if let Err(e) = fs::init(boot, loaded) {
         refuse_archive(&e);
     }

@@ -27,6 +27,7 @@ pub(crate) mod futex_pi;
 pub mod inotify;
 pub mod kernel;
 pub mod limits;
+mod load;
 mod lock;
 pub mod mm;
 pub mod net;

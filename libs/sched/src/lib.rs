@@ -11,6 +11,7 @@
 //! | [`sleep_lock`] | a lock whose waiters park |
 //! | [`timer`] | what is due when |
 //! | [`futex`] | who waits on which user word |
+//! | [`load`] | load averages |
 //! | [`signal`] | pending signals, what is delivered next and what it does |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod cpus;
 #[cfg(test)]
 mod explore;
 pub mod futex;
+pub mod load;
 pub mod park;
 pub mod placement;
 pub mod run_queue;

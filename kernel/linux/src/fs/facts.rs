@@ -22,6 +22,7 @@ use super::mounts::mount_table;
 use crate::exit;
 use crate::kernel::kernel;
 use crate::limits::{NR_OPEN, Resource};
+use crate::load;
 use crate::mm::Mm;
 use crate::net::census::net_text;
 use crate::oom;
@@ -65,8 +66,7 @@ fn system(file: SystemFile) -> String {
                 .keys()
                 .next_back()
                 .map_or(0, |t| t.0);
-            // Averages are not kept.
-            text::loadavg([0; 3], running_threads(), threads, newest)
+            text::loadavg(load::averages(), running_threads(), threads, newest)
         }
         SystemFile::MemInfo => text::meminfo(&memory_facts()),
         SystemFile::SlabInfo => text::slabinfo(mem::heap_usage().map(|class| text::SlabFacts {

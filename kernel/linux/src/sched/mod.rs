@@ -132,6 +132,18 @@ fn here() -> CpuIndex {
     CpuIndex(cpu::current().0)
 }
 
+/// Returns how many threads run or wait for a CPU.
+#[must_use]
+pub fn runnable() -> usize {
+    let active = |cpu: &Cpu| {
+        let runs = cpu.local.lock().current.is_some();
+        cpu.queued.load(Ordering::Relaxed) + usize::from(runs)
+    };
+    (0..cpu::count() as u32)
+        .map(|index| active(Cpu::of(CpuIndex(index))))
+        .sum()
+}
+
 /// Returns the CPUs there are.
 #[must_use]
 pub fn online() -> CpuSet {

@@ -11,6 +11,7 @@ use tyn_hal::time;
 use crate::cx::{Cx, SysResult};
 use crate::fs::memory_facts;
 use crate::kernel::kernel;
+use crate::load;
 use crate::user_io;
 
 /// Longest host name (`__NEW_UTS_LEN`).
@@ -42,14 +43,14 @@ pub(crate) fn sys_sethostname(_cx: &mut Cx<'_>, name: UserVa, len: i32) -> SysRe
     Ok(0)
 }
 
-/// `sysinfo(2)`. Deviation: load averages are not kept (0).
+/// `sysinfo(2)`.
 pub(crate) fn sys_sysinfo(_cx: &mut Cx<'_>, buf: UserVa) -> SysResult {
     let memory = memory_facts();
     let threads = kernel().threads.lock().len();
     let info = Sysinfo {
         // Begun seconds count (`do_sysinfo`).
         uptime: time::now().0.div_ceil(Nanos::PER_SEC),
-        loads: [0; 3],
+        loads: load::averages(),
         total_ram: memory.total,
         free_ram: memory.free,
         shared_ram: memory.shared,

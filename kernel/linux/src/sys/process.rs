@@ -105,9 +105,7 @@ pub(crate) fn sys_setgroups(cx: &mut Cx<'_>, size: i32, list: UserVa) -> SysResu
     let count = usize::try_from(size).ok().filter(|&n| n <= NGROUPS_MAX);
     let count = count.ok_or(Errno::EINVAL)?;
     let mut groups = Vec::new();
-    groups
-        .try_reserve_exact(count)
-        .map_err(|_| Errno::ENOMEM)?;
+    groups.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
     for i in 0..count as u64 {
         let group = user_io::read_u32(list.wrapping_add(4 * i))?;
         if group == u32::MAX {

@@ -187,7 +187,11 @@ pub fn uptime(up: Nanos, idle: Nanos) -> String {
 /// `/proc/loadavg`: averages in units of 1/65536, running and existing threads, the last thread id.
 #[must_use]
 pub fn loadavg(averages: [u64; 3], running: u32, threads: u32, last: u32) -> String {
-    let text = |v: u64| format!("{}.{:02}", v >> 16, ((v & 0xffff) * 100) >> 16);
+    let text = |v: u64| {
+        // Rounded, by as much as Linux adds: 10/2048.
+        let v = v + (10 << 5);
+        format!("{}.{:02}", v >> 16, ((v & 0xffff) * 100) >> 16)
+    };
     let [a, b, c] = averages.map(text);
     format!("{a} {b} {c} {running}/{threads} {last}\n")
 }

@@ -138,8 +138,8 @@ fn memory_cpu_and_time_files_are_formatted_as_linux_does() {
         "4797.29 0.00\n"
     );
     assert_eq!(
-        loadavg([0xae14, 0x1_8000, 0], 1, 96, 24384),
-        "0.67 1.50 0.00 1/96 24384\n"
+        loadavg([1392 << 5, 0x1_8000, 0], 1, 96, 24384),
+        "0.68 1.50 0.00 1/96 24384\n"
     );
     let version = version("#1 SMP x");
     assert!(version.starts_with("Linux version 6.") && version.ends_with(" #1 SMP x\n"));
