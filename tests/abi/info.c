@@ -226,6 +226,18 @@ CASE(info_groups) {
     R(syscall(SYS_setgroups, 1, 8));
     R(syscall(SYS_setgroups, -1, groups));
     R(syscall(SYS_setgroups, 65537, groups));
+    static gid_t many[65536];
+    for (int i = 0; i < 65536; i++)
+        many[i] = 4000000000u - i;
+    R(syscall(SYS_setgroups, 65536, many));
+    R(getgroups(0, NULL));
+    FILE *status = fopen("/proc/self/status", "r");
+    int bytes = 0;
+    while (fgetc(status) != EOF)
+        bytes++;
+    fclose(status);
+    say("a long status: %d\n", bytes > 65536 * 11);
+    R(syscall(SYS_setgroups, 5, groups));
     gid_t none = -1;
     R(syscall(SYS_setgroups, 1, &none));
     say_groups();

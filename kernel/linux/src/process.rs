@@ -108,7 +108,7 @@ pub struct Attributes {
     /// `personality(2)`.
     pub personality: AtomicU32,
     /// Supplementary groups, in order. Root may do what it may without them.
-    groups: SpinLock<Arc<[u32]>>,
+    groups: SpinLock<Arc<Vec<u32>>>,
 }
 
 impl Default for Attributes {
@@ -143,12 +143,12 @@ impl Attributes {
 
     /// Returns the supplementary groups, in order.
     #[must_use]
-    pub fn groups(&self) -> Arc<[u32]> {
+    pub fn groups(&self) -> Arc<Vec<u32>> {
         Arc::clone(&self.groups.lock())
     }
 
     /// Sets the supplementary groups, given in order (`setgroups(2)`).
-    pub fn set_groups(&self, groups: Arc<[u32]>) {
+    pub fn set_groups(&self, groups: Arc<Vec<u32>>) {
         let before = core::mem::replace(&mut *self.groups.lock(), groups);
         drop(before);
     }

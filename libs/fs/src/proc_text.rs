@@ -4,10 +4,10 @@ mod machine;
 mod mounts;
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::Write;
+use core::fmt::{self, Write};
 
 use tyn_abi::Nanos;
 
@@ -73,7 +73,20 @@ pub struct TaskFacts {
     pub cpu: u32,
     pub no_new_privs: bool,
     /// Supplementary groups.
-    pub groups: Arc<[u32]>,
+    pub groups: Arc<Vec<u32>>,
+}
+
+/// Group ids with spaces between them, and one at the end, which Linux keeps for those who expect it.
+struct Groups<'a>(&'a [u32]);
+
+impl fmt::Display for Groups<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, group) in self.0.iter().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{group}")?;
+        }
+        f.write_str(" ")
+    }
 }
 
 fn state_name(state: char) -> &'static str {
@@ -135,11 +148,17 @@ pub fn statm(f: &TaskFacts) -> String {
     )
 }
 
-/// `/proc/PID/status`.
+/// `/proc/PID/status`; `None` without memory for it, of which many groups take hundreds of kilobytes.
 #[must_use]
-pub fn status(f: &TaskFacts) -> String {
+pub fn status(f: &TaskFacts) -> Option<String> {
+    /// More than all but the groups take.
+    const OTHERS: usize = 2048;
+    /// Most that a group takes, with the space behind it.
+    const GROUP: usize = 11;
     let mut out = String::new();
-    let mut line = |name: &str, value: core::fmt::Arguments<'_>| {
+    out.try_reserve_exact(OTHERS + GROUP * f.groups.len())
+        .ok()?;
+    let mut line = |name: &str, value: fmt::Arguments<'_>| {
         let _ = writeln!(out, "{name}:\t{value}");
     };
     line("Name", format_args!("{}", f.comm));
@@ -158,9 +177,7 @@ pub fn status(f: &TaskFacts) -> String {
     line("Uid", format_args!("0\t0\t0\t0"));
     line("Gid", format_args!("0\t0\t0\t0"));
     line("FDSize", format_args!("{}", f.fd_slots));
-    let groups: Vec<String> = f.groups.iter().map(u32::to_string).collect();
-    // Linux keeps the space at the end for those who expect it.
-    line("Groups", format_args!("{} ", groups.join(" ")));
+    line("Groups", format_args!("{}", Groups(&f.groups)));
     line("NStgid", format_args!("{}", f.pid));
     line("NSpid", format_args!("{}", f.tid));
     line("NSpgid", format_args!("{}", f.group));
@@ -211,7 +228,7 @@ pub fn status(f: &TaskFacts) -> String {
     line("Cpus_allowed_list", format_args!("{}", list.trim_end()));
     line("Mems_allowed", format_args!("1"));
     line("Mems_allowed_list", format_args!("0"));
-    out
+    Some(out)
 }
 
 /// `/proc/PID/limits`: soft and hard limits in the order of their numbers, `u64::MAX` for none.

@@ -208,7 +208,9 @@ fn task_file(owner: Owner, file: TaskFile) -> Result<Vec<u8>, Errno> {
         TaskFile::OomScoreAdj => String::from("0\n"),
         TaskFile::Stat => text::stat(&facts(&process, thread.as_deref(), owner)),
         TaskFile::StatM => text::statm(&facts(&process, thread.as_deref(), owner)),
-        TaskFile::Status => text::status(&facts(&process, thread.as_deref(), owner)),
+        TaskFile::Status => {
+            text::status(&facts(&process, thread.as_deref(), owner)).ok_or(Errno::ENOMEM)?
+        }
         TaskFile::CmdLine | TaskFile::Environ | TaskFile::Auxv => {
             let Some(image) = mm.image() else {
                 return Ok(Vec::new());

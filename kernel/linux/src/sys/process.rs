@@ -114,7 +114,7 @@ pub(crate) fn sys_setgroups(cx: &mut Cx<'_>, size: i32, list: UserVa) -> SysResu
         groups.push(group);
     }
     groups.sort_unstable();
-    cx.process.attributes.set_groups(groups.into());
+    cx.process.attributes.set_groups(Arc::new(groups));
     Ok(0)
 }
 
