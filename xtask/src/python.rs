@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use glob::Pattern;
 
+use crate::paths;
 use crate::test::Tally;
-use crate::tree::{self, First, Guest, System};
-use crate::{debian, paths, sysroot};
+use crate::tree::{self, First, Guest, Packaged, System};
 
 /// Programs that bring the libraries they need; the suite and the programs that it starts.
 const PACKAGES: &[&str] = &[
@@ -40,8 +40,14 @@ const FILES: &[(&str, &str)] = &[
     ("etc/resolv.conf", ""),
 ];
 
-/// Folders that no package brings.
-const FOLDERS: &[&str] = &["dev", "proc", "sys", "tmp", "root", "etc", "python"];
+/// What the tree is before the runner is put into it.
+const PACKAGED: Packaged = Packaged {
+    of: "CPython's suite",
+    packages: PACKAGES,
+    alone: &[],
+    files: FILES,
+    links: &[],
+};
 
 /// Stands for a case: how a module's process ended.
 const EXIT: &str = "(exit)";
@@ -294,45 +300,14 @@ fn ensure_tree() -> Result<PathBuf> {
     let lock = File::create(base.with_extension("lock"))?;
     lock.lock()?;
     let root = base.join("root");
-    ensure_packages(&base, &root)?;
+    PACKAGED.ensure(&base, &root)?;
+    let runner = root.join("python");
+    fs::create_dir_all(&runner)?;
     let from = paths::root().join("tests/python");
     for name in ["run.sh", "run.py"] {
-        let to = root.join("python").join(name);
+        let to = runner.join(name);
         fs::copy(from.join(name), &to).with_context(|| format!("{}", to.display()))?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
     }
     Ok(root)
-}
-
-fn ensure_packages(base: &Path, root: &Path) -> Result<()> {
-    let stamp = base.join("packages.stamp");
-    let wanted = format!("{PACKAGES:?} {FILES:?}");
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(());
-    }
-    eprintln!("fetching the Debian packages for CPython's suite");
-    if base.exists() {
-        fs::remove_dir_all(base).with_context(|| format!("{}", base.display()))?;
-    }
-    let state = base.join("apt");
-    let apt = debian::Apt::new(sysroot::SUITE, &state, debian::Keys::Install)?;
-    debian::unpack(&apt.download(PACKAGES)?, root)?;
-    fs::remove_dir_all(&state)?;
-    // Nobody reads these.
-    for dir in [
-        "usr/share/doc",
-        "usr/share/man",
-        "usr/share/locale",
-        "usr/share/info",
-    ] {
-        let _ = fs::remove_dir_all(root.join(dir));
-    }
-    for dir in FOLDERS {
-        fs::create_dir_all(root.join(dir))?;
-    }
-    for (path, text) in FILES {
-        fs::write(root.join(path), text)?;
-    }
-    fs::write(&stamp, wanted)?;
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use tyn_vm_host::{Config, Console, Vm};
 use walkdir::WalkDir;
 
 use crate::bench::guests;
-use crate::{debian, kernel, lab};
+use crate::{debian, kernel, lab, sysroot};
 
 /// Host name, on Linux and in guests.
 const HOSTNAME: &str = "otp";
@@ -41,6 +41,71 @@ ip route add default via 10.0.2.2
 # As a guest's first process: whoever started the tests may ignore some signals. The clock is this machine's, too.
 exec env --default-signal setpriv --bounding-set=-sys_time --inh-caps=-sys_time chroot . "$@"
 "#;
+
+/// Debian's packages, unpacked into a tree, and what they lack.
+#[derive(Debug)]
+pub(crate) struct Packaged {
+    /// What it is for.
+    pub(crate) of: &'static str,
+    /// Packages that bring those they need.
+    pub(crate) packages: &'static [&'static str],
+    /// Packages that don't.
+    pub(crate) alone: &'static [&'static str],
+    /// Configuration files: paths and contents.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// Symbolic links: paths and targets.
+    pub(crate) links: &'static [(&'static str, &'static str)],
+}
+
+impl Packaged {
+    /// Makes the folder `root` in the folder `base`, which is made anew if it is missing or of other packages.
+    ///
+    /// # Errors
+    /// When packages can't be fetched or unpacked.
+    pub(crate) fn ensure(&self, base: &Path, root: &Path) -> Result<()> {
+        let stamp = base.join("packages.stamp");
+        let wanted = format!("{self:?}");
+        if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+            return Ok(());
+        }
+        eprintln!("fetching the Debian packages for {}", self.of);
+        if base.exists() {
+            fs::remove_dir_all(base).with_context(|| format!("{}", base.display()))?;
+        }
+        let state = base.join("apt");
+        let apt = debian::Apt::new(sysroot::SUITE, &state, debian::Keys::Install)?;
+        let mut debs = apt.download(self.packages)?;
+        if !self.alone.is_empty() {
+            debs.extend(apt.download_alone(self.alone, &state.join("alone"))?);
+        }
+        debian::unpack(&debs, root)?;
+        fs::remove_dir_all(&state)?;
+        for dir in UNREAD {
+            let _ = fs::remove_dir_all(root.join(dir));
+        }
+        for dir in FOLDERS {
+            fs::create_dir_all(root.join(dir))?;
+        }
+        for (path, text) in self.files {
+            fs::write(root.join(path), text)?;
+        }
+        for (path, target) in self.links {
+            symlink(target, root.join(path))?;
+        }
+        fs::write(&stamp, wanted)?;
+        Ok(())
+    }
+}
+
+/// Folders that no package brings.
+const FOLDERS: &[&str] = &["dev", "proc", "sys", "tmp", "root", "etc"];
+/// Folders that nobody reads.
+const UNREAD: &[&str] = &[
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+];
 
 /// What the first process of a tree is.
 #[derive(Debug, Clone)]

@@ -1,14 +1,15 @@
 //! The root tree in which OTP's suites run, on Linux and in a guest: Debian's packages, the compiled suites, and a few
 //! configuration files.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::compile;
 use super::suites::Selected;
-use crate::{debian, paths, sysroot};
+use crate::tree::Packaged;
+use crate::{paths, sysroot};
 
 /// Programs and parts of OTP that bring the libraries they need.
 const PACKAGES: &[&str] = &[
@@ -59,8 +60,15 @@ const FILES: &[(&str, &str)] = &[
     ("etc/resolv.conf", ""),
 ];
 
-/// Folders that no package brings.
-const FOLDERS: &[&str] = &["dev", "proc", "sys", "tmp", "root", "etc"];
+/// What the tree is before suites are compiled into it.
+const PACKAGED: Packaged = Packaged {
+    of: "OTP's suites",
+    packages: PACKAGES,
+    alone: ALONE,
+    files: FILES,
+    // The time zone that OTP's suites know.
+    links: &[("etc/localtime", "/usr/share/zoneinfo/Europe/Stockholm")],
+};
 
 /// Returns the tree with these suites; makes what is missing or out of date, so nobody may be reading it.
 ///
@@ -72,7 +80,7 @@ pub(crate) fn ensure(suites: &[Selected]) -> Result<PathBuf> {
     let lock = File::create(base.with_extension("lock"))?;
     lock.lock()?;
     let root = base.join("root");
-    ensure_packages(&base, &root)?;
+    PACKAGED.ensure(&base, &root)?;
     compile::ensure(
         &sysroot::ensure()?,
         &sysroot::ensure_source()?,
@@ -80,44 +88,4 @@ pub(crate) fn ensure(suites: &[Selected]) -> Result<PathBuf> {
         suites,
     )?;
     Ok(root)
-}
-
-fn ensure_packages(base: &Path, root: &Path) -> Result<()> {
-    let stamp = base.join("packages.stamp");
-    let wanted = format!("{PACKAGES:?} {ALONE:?} {FILES:?}");
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(());
-    }
-    eprintln!("fetching the Debian packages for OTP's suites");
-    if base.exists() {
-        fs::remove_dir_all(base).with_context(|| format!("{}", base.display()))?;
-    }
-    let state = base.join("apt");
-    let apt = debian::Apt::new(sysroot::SUITE, &state, debian::Keys::Install)?;
-    let mut debs = apt.download(PACKAGES)?;
-    debs.extend(apt.download_alone(ALONE, &state.join("alone"))?);
-    debian::unpack(&debs, root)?;
-    fs::remove_dir_all(&state)?;
-    // Nobody reads these.
-    for dir in [
-        "usr/share/doc",
-        "usr/share/man",
-        "usr/share/locale",
-        "usr/share/info",
-    ] {
-        let _ = fs::remove_dir_all(root.join(dir));
-    }
-    for dir in FOLDERS {
-        fs::create_dir_all(root.join(dir))?;
-    }
-    for (path, text) in FILES {
-        fs::write(root.join(path), text)?;
-    }
-    // The time zone that OTP's suites know.
-    std::os::unix::fs::symlink(
-        "/usr/share/zoneinfo/Europe/Stockholm",
-        root.join("etc/localtime"),
-    )?;
-    fs::write(&stamp, wanted)?;
-    Ok(())
 }
