@@ -285,3 +285,49 @@ CASE(tcp_end_before_reset) {
         MUST(close(b));
     }
 }
+
+/* What an accepted connection has of its listener: all that the listener had when the connection was made. */
+CASE(tcp_inherits) {
+    static const struct {
+        int level, name, value;
+    } set[] = {
+        {SOL_SOCKET, SO_DEBUG, 1},       {SOL_SOCKET, SO_REUSEADDR, 1},    {SOL_SOCKET, SO_DONTROUTE, 1},
+        {SOL_SOCKET, SO_BROADCAST, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},    {SOL_SOCKET, SO_OOBINLINE, 1},
+        {SOL_SOCKET, SO_REUSEPORT, 1},   {SOL_SOCKET, SO_TIMESTAMP, 1},    {SOL_SOCKET, SO_PRIORITY, 3},
+        {SOL_SOCKET, SO_MARK, 9},        {SOL_SOCKET, SO_RCVLOWAT, 7},     {SOL_SOCKET, SO_SNDBUF, 30000},
+        {SOL_SOCKET, SO_RCVBUF, 40000},  {IPPROTO_TCP, TCP_NODELAY, 1},    {IPPROTO_TCP, TCP_CORK, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 77}, {IPPROTO_TCP, TCP_KEEPINTVL, 11}, {IPPROTO_TCP, TCP_KEEPCNT, 3},
+        {IPPROTO_TCP, TCP_LINGER2, 20},  {IPPROTO_TCP, TCP_SYNCNT, 2},     {IPPROTO_TCP, TCP_USER_TIMEOUT, 4321},
+        {IPPROTO_IP, IP_TTL, 33},        {IPPROTO_IP, IP_TOS, 0x10},       {IPPROTO_IP, IP_RECVTOS, 1},
+        {IPPROTO_IP, IP_RECVTTL, 1},     {IPPROTO_IP, IP_PKTINFO, 1},      {IPPROTO_IP, IP_RECVERR, 1},
+    };
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    struct linger linger = {1, 5};
+    struct timeval receive = {3, 500000}, send = {4, 0}, time;
+    int listener = MUST(socket(AF_INET, SOCK_STREAM, 0)), a = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    for (size_t n = 0; n < sizeof set / sizeof *set; n++)
+        OK(setsockopt(listener, set[n].level, set[n].name, &set[n].value, sizeof(int)));
+    OK(setsockopt(listener, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+    OK(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof receive));
+    OK(setsockopt(listener, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send));
+    MUST(bind(listener, (void *)&at, sizeof at));
+    MUST(listen(listener, 5));
+    MUST(getsockname(listener, (void *)&at, &size));
+    MUST(connect(a, (void *)&at, size));
+    int b = MUST(accept(listener, NULL, NULL));
+    for (size_t n = 0; n < sizeof set / sizeof *set; n++) {
+        int value = -1;
+        size = sizeof value;
+        R(getsockopt(b, set[n].level, set[n].name, &value, &size));
+        say("%d %d: %d\n", set[n].level, set[n].name, value);
+    }
+    size = sizeof linger;
+    R(getsockopt(b, SOL_SOCKET, SO_LINGER, &linger, &size));
+    say("linger %d %d\n", linger.l_onoff, linger.l_linger);
+    for (int name = SO_RCVTIMEO; name <= SO_SNDTIMEO; name++) {
+        size = sizeof time;
+        R(getsockopt(b, SOL_SOCKET, name, &time, &size));
+        say("time %ld %ld\n", (long)time.tv_sec, (long)time.tv_usec);
+    }
+}

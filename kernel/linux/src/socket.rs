@@ -11,6 +11,7 @@ use tyn_abi::{Errno, Nanos, Sink, Source, UserVa};
 
 use crate::cx::Cx;
 use crate::file::{File, OpenFile};
+use crate::socket_options::Value;
 
 /// Whether a call may wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,7 +157,7 @@ pub trait Socket: File {
     /// # Errors
     /// `ENOPROTOOPT`, `EOPNOTSUPP`; `EINVAL` for too little room.
     fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32, room: usize)
-    -> Result<Vec<u8>, Errno>;
+    -> Result<Value, Errno>;
 
     /// Answers `getsockopt(2)` of options whose value in user memory is a question first; `None` for others.
     fn answer(

@@ -38,6 +38,40 @@ impl Default for Options {
     }
 }
 
+/// The value of an option.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// An int, which nearly all are.
+    Int([u8; 4]),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// Makes the value of an int.
+    #[must_use]
+    pub const fn int(int: u32) -> Self {
+        Self::Int(int.to_le_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl core::ops::Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Int(bytes) => bytes,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// Reads the int that most options are.
 ///
 /// # Errors
@@ -64,10 +98,10 @@ fn timeout(value: &[u8]) -> Result<u64, Errno> {
         .saturating_add(micros * 1000))
 }
 
-fn timeval(nanos: u64) -> Vec<u8> {
+fn timeval(nanos: u64) -> Value {
     let (sec, nsec) = Nanos(nanos).split();
     let micros = u64::from(nsec / 1000);
-    [sec.to_le_bytes(), micros.to_le_bytes()].concat()
+    [sec.to_le_bytes(), micros.to_le_bytes()].concat().into()
 }
 
 impl Options {
@@ -84,6 +118,24 @@ impl Options {
             receive_buffer: AtomicU32::new(receive_buffer),
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns what a connection has of its listener: all but the priority (`sk_clone_lock` of Linux).
+    #[must_use]
+    pub fn inherited(&self) -> Self {
+        let word = |value: &AtomicU32| AtomicU32::new(value.load(Ordering::Relaxed));
+        let long = |value: &AtomicU64| AtomicU64::new(value.load(Ordering::Relaxed));
+        Self {
+            switches: long(&self.switches),
+            priority: AtomicU32::new(0),
+            mark: word(&self.mark),
+            receive_low: word(&self.receive_low),
+            linger: long(&self.linger),
+            send_buffer: word(&self.send_buffer),
+            receive_buffer: word(&self.receive_buffer),
+            receive_timeout: long(&self.receive_timeout),
+            send_timeout: long(&self.send_timeout),
         }
     }
 
@@ -119,6 +171,12 @@ impl Options {
         self.receive_buffer.load(Ordering::Relaxed) as usize
     }
 
+    /// Returns `SO_RCVLOWAT` in bytes.
+    #[must_use]
+    pub fn receive_low(&self) -> u32 {
+        self.receive_low.load(Ordering::Relaxed)
+    }
+
     /// Returns `SO_LINGER`: the seconds, when it is on.
     #[must_use]
     pub fn linger(&self) -> Option<u32> {
@@ -140,8 +198,8 @@ impl Options {
 
     /// Returns an option's value, or `None` for one that the family must answer.
     #[must_use]
-    pub fn get(&self, name: i32) -> Option<Vec<u8>> {
-        let int = |value: u32| Some(value.to_le_bytes().to_vec());
+    pub fn get(&self, name: i32) -> Option<Value> {
+        let int = |value: u32| Some(Value::int(value));
         let load = |value: &AtomicU32| int(value.load(Ordering::Relaxed));
         match name {
             name if Self::is_switch(name) => int(u32::from(self.is_on(name))),
@@ -156,11 +214,8 @@ impl Options {
             so::SNDTIMEO => Some(timeval(self.send_timeout.load(Ordering::Relaxed))),
             so::LINGER => {
                 let linger = self.linger.load(Ordering::Relaxed);
-                Some(
-                    [(linger >> 32) as u32, linger as u32]
-                        .map(u32::to_le_bytes)
-                        .concat(),
-                )
+                let words = [(linger >> 32) as u32, linger as u32];
+                Some(words.map(u32::to_le_bytes).concat().into())
             }
             _ => None,
         }

@@ -319,6 +319,12 @@ impl Stack {
         self.out.now = self.out.now.max(now);
     }
 
+    /// Returns whether a call left nothing for a turn, and nothing to tell.
+    #[must_use]
+    pub fn has_nothing_new(&self) -> bool {
+        self.dirty.is_empty() && self.wakes.is_empty() && !self.out.is_pending()
+    }
+
     /// Takes a turn unless that can wait for the card's interrupt or for the deadline, which is returned. Most calls of
     /// programs give nothing to do: options are set, bytes are there to be read.
     pub fn poll_if_due(&mut self, now: Nanos) -> Option<Nanos> {

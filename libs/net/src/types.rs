@@ -34,6 +34,10 @@ pub struct Wakes {
 }
 
 impl Wakes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     pub(crate) fn push(&mut self, wake: Wake) {
         if self.first.is_none() {
             self.first = Some(wake);

@@ -6,7 +6,7 @@ use tyn_abi::Errno;
 use tyn_net::Path;
 
 use super::inet::{InetSocket, Protocol};
-use super::{inspect, operate};
+use super::{adjust, inspect};
 
 /// Room that the caller must have for a name, NUL included.
 const IFNAMSIZ: usize = 16;
@@ -37,7 +37,7 @@ pub(super) fn get(socket: &InetSocket, room: usize) -> Result<Vec<u8>, Errno> {
 pub(super) fn set(socket: &InetSocket, name: &[u8]) -> Result<(), Errno> {
     let name = name.get(..IFNAMSIZ - 1).unwrap_or(name);
     let name = name.split(|b| *b == 0).next().unwrap_or_default();
-    operate(|stack| {
+    adjust(|stack| {
         let device = match name {
             b"" => None,
             b"lo" => Some(Path::Loopback),

@@ -24,7 +24,7 @@ use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::pipe::FIONREAD;
 use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
-use crate::socket_options::Options;
+use crate::socket_options::{Options, Value};
 use crate::user_io;
 use crate::wait::{Interrupted, WaitQueue};
 
@@ -324,7 +324,7 @@ impl Socket for InetSocket {
             return Err(Errno::EOPNOTSUPP);
         }
         let (id, peer) = operate(|stack| stack.tcp_accept(self.id))?;
-        let options = options::inherit(&self.options);
+        let options = self.options.inherited();
         let switches = self.switches.duplicate();
         let socket = Self::new(id, self.family, Protocol::Tcp, options, switches);
         let name = socket.name();
@@ -416,7 +416,7 @@ impl Socket for InetSocket {
         level: i32,
         name: i32,
         room: usize,
-    ) -> Result<Vec<u8>, Errno> {
+    ) -> Result<Value, Errno> {
         options::get(self, cx, (level, name), room)
     }
 

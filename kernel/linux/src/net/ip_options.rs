@@ -1,6 +1,5 @@
 //! Options of `IPPROTO_IP` (`ip(7)`) and `IPPROTO_IPV6` (`ipv6(7)`), and the control messages that are sent along.
 
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::Ordering;
 
@@ -11,12 +10,12 @@ use tyn_net::UdpSend;
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
-use super::options::{unknown, word};
+use super::options::unknown;
 use super::switches::{IP_PKTINFO, IPV6_DONTFRAG, is_on};
-use super::{error_queue, inspect, mtu_options, operate, packet_options};
+use super::{adjust, error_queue, inspect, mtu_options, packet_options};
 use crate::cx::Cx;
 use crate::socket::Control;
-use crate::socket_options::int;
+use crate::socket_options::{Value, int};
 
 /// `ip(7)` options.
 pub(super) const IP_TOS: i32 = 1;
@@ -58,22 +57,22 @@ pub(super) fn get(
     socket: &InetSocket,
     (level, name): (i32, i32),
     room: usize,
-) -> Option<Result<Vec<u8>, Errno>> {
+) -> Option<Result<Value, Errno>> {
     if let Some(result) = mtu_options::get_path(socket, level, name, room) {
-        return Some(result);
+        return Some(result.map(Value::from));
     }
     if let Some(switch) = socket.switches.of(level, name) {
-        return Some(Ok(word(is_on(switch).into())));
+        return Some(Ok(Value::int(is_on(switch).into())));
     }
     if let Some(is_v6) = error_queue::option(level, name) {
         let is_asked_for = error_queue::is_asked_for(socket, is_v6);
-        return Some(Ok(word(is_asked_for.into())));
+        return Some(Ok(Value::int(is_asked_for.into())));
     }
     if let Some(number) = mtu_options::get(socket, level, name) {
-        return Some(number.map(word));
+        return Some(number.map(Value::int));
     }
     let fields = header_fields(socket)?;
-    Some(Ok(word(match (level, name) {
+    Some(Ok(Value::int(match (level, name) {
         (IPPROTO_IP, IP_TOS) => fields.tos.into(),
         (IPPROTO_IP, IP_TTL) => fields.ttl.into(),
         (IPPROTO_IPV6, IPV6_TCLASS) => fields.traffic_class.into(),
@@ -93,7 +92,7 @@ pub(super) fn int_or_byte(value: &[u8]) -> Result<u32, Errno> {
 }
 
 fn set_tos(socket: &InetSocket, tos: u8) -> Result<(), Errno> {
-    operate(|stack| match socket.protocol {
+    adjust(|stack| match socket.protocol {
         // ECN bits belong to TCP itself.
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.tos = tos & !3),
         Protocol::Udp => stack.udp_change_options(socket.id, |o| o.tos = tos),
@@ -101,14 +100,14 @@ fn set_tos(socket: &InetSocket, tos: u8) -> Result<(), Errno> {
 }
 
 fn set_class(socket: &InetSocket, class: u8) -> Result<(), Errno> {
-    operate(|stack| match socket.protocol {
+    adjust(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.traffic_class = class & !3),
         Protocol::Udp => stack.udp_change_options(socket.id, |o| o.traffic_class = class),
     })
 }
 
 fn set_ttl(socket: &InetSocket, ttl: u8) -> Result<(), Errno> {
-    operate(|stack| match socket.protocol {
+    adjust(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.ttl = ttl),
         Protocol::Udp => stack.udp_change_options(socket.id, |o| o.ttl = ttl),
     })
@@ -138,7 +137,7 @@ fn set_common(
             match socket.protocol {
                 Protocol::Tcp => {
                     let [_, notes] = socket.switches.wanted();
-                    operate(|stack| stack.tcp_change_options(socket.id, |o| o.notes = notes))
+                    adjust(|stack| stack.tcp_change_options(socket.id, |o| o.notes = notes))
                 }
                 Protocol::Udp => Ok(()),
             }
@@ -198,7 +197,7 @@ pub(super) fn set_ipv6(
         IPV6_UNICAST_HOPS => set_ttl(socket, byte_or(number?, 0, DEFAULT_TTL)?),
         IPV6_V6ONLY => {
             let is_on = number? != 0;
-            operate(|stack| match socket.protocol {
+            adjust(|stack| match socket.protocol {
                 Protocol::Tcp if stack.tcp_local(socket.id)?.port() != 0 => Err(Errno::EINVAL),
                 Protocol::Udp if stack.udp_local(socket.id)?.port() != 0 => Err(Errno::EINVAL),
                 Protocol::Tcp => stack.tcp_change_options(socket.id, |o| o.is_v6_only = is_on),

@@ -217,6 +217,16 @@ fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
     result
 }
 
+/// Does `work` that seldom gives the stack anything to do, as options that programs set to what they are; only then everything
+/// else of [`operate`] follows. The work sets no deadlines.
+fn adjust<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
+    let (result, is_done) = inspect(|stack| (work(stack), stack.has_nothing_new()));
+    if !is_done {
+        operate(|_| ());
+    }
+    result
+}
+
 /// Returns about how many bytes of memory a socket takes.
 fn memory(id: SocketId) -> usize {
     NETWORK.get().map_or(0, |n| n.stack.lock().memory(id))

@@ -8,7 +8,7 @@ use tyn_net::MtuDiscovery;
 
 use super::address::{Family, encode};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
-use super::{inspect, operate};
+use super::{adjust, inspect, operate};
 use crate::socket::{Control, Incoming};
 
 const IP_MTU_DISCOVER: i32 = 10;
@@ -101,7 +101,7 @@ pub(super) fn set(
 fn set_discovery(socket: &InetSocket, number: u32, is_v6: bool) -> Result<(), Errno> {
     let way = MtuDiscovery::from_number(number.cast_signed()).ok_or(Errno::EINVAL)?;
     let choose = |[v4, v6]: &mut [MtuDiscovery; 2]| *if is_v6 { v6 } else { v4 } = way;
-    operate(|stack| match socket.protocol {
+    adjust(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o| choose(&mut o.mtu_discovery)),
         Protocol::Udp => stack.udp_change_options(socket.id, |o| choose(&mut o.mtu_discovery)),
     })

@@ -1,6 +1,5 @@
 //! Options of `IPPROTO_IP` (`ip(7)`) and `IPPROTO_IPV6` (`ipv6(7)`) about multicast.
 
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tyn_abi::Errno;
@@ -9,9 +8,8 @@ use tyn_net::{FilterMode, Multicast, Path, Stack, UdpOptions};
 use super::address::{CARD, LOOPBACK};
 use super::inet::{InetSocket, Protocol};
 use super::ip_options::{byte_or, int_or_byte};
-use super::options::word;
 use super::{inspect, operate, source_options};
-use crate::socket_options::int;
+use crate::socket_options::{Value, int};
 
 const IP_MULTICAST_IF: i32 = 32;
 const IP_MULTICAST_TTL: i32 = 33;
@@ -133,28 +131,28 @@ fn change(socket: &InetSocket, change: impl FnOnce(&mut UdpOptions)) -> Result<(
 }
 
 /// Answers `getsockopt(2)` of `IPPROTO_IP`.
-pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
+pub(super) fn get_ip(socket: &InetSocket, name: i32) -> Option<Value> {
     let UdpOptions {
         v4, multicast_ttl, ..
     } = options(socket);
     Some(match name {
         IP_MULTICAST_IF => {
             let address = v4.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-            address.octets().to_vec()
+            Value::Int(address.octets())
         }
-        IP_MULTICAST_TTL => word(multicast_ttl.into()),
-        IP_MULTICAST_LOOP => word(v4.loops.into()),
-        IP_MULTICAST_ALL => word(v4.hears_all.into()),
+        IP_MULTICAST_TTL => Value::int(multicast_ttl.into()),
+        IP_MULTICAST_LOOP => Value::int(v4.loops.into()),
+        IP_MULTICAST_ALL => Value::int(v4.hears_all.into()),
         _ => return None,
     })
 }
 
 /// Answers `getsockopt(2)` of `IPPROTO_IPV6`.
-pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Vec<u8>> {
+pub(super) fn get_ipv6(socket: &InetSocket, name: i32) -> Option<Value> {
     let UdpOptions {
         v6, multicast_ttl, ..
     } = options(socket);
-    Some(word(match name {
+    Some(Value::int(match name {
         IPV6_MULTICAST_IF => number_of(v6.path),
         IPV6_MULTICAST_HOPS => multicast_ttl.into(),
         IPV6_MULTICAST_LOOP => v6.loops.into(),

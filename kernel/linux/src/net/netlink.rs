@@ -19,7 +19,7 @@ use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
-use crate::socket_options::Options;
+use crate::socket_options::{Options, Value};
 use crate::wait::WaitQueue;
 
 const NETLINK_ROUTE: u32 = 0;
@@ -251,7 +251,7 @@ impl Socket for NetlinkSocket {
         Err(Errno::EOPNOTSUPP)
     }
 
-    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Vec<u8>, Errno> {
+    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Value, Errno> {
         match level {
             SOL_SOCKET => self.options.get(name).ok_or(Errno::ENOPROTOOPT),
             _ => Err(Errno::ENOPROTOOPT),

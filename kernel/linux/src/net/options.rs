@@ -1,7 +1,6 @@
 //! Options of internet sockets: `SOL_SOCKET` (`socket(7)`), `IPPROTO_TCP` (`tcp(7)`). Those of `IPPROTO_IP` and `IPPROTO_IPV6`
 //! are in [`super::ip_options`].
 
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use tyn_abi::socket::{SOL_SOCKET, so};
@@ -14,10 +13,10 @@ use super::inet::{
     IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, InetSocket, Protocol, take_error,
 };
 use super::ip_options::{get as get_ip, set_ip, set_ipv6};
-use super::{device, inspect, operate, tcp_info};
+use super::{adjust, device, inspect, operate, tcp_info};
 use crate::cx::Cx;
 use crate::socket::Socket;
-use crate::socket_options::{Options, int};
+use crate::socket_options::{Value, int};
 
 const IPPROTO_UDPLITE: i32 = 136;
 /// `tcp(7)` options.
@@ -37,36 +36,6 @@ const TCP_USER_TIMEOUT: i32 = 18;
 const DEFAULT_SYN_RETRIES: u32 = 6;
 const DEFAULT_FIN_TIMEOUT: u32 = 60;
 const LONGEST_TIME_OUT: u32 = 120;
-
-/// Copies what an accepted connection has from its listener.
-pub(super) fn inherit(from: &Options) -> Options {
-    let buffer = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let to = Options::new(buffer(from.send_buffer()), buffer(from.receive_buffer()));
-    let names = [
-        so::REUSEADDR,
-        so::REUSEPORT,
-        so::DONTROUTE,
-        so::KEEPALIVE,
-        so::OOBINLINE,
-        so::PRIORITY,
-        so::MARK,
-        so::RCVLOWAT,
-        so::RCVTIMEO,
-        so::SNDTIMEO,
-        so::LINGER,
-    ];
-    for name in names {
-        if let Some(value) = from.get(name) {
-            // A value that was stored once is valid.
-            let _ = to.set(name, &value);
-        }
-    }
-    to
-}
-
-pub(super) fn word(value: u32) -> Vec<u8> {
-    value.to_le_bytes().to_vec()
-}
 
 fn seconds(time: Nanos) -> u32 {
     u32::try_from(time.split().0).unwrap_or(u32::MAX)
@@ -90,19 +59,18 @@ pub(super) fn get(
     cx: &Cx<'_>,
     (level, name): (i32, i32),
     room: usize,
-) -> Result<Vec<u8>, Errno> {
+) -> Result<Value, Errno> {
     match level {
         SOL_SOCKET => match name {
-            so::TYPE => Ok(word(socket.kind())),
-            so::DOMAIN => Ok(word(socket.family.number().into())),
-            so::PROTOCOL => Ok(word(if socket.protocol == Protocol::Tcp {
-                6
-            } else {
-                17
+            so::TYPE => Ok(Value::int(socket.kind())),
+            so::DOMAIN => Ok(Value::int(socket.family.number().into())),
+            so::PROTOCOL => Ok(Value::int(match socket.protocol {
+                Protocol::Tcp => 6,
+                Protocol::Udp => 17,
             })),
-            so::ERROR => Ok(word(take_error(socket.id))),
-            so::BINDTODEVICE => device::get(socket, room),
-            so::ACCEPTCONN => Ok(word(socket.is_listening.load(Ordering::Relaxed).into())),
+            so::ERROR => Ok(Value::int(take_error(socket.id))),
+            so::BINDTODEVICE => device::get(socket, room).map(Value::from),
+            so::ACCEPTCONN => Ok(Value::int(socket.is_listening.load(Ordering::Relaxed).into())),
             _ => socket
                 .options
                 .get(name)
@@ -129,14 +97,14 @@ fn is_own_level(socket: &InetSocket, level: i32) -> bool {
     socket.protocol == Protocol::Udp && matches!(level, IPPROTO_UDP | IPPROTO_UDPLITE)
 }
 
-fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
+fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Value>, Errno> {
     const DEFAULT_MSS: u32 = 536;
     let (options, segment) = inspect(|stack| {
         let id = socket.id;
         let segment = stack.tcp_segment_size(id)?;
         Ok::<_, Errno>((stack.tcp_options(id)?, segment))
     })?;
-    Ok(Some(word(match name {
+    Ok(Some(Value::int(match name {
         TCP_NODELAY => options.no_delay.into(),
         TCP_CORK => options.is_corked.into(),
         TCP_MAXSEG => segment
@@ -166,7 +134,7 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Vec<u8>>, Errno> {
                 stack.set_now(now);
                 stack.tcp_info(socket.id)
             })?;
-            return Ok(Some(tcp_info::encode(&info)));
+            return Ok(Some(tcp_info::encode(&info).into()));
         }
         _ => return Ok(None),
     })))
@@ -213,11 +181,8 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
         return Ok(());
     }
     let options = &socket.options;
-    let low_water = options
-        .get(so::RCVLOWAT)
-        .and_then(|v| int(&v).ok())
-        .unwrap_or(1);
-    operate(|stack| match socket.protocol {
+    let low_water = options.receive_low();
+    adjust(|stack| match socket.protocol {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o: &mut TcpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
             o.reuses_port = options.is_on(so::REUSEPORT);
@@ -275,7 +240,7 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
         _ => Err(Errno::EINVAL),
     };
     let change = |f: &mut dyn FnMut(&mut TcpOptions)| {
-        operate(|stack| stack.tcp_change_options(socket.id, f))
+        adjust(|stack| stack.tcp_change_options(socket.id, f))
     };
     match name {
         TCP_NODELAY => change(&mut |o| o.no_delay = number != 0),

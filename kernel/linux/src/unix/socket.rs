@@ -16,6 +16,7 @@ use super::stream::Listener;
 use super::{Credentials, Role, UnixSocket, connection_kind};
 use crate::cx::Cx;
 use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
+use crate::socket_options::Value;
 
 impl Socket for UnixSocket {
     fn kind(&self) -> u32 {
@@ -208,11 +209,11 @@ impl Socket for UnixSocket {
         Ok(())
     }
 
-    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Vec<u8>, Errno> {
+    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Value, Errno> {
         if level != SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
         }
-        let int = |value: u32| Ok(value.to_le_bytes().to_vec());
+        let int = |value: u32| Ok(Value::int(value));
         match name {
             so::TYPE => int(self.kind),
             so::DOMAIN => int(u32::from(AF_UNIX)),
@@ -226,7 +227,7 @@ impl Socket for UnixSocket {
                     Role::Listening(listener) => listener.credentials(),
                     Role::Fresh | Role::Datagram { .. } => Credentials::NONE,
                 };
-                Ok(peer.to_bytes())
+                Ok(peer.to_bytes().into())
             }
             name => self.options.get(name).ok_or(Errno::ENOPROTOOPT),
         }
