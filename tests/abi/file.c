@@ -180,6 +180,35 @@ CASE(file_vectors) {
     R(readv(fd, 0, 0));
 }
 
+/* An int, a long, and more, that begin in one page and end in another: neither was touched before, or the second is not there. */
+CASE(file_across_pages) {
+    enum { PAGE = 4096 };
+    static const size_t sizes[] = {4, 8, 12};
+    int fd = make("file", "abcdefghijkl");
+    for (size_t i = 0; i < 3; i++)
+        for (size_t before = 0; before <= sizes[i]; before++) {
+            char *pages = mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            char *at = pages + PAGE - before;
+            OK(pages == MAP_FAILED ? -1 : 0);
+            R(pread(fd, at, sizes[i], 0));
+            say("%.12s\n", at);
+            int copy = make("copy", "");
+            R(write(copy, at, sizes[i]));
+            char back[16] = {0};
+            R(pread(copy, back, sizeof back, 0));
+            say("%s\n", back);
+            MUST(close(copy));
+            MUST(munmap(pages + PAGE, PAGE));
+            OK(syscall(SYS_time, at));
+            OK(syscall(SYS_pipe2, at, 0));
+            int s = MUST(socket(AF_INET, SOCK_STREAM, 0));
+            R(setsockopt(s, SOL_SOCKET, SO_LINGER, at, 8));
+            R(getsockopt(s, SOL_SOCKET, SO_ERROR, back, (void *)at));
+            R(getsockopt(s, SOL_SOCKET, SO_LINGER, at, &(socklen_t){8}));
+            MUST(close(s));
+        }
+}
+
 static void say_stat(const char *name, int follow) {
     struct stat st;
     int r = follow ? stat(name, &st) : lstat(name, &st);

@@ -137,7 +137,7 @@ impl UserContext {
         mem::publish_ring3();
         // SAFETY: interrupts are off; RIP is canonical and flags are sanitised.
         let vector = unsafe { run_user(self, by_sysret) };
-        mem::withdraw();
+        mem::withdraw(CpuLocal::current());
         if vector == TRAP_SYSCALL {
             return Trap::Syscall;
         }

@@ -43,6 +43,10 @@ unsafe extern "C" {
     static tyn_copy_user_words_end: u8;
     static tyn_copy_user_bytes: u8;
     static tyn_copy_user_bytes_end: u8;
+    static tyn_copy_user_int_load: u8;
+    static tyn_copy_user_int_store: u8;
+    static tyn_copy_user_long_load: u8;
+    static tyn_copy_user_long_store: u8;
     static tyn_zero_user_words: u8;
     static tyn_zero_user_words_end: u8;
     static tyn_zero_user_bytes: u8;
@@ -70,6 +74,22 @@ fn fixup(rip: u64) -> Option<u64> {
         (
             &raw const tyn_copy_user_bytes as u64,
             &raw const tyn_copy_user_bytes_end as u64,
+        ),
+        (
+            &raw const tyn_copy_user_int_load as u64,
+            &raw const tyn_copy_user_bytes as u64,
+        ),
+        (
+            &raw const tyn_copy_user_int_store as u64,
+            &raw const tyn_copy_user_bytes as u64,
+        ),
+        (
+            &raw const tyn_copy_user_long_load as u64,
+            &raw const tyn_copy_user_bytes as u64,
+        ),
+        (
+            &raw const tyn_copy_user_long_store as u64,
+            &raw const tyn_copy_user_bytes as u64,
         ),
         (
             &raw const tyn_zero_user_words as u64,
@@ -116,15 +136,17 @@ pub(crate) fn on_window_fault(frame: &mut KernelFrame, addr: u64) -> bool {
 }
 
 fn open_window() {
-    CpuLocal::current().in_window.set(true);
-    mem::publish_window();
+    let cpu = CpuLocal::current();
+    cpu.in_window.set(true);
+    mem::publish_window(cpu);
     mem::allow_user_access();
 }
 
 fn close_window() {
     mem::forbid_user_access();
-    CpuLocal::current().in_window.set(false);
-    mem::withdraw();
+    let cpu = CpuLocal::current();
+    cpu.in_window.set(false);
+    mem::withdraw(cpu);
 }
 
 /// Runs an access in a window.
@@ -145,6 +167,12 @@ fn check(va: UserVa, len: usize) -> Result<(), Fault> {
 
 /// Copies `len` bytes window by window; `copy(offset, len)` returns how many bytes were left over.
 fn windows(len: usize, mut copy: impl FnMut(usize, usize) -> usize) -> Result<(), Fault> {
+    if len <= WINDOW_BYTES {
+        return match in_window(|| copy(0, len)) {
+            0 => Ok(()),
+            left => Err(Fault { done: len - left }),
+        };
+    }
     let mut done = 0;
     while done < len {
         let n = (len - done).min(WINDOW_BYTES);

@@ -152,28 +152,18 @@ pub trait Socket: File {
     /// As `shutdown(2)`.
     fn shutdown(&self, how: i32) -> Result<(), Errno>;
 
-    /// Answers `getsockopt(2)` for a buffer of `room` bytes with the option's value, which the caller cuts if it is longer.
+    /// Answers `getsockopt(2)` for a buffer of `room` bytes at `at` with the option's value, which the caller cuts if it is longer.
+    /// What is in the buffer says of some options what is asked.
     ///
     /// # Errors
     /// `ENOPROTOOPT`, `EOPNOTSUPP`; `EINVAL` for too little room.
-    fn get_option(&self, cx: &Cx<'_>, level: i32, name: i32, room: usize)
-    -> Result<Value, Errno>;
-
-    /// Answers `getsockopt(2)` of options whose value in user memory is a question first; `None` for others.
-    fn answer(
+    fn get_option(
         &self,
-        _level: i32,
-        _name: i32,
-        _question: UserVa,
-        _room: usize,
-    ) -> Option<Result<Vec<u8>, Errno>> {
-        None
-    }
-
-    /// Answers `getsockopt(2)` of options whose value is control messages, within `room` bytes; `None` for others.
-    fn get_control(&self, _level: i32, _name: i32, _room: usize) -> Option<Result<Vec<u8>, Errno>> {
-        None
-    }
+        cx: &Cx<'_>,
+        option: (i32, i32),
+        at: UserVa,
+        room: usize,
+    ) -> Result<Value, Errno>;
 
     /// Answers `setsockopt(2)`.
     ///

@@ -45,6 +45,8 @@ pub enum Value {
     Int([u8; 4]),
     /// Anything else.
     Bytes(Vec<u8>),
+    /// Control messages, the padding of which is not written (`put_cmsg` of Linux).
+    Control(Vec<u8>),
 }
 
 impl Value {
@@ -67,7 +69,7 @@ impl core::ops::Deref for Value {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Int(bytes) => bytes,
-            Self::Bytes(bytes) => bytes,
+            Self::Bytes(bytes) | Self::Control(bytes) => bytes,
         }
     }
 }

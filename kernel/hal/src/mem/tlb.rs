@@ -219,14 +219,14 @@ pub(crate) fn publish_ring3() {
     publish(CpuLocal::current(), 0);
 }
 
-/// Publishes that this CPU is about to access user memory.
-pub(crate) fn publish_window() {
-    publish(CpuLocal::current(), WINDOW);
+/// Publishes that this CPU (`cpu`) is about to access user memory.
+pub(crate) fn publish_window(cpu: &CpuLocal) {
+    publish(cpu, WINDOW);
 }
 
-/// Ends what was published.
-pub(crate) fn withdraw() {
-    CpuLocal::current().published.store(0, Ordering::Release);
+/// Ends what this CPU published.
+pub(crate) fn withdraw(cpu: &CpuLocal) {
+    cpu.published.store(0, Ordering::Release);
 }
 
 /// Notes whether CR4.SMAP is set (on all CPUs alike).

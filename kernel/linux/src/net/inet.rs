@@ -17,8 +17,8 @@ use tyn_net::{SocketId, Take, TcpOptions};
 use super::address::{Family, encode, is_unspecified};
 use super::switches::IpSwitches;
 use super::{close, inspect, memory, operate, register};
-use super::{error_queue, interface_ioctl, mtu_options, packet_options};
-use super::{filter_options, ip_options, options};
+use super::{error_queue, interface_ioctl, mtu_options};
+use super::{ip_options, options};
 use crate::anon::{self, Home};
 use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
@@ -413,25 +413,11 @@ impl Socket for InetSocket {
     fn get_option(
         &self,
         cx: &Cx<'_>,
-        level: i32,
-        name: i32,
+        option: (i32, i32),
+        at: UserVa,
         room: usize,
     ) -> Result<Value, Errno> {
-        options::get(self, cx, (level, name), room)
-    }
-
-    fn answer(
-        &self,
-        level: i32,
-        name: i32,
-        question: UserVa,
-        room: usize,
-    ) -> Option<Result<Vec<u8>, Errno>> {
-        filter_options::answer(self, level, name, question, room)
-    }
-
-    fn get_control(&self, level: i32, name: i32, room: usize) -> Option<Result<Vec<u8>, Errno>> {
-        packet_options::get(self, level, name, room)
+        options::get(self, cx, option, at, room)
     }
 
     fn set_option(&self, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::Ordering;
 
-use tyn_abi::Errno;
+use tyn_abi::{Errno, UserVa};
 use tyn_abi::socket::{SOL_SOCKET, so};
 use tyn_net::UdpSend;
 
@@ -12,7 +12,7 @@ use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
 use super::multicast_options as multicast;
 use super::options::unknown;
 use super::switches::{IP_PKTINFO, IPV6_DONTFRAG, is_on};
-use super::{adjust, error_queue, inspect, mtu_options, packet_options};
+use super::{adjust, error_queue, filter_options, inspect, mtu_options, packet_options};
 use crate::cx::Cx;
 use crate::socket::Control;
 use crate::socket_options::{Value, int};
@@ -56,8 +56,15 @@ fn header_fields(socket: &InetSocket) -> Option<HeaderFields> {
 pub(super) fn get(
     socket: &InetSocket,
     (level, name): (i32, i32),
+    at: UserVa,
     room: usize,
 ) -> Option<Result<Value, Errno>> {
+    if let Some(control) = packet_options::get(socket, level, name, room) {
+        return Some(control.map(Value::Control));
+    }
+    if let Some(filter) = filter_options::answer(socket, level, name, at, room) {
+        return Some(filter.map(Value::Bytes));
+    }
     if let Some(result) = mtu_options::get_path(socket, level, name, room) {
         return Some(result.map(Value::from));
     }

@@ -251,7 +251,13 @@ impl Socket for NetlinkSocket {
         Err(Errno::EOPNOTSUPP)
     }
 
-    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Value, Errno> {
+    fn get_option(
+        &self,
+        _: &Cx<'_>,
+        (level, name): (i32, i32),
+        _: UserVa,
+        _: usize,
+    ) -> Result<Value, Errno> {
         match level {
             SOL_SOCKET => self.options.get(name).ok_or(Errno::ENOPROTOOPT),
             _ => Err(Errno::ENOPROTOOPT),

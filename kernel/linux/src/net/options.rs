@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use tyn_abi::socket::{SOL_SOCKET, so};
-use tyn_abi::{Errno, Nanos};
+use tyn_abi::{Errno, Nanos, UserVa};
 use tyn_hal::time;
 use tyn_net::{TcpOptions, UdpOptions};
 
@@ -58,6 +58,7 @@ pub(super) fn get(
     socket: &InetSocket,
     cx: &Cx<'_>,
     (level, name): (i32, i32),
+    at: UserVa,
     room: usize,
 ) -> Result<Value, Errno> {
     match level {
@@ -77,10 +78,10 @@ pub(super) fn get(
                 .ok_or_else(|| unknown(cx, level, name)),
         },
         IPPROTO_IP => {
-            get_ip(socket, (level, name), room).ok_or_else(|| unknown(cx, level, name))?
+            get_ip(socket, (level, name), at, room).ok_or_else(|| unknown(cx, level, name))?
         }
         IPPROTO_IPV6 if socket.family == Family::V6 => {
-            get_ip(socket, (level, name), room).ok_or_else(|| unknown(cx, level, name))?
+            get_ip(socket, (level, name), at, room).ok_or_else(|| unknown(cx, level, name))?
         }
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))

@@ -16,6 +16,7 @@ use crate::cx::{Cx, SysResult};
 use crate::descriptors::OnExec;
 use crate::file::{OpenFile, flags};
 use crate::socket::{Blocking, Direction, Socket};
+use crate::socket_options::Value;
 use crate::wait::Interrupted;
 use crate::{net, unix, user_io};
 
@@ -233,26 +234,24 @@ pub(crate) fn sys_getsockopt(
     value: UserVa,
     len: UserVa,
 ) -> SysResult {
-    let open = open_socket(cx, fd)?;
+    let open = cx.open_file(fd)?;
+    let socket = socket_of(&open)?;
     let room = user_io::read_u32(len)?.cast_signed();
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
-    let socket = socket_of(&open)?;
-    let written = if let Some(control) = socket.get_control(level, name, room) {
-        let control = control?;
-        write_control(value, &control)?;
-        control.len()
-    } else if let Some(answer) = socket.answer(level, name, value, room) {
-        let answer = answer?;
-        user_io::write_bytes(value, &answer)?;
-        answer.len()
-    } else {
-        let option = socket.get_option(cx, level, name, room);
-        let option = option.inspect_err(|e| trace_option(cx, "getsockopt", *e, level, name))?;
-        let option = option.get(..room).unwrap_or(&option);
-        user_io::write_bytes(value, option)?;
-        option.len()
+    let option = socket.get_option(cx, (level, name), value, room);
+    let option = option.inspect_err(|e| trace_option(cx, "getsockopt", *e, level, name))?;
+    let option = match &option {
+        Value::Control(control) => {
+            write_control(value, control)?;
+            control
+        }
+        option => {
+            let option = option.get(..room).unwrap_or(option);
+            user_io::write_bytes(value, option)?;
+            option
+        }
     };
-    user_io::write_bytes(len, &(written as u32).to_le_bytes())?;
+    user_io::write_bytes(len, &(option.len() as u32).to_le_bytes())?;
     Ok(0)
 }
 
@@ -265,7 +264,8 @@ pub(crate) fn sys_setsockopt(
     value: UserVa,
     len: i32,
 ) -> SysResult {
-    let open = open_socket(cx, fd)?;
+    let open = cx.open_file(fd)?;
+    let socket = socket_of(&open)?;
     let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
     let len = len.min(SO_MAX_OPTION);
     // Most are a number.
@@ -278,7 +278,7 @@ pub(crate) fn sys_setsockopt(
         }
     };
     tyn_hal::user::copy_from(option, value)?;
-    let result = socket_of(&open)?.set_option(cx, level, name, option);
+    let result = socket.set_option(cx, level, name, option);
     result.inspect_err(|e| trace_option(cx, "setsockopt", *e, level, name))?;
     Ok(0)
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use tyn_abi::socket::{
     AF_UNIX, MsgFlags, SHUT_RD, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, so,
 };
-use tyn_abi::{Errno, Events, Nanos, Sink, Source};
+use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
 use tyn_io::unix::{Address, Shutdown, Take};
 
 use super::names::Name;
@@ -209,7 +209,13 @@ impl Socket for UnixSocket {
         Ok(())
     }
 
-    fn get_option(&self, _: &Cx<'_>, level: i32, name: i32, _: usize) -> Result<Value, Errno> {
+    fn get_option(
+        &self,
+        _: &Cx<'_>,
+        (level, name): (i32, i32),
+        _: UserVa,
+        _: usize,
+    ) -> Result<Value, Errno> {
         if level != SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
         }

@@ -356,6 +356,11 @@ tyn_take_interrupts:
 .type tyn_copy_user, @function
 tyn_copy_user:
     mov rcx, rdx
+    # An int or a long, as most are: REP takes long to begin. What faults for good is copied byte by byte, to count them.
+    cmp rdx, 4
+    je 4f
+    cmp rdx, 8
+    je 8f
     mov rax, rdx
     shr rcx, 3
     and eax, 7
@@ -372,6 +377,24 @@ tyn_copy_user_bytes:
 .globl tyn_copy_user_bytes_end
 tyn_copy_user_bytes_end:
     mov rax, rcx
+    ret
+4:
+.globl tyn_copy_user_int_load
+tyn_copy_user_int_load:
+    mov eax, [rsi]
+.globl tyn_copy_user_int_store
+tyn_copy_user_int_store:
+    mov [rdi], eax
+    xor eax, eax
+    ret
+8:
+.globl tyn_copy_user_long_load
+tyn_copy_user_long_load:
+    mov rax, [rsi]
+.globl tyn_copy_user_long_store
+tyn_copy_user_long_store:
+    mov [rdi], rax
+    xor eax, eax
     ret
 .size tyn_copy_user, . - tyn_copy_user
 
