@@ -20,6 +20,8 @@ pub(super) struct Pair {
     transmit_bell: Doorbell,
     /// Transmit slots that we own.
     free: Vec<u16>,
+    /// An interrupt was asked for when there was no room.
+    awaits_room: bool,
 }
 
 impl Pair {
@@ -48,6 +50,7 @@ impl Pair {
             free: (0..transmit.size()).rev().collect(),
             transmit,
             transmit_bell,
+            awaits_room: false,
         })
     }
 
@@ -65,14 +68,21 @@ impl Pair {
         }
     }
 
-    /// Returns for how many frames of `each` slots there is room; asks for an interrupt if for none.
+    /// Returns for how many frames of `each` slots there is room at least; asks for an interrupt if for none.
     pub(super) fn room(&mut self, each: usize) -> usize {
-        self.reclaim();
-        while self.free.len() < each && self.transmit.enable_interrupts_later() {
+        // Slots are taken back many at a time.
+        if self.free.len() < each.max(usize::from(self.transmit.size() / 2)) {
+            self.reclaim();
+        }
+        while self.free.len() < each {
+            self.awaits_room = true;
+            if !self.transmit.enable_interrupts_later() {
+                return 0;
+            }
             // Room came back while the interrupt was being asked for.
             self.reclaim();
         }
-        if self.free.len() >= each {
+        if core::mem::take(&mut self.awaits_room) {
             self.transmit.disable_interrupts();
         }
         self.free.len() / each

@@ -88,11 +88,13 @@ impl DmaRegion {
 
     /// Reads a little-endian u16 with acquire ordering (ring indices).
     #[must_use]
+    #[inline]
     pub fn load_u16(&self, offset: usize) -> u16 {
         self.word(offset).load(Ordering::Acquire)
     }
 
     /// Writes a little-endian u16 with release ordering (ring indices).
+    #[inline]
     pub fn store_u16(&self, offset: usize, value: u16) {
         self.word(offset).store(value, Ordering::Release);
     }
