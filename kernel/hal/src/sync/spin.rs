@@ -28,7 +28,7 @@ struct Raw {
 
 impl Raw {
     /// Takes the lock, spinning.
-    #[inline(never)]
+    #[inline]
     fn lock(&self) {
         let me = here::id();
         if !self.take(me) {
