@@ -193,6 +193,12 @@ impl Output {
         self.send_split();
     }
 
+    /// As [`Output::send_split`], for callers that seldom find a piece.
+    #[inline]
+    pub(crate) fn has_sent_split(&mut self) -> bool {
+        self.split.is_none() || self.send_split()
+    }
+
     /// Sends the pieces that have room; returns whether none is left.
     pub(crate) fn send_split(&mut self) -> bool {
         while let Some(mut split) = self.split.take() {

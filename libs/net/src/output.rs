@@ -151,9 +151,15 @@ impl Output {
 
     /// Returns whether a packet can leave now. When it cannot, the card interrupts as soon as one can.
     pub(crate) fn has_room(&mut self, path: Path) -> bool {
+        self.room(path) > 0
+    }
+
+    /// Returns for how many packets there is room at least.
+    pub(crate) fn room(&mut self, path: Path) -> usize {
         match path {
-            Path::Loopback => self.loop_has_room(),
-            Path::Nic => self.send_split() && self.device.as_mut().is_none_or(|d| d.room() > 0),
+            Path::Loopback => usize::from(self.loop_has_room()),
+            Path::Nic if self.has_sent_split() => self.device.as_mut().map_or(1, |d| d.room()),
+            Path::Nic => 0,
         }
     }
 
@@ -436,13 +442,11 @@ impl Output {
         }
     }
 
-    pub(crate) fn deadline(&self) -> Option<Nanos> {
-        self.neighbors
-            .deadline()
-            .into_iter()
-            .chain(self.deadline_v6())
-            .chain(self.groups.deadline())
-            .min()
+    /// Says when [`Output::expire`], [`Output::expire_v6`] and [`Output::report_groups`] have something to do.
+    pub(crate) fn deadlines(&self, mut take: impl FnMut(Option<Nanos>)) {
+        take(self.neighbors.deadline());
+        take(self.deadline_v6());
+        take(self.groups.deadline());
     }
 
     /// Carries on with requests that got no answer; returns packets whose next hop is unreachable.

@@ -29,7 +29,7 @@ use crate::secret::Secret;
 use crate::shim::{interface, set_address};
 use crate::slab::Slab;
 use crate::tcp::{TcpSocket, TcpTables};
-use crate::timer::{TimerKey, Timers};
+use crate::timer::{self, TimerKey};
 use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wakes};
 use crate::udp::{UdpReceived, UdpSocket, UdpTable};
 use crate::wire::Ip;
@@ -127,6 +127,13 @@ impl Blocked {
     }
 }
 
+/// What a turn does about timers: those whose time has come show in the deadline, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Timers {
+    Pass,
+    Wait,
+}
+
 /// The network stack.
 pub struct Stack {
     pub(crate) sockets: Slab<Socket>,
@@ -140,7 +147,7 @@ pub struct Stack {
     pub(crate) ports_tcp: Ports,
     pub(crate) udp: UdpTable,
     pub(crate) ports_udp: Ports,
-    pub(crate) timers: Timers,
+    pub(crate) timers: timer::Timers,
     pub(crate) dirty: VecDeque<SocketId>,
     pub(crate) blocked: Blocked,
     pub(crate) wakes: Wakes,
@@ -187,7 +194,7 @@ impl Stack {
             ports_tcp: Ports::default(),
             udp: UdpTable::default(),
             ports_udp: Ports::default(),
-            timers: Timers::default(),
+            timers: timer::Timers::default(),
             dirty: VecDeque::new(),
             blocked: Blocked::default(),
             wakes: Wakes::default(),
@@ -275,18 +282,15 @@ impl Stack {
             return Some(self.out.now);
         }
         // In numbers without options: this is asked after each call.
-        let all = [
-            self.timers.deadline(),
-            self.out.deadline(),
-            self.tcp.time_waits.deadline(),
-            self.sleep_deadline(),
-            self.reassembly.deadline(),
-            self.dhcp.as_ref().and_then(Dhcp::deadline),
-        ];
         let never = Nanos(u64::MAX);
-        let first = all
-            .into_iter()
-            .fold(never, |first, at| first.min(at.unwrap_or(never)));
+        let mut first = never;
+        let mut take = |at: Option<Nanos>| first = first.min(at.unwrap_or(never));
+        take(self.timers.deadline());
+        self.out.deadlines(&mut take);
+        take(self.tcp.time_waits.deadline());
+        take(self.sleep_deadline());
+        take(self.reassembly.deadline());
+        take(self.dhcp.as_ref().and_then(Dhcp::deadline));
         (first != never).then_some(first)
     }
 
@@ -328,12 +332,16 @@ impl Stack {
     /// Takes a turn unless that can wait for the card's interrupt or for the deadline, which is returned. Most calls of
     /// programs give nothing to do: options are set, bytes are there to be read.
     pub fn poll_if_due(&mut self, now: Nanos) -> Option<Nanos> {
-        let is_urgent = self.out.is_pending() || self.lacks_interrupts || !self.blocked.is_empty();
-        if !is_urgent {
-            let deadline = self.deadline();
-            if deadline.is_none_or(|at| at > now) {
-                return deadline;
+        let has_sent = self.out.is_pending() || !self.dirty.is_empty();
+        if has_sent || self.lacks_interrupts || !self.blocked.is_empty() {
+            self.turn(now, Timers::Wait);
+            if self.is_behind {
+                return Some(self.out.now);
             }
+        }
+        let deadline = self.deadline();
+        if deadline.is_none_or(|at| at > now) {
+            return deadline;
         }
         self.poll(now);
         self.deadline()
@@ -341,15 +349,21 @@ impl Stack {
 
     /// Takes a turn: receives, lets timers pass, sends.
     pub fn poll(&mut self, now: Nanos) {
+        self.turn(now, Timers::Pass);
+    }
+
+    fn turn(&mut self, now: Nanos, timers: Timers) {
         self.set_now(now);
         self.is_behind = false;
-        self.out.send_split();
+        self.out.has_sent_split();
         // One for each way: what comes by the card without end keeps nobody from sending, or from talking to itself.
         let [mut budget_in, mut budget_lo, mut budget_out] = [BUDGET; 3];
         loop {
             self.receive_frames(&mut budget_in);
             self.receive_looped(&mut budget_lo);
-            self.expire();
+            if timers == Timers::Pass {
+                self.expire();
+            }
             self.unblock();
             self.send(&mut budget_out);
             let is_idle = self.dirty.is_empty() && !self.out.has_looped() && !self.can_unblock();
@@ -361,7 +375,9 @@ impl Stack {
                 break;
             }
         }
-        self.poll_dhcp();
+        if timers == Timers::Pass {
+            self.poll_dhcp();
+        }
         self.out.flush();
         if self.lacks_interrupts {
             self.enable_interrupts();

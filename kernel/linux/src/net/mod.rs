@@ -170,7 +170,7 @@ pub fn init(device: Option<Box<dyn NetDevice>>, ip: Ip, ip6: Ip6, ram_bytes: u64
 /// Takes the card's interrupt. Harmless before [`init`].
 pub fn on_interrupt() {
     if NETWORK.get().is_some() {
-        operate(|stack| stack.on_interrupt(time::now()));
+        operate_at(|stack, now| stack.on_interrupt(now));
     }
 }
 
@@ -187,12 +187,19 @@ fn network() -> &'static Network {
 /// Does `work` on the stack, lets it take a turn, and tells everybody what came of it. The caller holds no lock that a wait
 /// queue or the file system may want.
 fn operate<T>(work: impl FnOnce(&mut Stack) -> T) -> T {
+    operate_at(|stack, _| work(stack))
+}
+
+/// As [`operate`], for work that wants to know the time.
+fn operate_at<T>(work: impl FnOnce(&mut Stack, Nanos) -> T) -> T {
     let network = network();
     let (result, rings, wakes, events, deadline) = {
         let mut stack = network.stack.lock();
-        stack.set_now(time::now());
-        let result = work(&mut stack);
-        let deadline = stack.poll_if_due(time::now());
+        // Once: work takes microseconds, and what becomes due meanwhile has its deadline.
+        let now = time::now();
+        stack.set_now(now);
+        let result = work(&mut stack, now);
+        let deadline = stack.poll_if_due(now);
         (
             result,
             stack.take_rings(),

@@ -165,12 +165,12 @@ impl Connection {
         }
     }
 
-    /// Returns how many segments can leave as one packet now; 0 when none can leave.
-    pub(crate) fn room(&self, out: &mut Output) -> usize {
+    /// Returns how many segments can leave as one packet now, if one can leave at all.
+    pub(crate) fn most_at_once(&self, out: &mut Output) -> usize {
         if self.tcp.has_several() {
             out.room_for(self.path, self.tuple.remote.ip())
         } else {
-            usize::from(out.has_room(self.path))
+            1
         }
     }
 

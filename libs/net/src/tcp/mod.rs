@@ -185,7 +185,6 @@ impl TcpSocket {
 
     /// Returns which events are true (`tcp_poll` of Linux).
     pub(crate) fn readiness(&self) -> Events {
-        const READABLE: Events = Events::IN.union(Events::RDNORM);
         const WRITABLE: Events = Events::OUT.union(Events::WRNORM);
         let mut events = match &self.state {
             // After an attempt that failed nothing blocks: every call tells the error.
@@ -223,6 +222,9 @@ impl TcpSocket {
         events
     }
 }
+
+/// What a stream is ready for that has something to read.
+pub(crate) const READABLE: Events = Events::IN.union(Events::RDNORM);
 
 /// Where a socket listens.
 #[derive(Clone, Copy, Debug)]

@@ -70,16 +70,22 @@ impl Stack {
         }
         let path = connection.path;
         let mut sent = 0;
+        // Packets for which there is room at least.
+        let mut room = 0;
         let mut is_exhausted = false;
         while sent < BURST {
-            let room = connection.room(&mut self.out);
+            if room == 0 {
+                room = self.out.room(path);
+            }
             if room == 0 {
                 is_exhausted = true;
                 break;
             }
-            let Some(segment) = connection.tcp.next_train(now, room) else {
+            let most = connection.most_at_once(&mut self.out);
+            let Some(segment) = connection.tcp.next_train(now, most) else {
                 break;
             };
+            room = room.saturating_sub(most);
             if !is_cut_off {
                 connection.emit(&mut self.out, &socket.options, &segment);
             }

@@ -3,7 +3,7 @@
 use tyn_abi::{Errno, Events, Sink, Source};
 
 use crate::stack::{Socket, Stack};
-use crate::tcp::TcpState;
+use crate::tcp::{READABLE, TcpState};
 use crate::types::SocketId;
 
 /// How bytes are received.
@@ -57,6 +57,8 @@ impl Stack {
         if sent == 0 && !is_empty {
             connection.note_starved(now);
         }
+        // Only then does a write change what the socket is ready for.
+        let is_full = !connection.is_writable();
         self.count(id);
         if sent == 0 && !is_empty {
             self.enqueue(id);
@@ -66,7 +68,9 @@ impl Stack {
             return Err(Errno::EAGAIN);
         }
         self.enqueue(id);
-        self.report(id, Events::empty());
+        if is_full {
+            self.report(id, Events::empty());
+        }
         Ok(sent)
     }
 
@@ -124,12 +128,20 @@ impl Stack {
                 // The window may have opened.
                 speaks = !c.tcp.is_silent();
             }
+            let is_drained = matches!(&socket.state, TcpState::Open(c)
+                if c.tcp.readable() == 0 && !c.tcp.has_peer_finished() && !socket.is_read_shut);
+            if is_drained {
+                // That is all that reading changes.
+                socket.reported.remove(READABLE);
+            }
             if speaks {
                 self.enqueue(id);
             } else {
                 self.note_quiet(id);
             }
-            self.report(id, Events::empty());
+            if !is_drained {
+                self.report(id, Events::empty());
+            }
             return Ok(count);
         }
         if socket.is_done {
