@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::Ordering;
 
-use tyn_abi::{Errno, UserVa};
 use tyn_abi::socket::{SOL_SOCKET, so};
+use tyn_abi::{Errno, UserVa};
 use tyn_net::UdpSend;
 
 use super::address::Family;

@@ -71,7 +71,9 @@ pub(super) fn get(
             })),
             so::ERROR => Ok(Value::int(take_error(socket.id))),
             so::BINDTODEVICE => device::get(socket, room).map(Value::from),
-            so::ACCEPTCONN => Ok(Value::int(socket.is_listening.load(Ordering::Relaxed).into())),
+            so::ACCEPTCONN => Ok(Value::int(
+                socket.is_listening.load(Ordering::Relaxed).into(),
+            )),
             _ => socket
                 .options
                 .get(name)
@@ -240,9 +242,8 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
         1..=LONGEST_KEEP_S => Ok(Nanos(u64::from(number) * Nanos::PER_SEC)),
         _ => Err(Errno::EINVAL),
     };
-    let change = |f: &mut dyn FnMut(&mut TcpOptions)| {
-        adjust(|stack| stack.tcp_change_options(socket.id, f))
-    };
+    let change =
+        |f: &mut dyn FnMut(&mut TcpOptions)| adjust(|stack| stack.tcp_change_options(socket.id, f));
     match name {
         TCP_NODELAY => change(&mut |o| o.no_delay = number != 0),
         TCP_CORK => change(&mut |o| o.is_corked = number != 0),
