@@ -29,7 +29,7 @@ use crate::secret::Secret;
 use crate::shim::{interface, set_address};
 use crate::slab::Slab;
 use crate::tcp::{TcpSocket, TcpTables};
-use crate::timer::{self, TimerKey};
+use crate::timer::{TimerKey, Timers};
 use crate::types::{ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Wakes};
 use crate::udp::{UdpReceived, UdpSocket, UdpTable};
 use crate::wire::Ip;
@@ -127,13 +127,6 @@ impl Blocked {
     }
 }
 
-/// What a turn does about timers: those whose time has come show in the deadline, too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Timers {
-    Pass,
-    Wait,
-}
-
 /// The network stack.
 pub struct Stack {
     pub(crate) sockets: Slab<Socket>,
@@ -147,7 +140,7 @@ pub struct Stack {
     pub(crate) ports_tcp: Ports,
     pub(crate) udp: UdpTable,
     pub(crate) ports_udp: Ports,
-    pub(crate) timers: timer::Timers,
+    pub(crate) timers: Timers,
     pub(crate) dirty: VecDeque<SocketId>,
     pub(crate) blocked: Blocked,
     pub(crate) wakes: Wakes,
@@ -194,7 +187,7 @@ impl Stack {
             ports_tcp: Ports::default(),
             udp: UdpTable::default(),
             ports_udp: Ports::default(),
-            timers: timer::Timers::default(),
+            timers: Timers::default(),
             dirty: VecDeque::new(),
             blocked: Blocked::default(),
             wakes: Wakes::default(),
@@ -323,18 +316,13 @@ impl Stack {
         self.out.now = self.out.now.max(now);
     }
 
-    /// Returns whether a call left nothing for a turn, and nothing to tell.
-    #[must_use]
-    pub fn has_nothing_new(&self) -> bool {
-        self.dirty.is_empty() && self.wakes.is_empty() && !self.out.is_pending()
-    }
-
     /// Takes a turn unless that can wait for the card's interrupt or for the deadline, which is returned. Most calls of
     /// programs give nothing to do: options are set, bytes are there to be read.
     pub fn poll_if_due(&mut self, now: Nanos) -> Option<Nanos> {
         let has_sent = self.out.is_pending() || !self.dirty.is_empty();
         if has_sent || self.lacks_interrupts || !self.blocked.is_empty() {
-            self.turn(now, Timers::Wait);
+            // What is due shows in the deadline, which is not asked for where one turn follows another.
+            self.turn(now, self.is_behind);
             if self.is_behind {
                 return Some(self.out.now);
             }
@@ -349,10 +337,10 @@ impl Stack {
 
     /// Takes a turn: receives, lets timers pass, sends.
     pub fn poll(&mut self, now: Nanos) {
-        self.turn(now, Timers::Pass);
+        self.turn(now, true);
     }
 
-    fn turn(&mut self, now: Nanos, timers: Timers) {
+    fn turn(&mut self, now: Nanos, passes_time: bool) {
         self.set_now(now);
         self.is_behind = false;
         self.out.has_sent_split();
@@ -361,7 +349,7 @@ impl Stack {
         loop {
             self.receive_frames(&mut budget_in);
             self.receive_looped(&mut budget_lo);
-            if timers == Timers::Pass {
+            if passes_time {
                 self.expire();
             }
             self.unblock();
@@ -375,7 +363,7 @@ impl Stack {
                 break;
             }
         }
-        if timers == Timers::Pass {
+        if passes_time {
             self.poll_dhcp();
         }
         self.out.flush();

@@ -127,6 +127,12 @@ impl Stack {
         Ok(())
     }
 
+    /// Returns whether a call left nothing for a turn, and nothing to tell.
+    #[must_use]
+    pub fn has_nothing_new(&self) -> bool {
+        self.dirty.is_empty() && self.wakes.is_empty() && !self.out.is_pending()
+    }
+
     /// Returns which events are true of a socket.
     #[must_use]
     pub fn readiness(&self, id: SocketId) -> Events {

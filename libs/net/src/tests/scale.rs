@@ -168,6 +168,26 @@ fn card_that_outran_the_turns_is_asked_for_interrupts_again() {
 }
 
 #[test]
+fn timers_pass_although_the_card_has_always_more() {
+    let mut w = World::new();
+    let (_, b) = w.pair();
+    w.pass(seconds(2));
+    let noise = |count| core::iter::repeat_n(alloc::vec![0xff; 60], count);
+    w.cards[1].with(|c| c.received.extend(noise(3000)));
+    w.b.on_interrupt(w.now);
+    send(&mut w.b, b, b"lost").unwrap();
+    w.b.poll_if_due(w.now);
+    w.cards[1].with(|c| c.sent.clear());
+    for _ in 0..20 {
+        w.cards[1].with(|c| c.received.extend(noise(600)));
+        w.now = w.now + ms(100);
+        w.b.set_now(w.now);
+        assert_eq!(w.b.poll_if_due(w.now), Some(w.now), "there is more");
+    }
+    assert!(w.b.mib().tcp.repeated > 0);
+}
+
+#[test]
 fn ephemeral_ports_run_out_with_an_error_and_are_shared_between_peers() {
     let mut w = World::new();
     let count = crate::ports::ephemeral_count();
