@@ -27,8 +27,8 @@ struct Raw {
 }
 
 impl Raw {
-    /// Takes the lock, spinning.
-    #[inline]
+    /// Takes the lock, spinning. Inlined it is slower (docs/performance.md, "Host interface").
+    #[inline(never)]
     fn lock(&self) {
         let me = here::id();
         if !self.take(me) {
