@@ -1,8 +1,8 @@
 //! Where bytes come from and go to: the seam between kernel objects and user memory.
 //!
 //! A pipe, socket or file copies straight from a [`Source`] and to a [`Sink`]; the kernel implements both over
-//! user memory (one buffer or an iovec array), tests over slices. A failed copy reports how far it came, so that
-//! an object can do what Linux does: give the short count if anything was moved, else `EFAULT`.
+//! user memory (one buffer or an iovec array), tests over slices. An object moves a piece at a time and gives the
+//! count of those that were moved whole, or `EFAULT` if there was none (docs/abi/deviations.md, "Files").
 
 use crate::Errno;
 

@@ -8,8 +8,9 @@
 //!                          └─► request record, TIME-WAIT record, UDP socket, smoltcp's refusals
 //! ```
 //! The owner calls [`Stack::on_interrupt`] when the card interrupts, and after that, when the deadline passes and after each
-//! operation on a socket [`Stack::poll_if_due`]; then it does what [`Stack::take_rings`] asks and delivers
-//! [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all sockets.
+//! operation on a socket that left anything new ([`Stack::has_nothing_new`]) [`Stack::poll_if_due`]; then it does what
+//! [`Stack::take_rings`] asks and delivers [`Stack::take_wakes`]. A turn costs what there is to do: nothing walks over all
+//! sockets.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

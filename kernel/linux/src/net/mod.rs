@@ -3,12 +3,12 @@
 //! Everything that changes the stack goes through [`operate`]: take the lock, do the work, let the stack take a turn (so that
 //! what was queued goes out), take what happened; then, without the lock, wake those concerned, ring the card's bell, arm the
 //! timer for the stack's next deadline, and write down a new configuration. The card's interrupt and the timer are such
-//! operations, too. A virtual machine leaves the guest for the bell, which takes longer than a turn: nobody waits for a lock
+//! operations, too. What seldom gives the stack anything to do ([`adjust`]) takes the lock alone first. A virtual machine leaves the guest for the bell, which takes longer than a turn: nobody waits for a lock
 //! meanwhile, and one CPU at a time rings for all (docs/performance.md, "The network").
 //!
 //! | who | when | does |
 //! |---|---|---|
-//! | system call | any time, holding no lock | `operate(call)` |
+//! | system call | any time, holding no lock | `operate(call)`; `adjust(call)` for options |
 //! | card's interrupt | ring 3 or idle was interrupted | `operate(on_interrupt)` |
 //! | timer | the stack's deadline passed | `operate(nothing)` |
 
