@@ -116,6 +116,12 @@ impl DatagramBox {
         }
     }
 
+    /// Refuses further datagrams.
+    pub(super) fn shut(&self) {
+        self.inbox.lock().shut();
+        self.room.notify(Events::all());
+    }
+
     /// Refuses further datagrams and drops those that wait.
     pub(super) fn close(&self) {
         let unreceived = self.inbox.lock().close();

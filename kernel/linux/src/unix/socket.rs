@@ -148,7 +148,11 @@ impl Socket for UnixSocket {
         let (received, address) = match (end, inbox) {
             (Some(end), _) => (end.receive(dst, take)?, None),
             (None, Some((inbox, shutdown))) => match inbox.receive(dst, take) {
-                Err(Errno::EAGAIN) if shutdown.contains(Shutdown::RECEIVE) => {
+                // As on Linux, which learns that there is nothing before it asks whether there will be.
+                Err(Errno::EAGAIN)
+                    if shutdown.contains(Shutdown::RECEIVE)
+                        && !flags.contains(MsgFlags::DONTWAIT) =>
+                {
                     return Ok(Incoming::default());
                 }
                 result => {
@@ -197,13 +201,18 @@ impl Socket for UnixSocket {
                 end.shutdown(how);
                 None
             }
-            Role::Datagram { shutdown, .. } => {
+            Role::Datagram {
+                inbox, shutdown, ..
+            } => {
                 *shutdown |= how;
+                if how.contains(Shutdown::RECEIVE) {
+                    inbox.shut();
+                }
                 None
             }
         };
-        if let Some(listener) = listener.filter(|_| how.contains(Shutdown::RECEIVE)) {
-            listener.close();
+        if let Some(listener) = listener {
+            listener.shut(how);
         }
         self.queue.notify(Events::all());
         Ok(())

@@ -269,11 +269,13 @@ impl Listener {
 
     /// Returns what the listening socket is ready for.
     pub(super) fn poll(&self) -> Events {
-        if self.backlog.lock().is_empty() {
-            Events::empty()
-        } else {
-            Events::IN | Events::RDNORM
-        }
+        self.backlog.lock().poll()
+    }
+
+    /// Shuts halves down.
+    pub(super) fn shut(&self, how: Shutdown) {
+        self.backlog.lock().shut(how);
+        self.room.notify(Events::all());
     }
 
     /// Visits the rights that wait for connections which were not accepted.

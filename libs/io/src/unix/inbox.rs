@@ -28,6 +28,8 @@ pub struct Inbox<R> {
     /// The sender of each datagram in the queue.
     senders: VecDeque<Address>,
     is_closed: bool,
+    /// Its socket receives no more.
+    is_shut: bool,
 }
 
 impl<R: Clone> Default for Inbox<R> {
@@ -44,6 +46,7 @@ impl<R: Clone> Inbox<R> {
             queue: Queue::new(),
             senders: VecDeque::new(),
             is_closed: false,
+            is_shut: false,
         }
     }
 
@@ -62,7 +65,7 @@ impl<R: Clone> Inbox<R> {
     /// Delivers a datagram; rights that went along are taken out of `rights`.
     ///
     /// # Errors
-    /// `ECONNREFUSED` when the receiver is closed, `EMSGSIZE` above the buffer size, `EAGAIN` when the inbox is full,
+    /// `ECONNREFUSED` when the receiver is closed, `EPIPE` when it receives no more, `EMSGSIZE` above the buffer size, `EAGAIN` when the inbox is full,
     /// `EFAULT`, `ENOMEM`.
     pub fn send(
         &mut self,
@@ -73,6 +76,9 @@ impl<R: Clone> Inbox<R> {
     ) -> Result<usize, Errno> {
         if self.is_closed {
             return Err(Errno::ECONNREFUSED);
+        }
+        if self.is_shut {
+            return Err(Errno::EPIPE);
         }
         let len = src.remaining();
         if len > DEFAULT_BUFFER {
@@ -134,6 +140,11 @@ impl<R: Clone> Inbox<R> {
     /// Takes the rights that wait away.
     pub fn take_rights(&mut self) -> Vec<R> {
         self.queue.take_rights()
+    }
+
+    /// Refuses further datagrams; those that wait can be received.
+    pub const fn shut(&mut self) {
+        self.is_shut = true;
     }
 
     /// Refuses further datagrams and returns the rights that nobody received, to be dropped by the caller.

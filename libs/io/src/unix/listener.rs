@@ -3,14 +3,16 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use tyn_abi::Errno;
+use tyn_abi::{Errno, Events};
+
+use super::Shutdown;
 
 /// The queue of a listening socket.
 #[derive(Debug)]
 pub struct Backlog<C> {
     waiting: VecDeque<C>,
     limit: usize,
-    is_closed: bool,
+    shutdown: Shutdown,
 }
 
 impl<C> Backlog<C> {
@@ -20,7 +22,7 @@ impl<C> Backlog<C> {
         Self {
             waiting: VecDeque::new(),
             limit,
-            is_closed: false,
+            shutdown: Shutdown::empty(),
         }
     }
 
@@ -35,10 +37,21 @@ impl<C> Backlog<C> {
         self.waiting.len() > self.limit
     }
 
-    /// Returns whether there is nothing to accept.
+    fn is_shut(&self) -> bool {
+        self.shutdown.contains(Shutdown::RECEIVE)
+    }
+
+    /// Returns what the listening socket is ready for.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    pub fn poll(&self) -> Events {
+        let mut events = Events::empty();
+        events.set(Events::HUP, self.shutdown.is_all());
+        events.set(Events::RDHUP, self.is_shut());
+        events.set(
+            Events::IN | Events::RDNORM,
+            self.is_shut() || !self.waiting.is_empty(),
+        );
+        events
     }
 
     /// Adds the connection that `make` makes, if there is room.
@@ -46,7 +59,7 @@ impl<C> Backlog<C> {
     /// # Errors
     /// `ECONNREFUSED` when the listener is closed, `EAGAIN` when the queue is full.
     pub fn connect(&mut self, make: impl FnOnce() -> C) -> Result<(), Errno> {
-        if self.is_closed {
+        if self.is_shut() {
             return Err(Errno::ECONNREFUSED);
         }
         if self.is_full() {
@@ -64,7 +77,7 @@ impl<C> Backlog<C> {
         let was_full = self.is_full();
         match self.waiting.pop_front() {
             Some(connection) => Ok((connection, was_full)),
-            None if self.is_closed => Err(Errno::EINVAL),
+            None if self.is_shut() => Err(Errno::EINVAL),
             None => Err(Errno::EAGAIN),
         }
     }
@@ -74,9 +87,14 @@ impl<C> Backlog<C> {
         self.waiting.iter()
     }
 
+    /// Shuts halves down: without the receiving one further connections are refused, and those that wait can be accepted.
+    pub fn shut(&mut self, how: Shutdown) {
+        self.shutdown |= how;
+    }
+
     /// Refuses further connections and returns those that were not accepted.
     pub fn close(&mut self) -> Vec<C> {
-        self.is_closed = true;
+        self.shutdown = Shutdown::all();
         core::mem::take(&mut self.waiting).into()
     }
 }
@@ -95,7 +113,7 @@ mod tests {
         assert_eq!(b.connect(|| 3), Err(Errno::EAGAIN));
         assert_eq!(b.accept(), Ok((1, true)));
         assert_eq!(b.accept(), Ok((2, false)));
-        assert!(b.is_empty());
+        assert_eq!(b.poll(), Events::empty());
     }
 
     #[test]
@@ -105,6 +123,21 @@ mod tests {
         b.connect(|| 1).unwrap();
         assert!(b.set_limit(5));
         assert_eq!(b.connect(|| 2), Ok(()));
+    }
+
+    #[test]
+    fn shut_listener_refuses_who_comes_and_not_who_waits() {
+        let mut b = Backlog::new(5);
+        b.connect(|| 1).unwrap();
+        b.shut(Shutdown::SEND);
+        assert_eq!(b.connect(|| 2), Ok(()));
+        b.shut(Shutdown::RECEIVE);
+        assert_eq!(b.connect(|| 3), Err(Errno::ECONNREFUSED));
+        assert_eq!(b.accept(), Ok((1, false)));
+        assert_eq!(b.accept(), Ok((2, false)));
+        assert_eq!(b.accept(), Err(Errno::EINVAL));
+        let events = Events::IN | Events::RDNORM | Events::HUP | Events::RDHUP;
+        assert_eq!(b.poll(), events);
     }
 
     #[test]
