@@ -140,7 +140,7 @@ pub trait Socket: File {
         message: &mut Outgoing,
     ) -> Result<usize, Errno>;
 
-    /// Receives a message or what a stream has.
+    /// Receives a message or what a stream has. `flags` has `MSG_DONTWAIT` if nobody will wait.
     ///
     /// # Errors
     /// `EAGAIN` when there is nothing yet; others as `recv(2)`.

@@ -151,7 +151,6 @@ impl Options {
                 | so::KEEPALIVE
                 | so::OOBINLINE
                 | so::REUSEPORT
-                | so::TIMESTAMP
         )
     }
 

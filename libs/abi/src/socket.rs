@@ -132,6 +132,8 @@ pub mod so {
     pub const BINDTODEVICE: i32 = 25;
     /// Time stamps.
     pub const TIMESTAMP: i32 = 29;
+    /// Time stamps in nanoseconds.
+    pub const TIMESTAMPNS: i32 = 35;
     /// Whether the socket listens.
     pub const ACCEPTCONN: i32 = 30;
     /// The protocol.

@@ -121,6 +121,15 @@ pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | a & 0xff, b)
 }
 
+/// What a socket wants of routes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// The one interface, if it is bound to one.
+    pub(crate) device: Option<Path>,
+    /// Only neighbours are reached.
+    pub(crate) avoids_routers: bool,
+}
+
 /// All that is known of addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
@@ -202,6 +211,24 @@ impl Routes {
             (Some(Path::Nic), _) if is_own && !destination.is_loopback() => self.route(destination),
             (Some(Path::Nic), _) => self.route_by_card(destination),
         }
+    }
+
+    /// As [`Routes::route_by`], for a socket that says what it wants of routes.
+    ///
+    /// # Errors
+    /// `ENETUNREACH`.
+    pub(crate) fn route_for(
+        &self,
+        wish: Wish,
+        destination: IpAddr,
+    ) -> Result<(Path, IpAddr), Errno> {
+        let (path, source) = self.route_by(wish.device, destination)?;
+        let is_direct = path == Path::Loopback || self.next_hop(destination) == Some(destination);
+        // IPv6 knows nothing of it, as on Linux.
+        if wish.avoids_routers && destination.is_ipv4() && !is_direct {
+            return Err(Errno::ENETUNREACH);
+        }
+        Ok((path, source))
     }
 
     /// Returns the interface by which a packet to us counts as received: what we send to ourselves came by the one whose

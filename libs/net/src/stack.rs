@@ -438,6 +438,7 @@ impl Stack {
             source: SocketAddr::new(ip.source, 0),
             destination: ip.source,
             path: Path::Loopback,
+            at: self.out.now,
             tos: 0,
             ttl: 64,
             copied: 0,

@@ -40,7 +40,7 @@ impl Stack {
                 // Routers of old do not say what would fit (RFC 1191 §5).
                 let mtu = mtu.max(LEAST_MTU);
                 if let Some(error) = NetError::from_icmp(kind.into(), code, mtu) {
-                    self.on_trouble(path, icmp.data(), &told_by(error, path, ip), mtu);
+                    self.on_trouble(path, icmp.data(), &self.told_by(error, path, ip), mtu);
                 }
             }
         }
@@ -84,7 +84,7 @@ impl Stack {
                 };
                 let mtu = (u32::from_be_bytes(mtu) as usize).max(LEAST_MTU6);
                 if let Some(error) = NetError::from_icmp6(kind.into(), icmp.msg_code(), mtu) {
-                    self.on_trouble(path, original, &told_by(error, path, ip), mtu);
+                    self.on_trouble(path, original, &self.told_by(error, path, ip), mtu);
                 }
             }
         }
@@ -120,6 +120,24 @@ impl Stack {
         }
     }
 
+    /// Puts together what happened and who says so.
+    fn told_by(&self, error: NetError, path: Path, ip: &Ip<'_>) -> Trouble {
+        let report = UdpReceived {
+            source: SocketAddr::new(ip.source, 0),
+            destination: ip.destination,
+            path,
+            at: self.out.now,
+            tos: ip.tos,
+            ttl: ip.ttl,
+            copied: 0,
+            len: 0,
+        };
+        Trouble {
+            error,
+            report: Some(report),
+        }
+    }
+
     /// Returns by which way a packet for a host goes.
     fn path_to(&self, host: IpAddr) -> Path {
         if self.out.routes.is_own(host) {
@@ -147,22 +165,5 @@ fn ends_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, IpProtocol, &[u8])> {
             Some((source, destination, ip.next_header(), transport))
         }
         _ => None,
-    }
-}
-
-/// Puts together what happened and who says so.
-fn told_by(error: NetError, path: Path, ip: &Ip<'_>) -> Trouble {
-    let report = UdpReceived {
-        source: SocketAddr::new(ip.source, 0),
-        destination: ip.destination,
-        path,
-        tos: ip.tos,
-        ttl: ip.ttl,
-        copied: 0,
-        len: 0,
-    };
-    Trouble {
-        error,
-        report: Some(report),
     }
 }

@@ -169,6 +169,12 @@ impl Connection {
         }
     }
 
+    /// Returns when data came last.
+    #[must_use]
+    pub const fn data_received_at(&self) -> Nanos {
+        self.data_received_at
+    }
+
     fn congestion(&self) -> Congestion {
         match () {
             () if self.recovery.is_after_timeout => Congestion::Loss,

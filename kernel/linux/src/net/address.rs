@@ -52,16 +52,34 @@ pub(super) fn is_unspecified(address: &[u8]) -> bool {
 /// # Errors
 /// `EINVAL` when it is too short, `EAFNOSUPPORT`.
 pub(super) fn decode_v4(address: &[u8]) -> Result<SocketAddr, Errno> {
+    decode_v4_if(address, |family, _| family == AF_INET)
+}
+
+/// The same of who may leave the family out: to send, and to bind to any address (`udp_sendmsg` and `__inet_bind` of Linux).
+///
+/// # Errors
+/// As [`decode_v4`].
+pub(super) fn decode_v4_or_any(address: &[u8], binds: bool) -> Result<SocketAddr, Errno> {
+    decode_v4_if(address, |family, ip| match family {
+        AF_UNSPEC => !binds || ip.is_unspecified(),
+        family => family == AF_INET,
+    })
+}
+
+fn decode_v4_if(
+    address: &[u8],
+    is_taken: impl FnOnce(u16, Ipv4Addr) -> bool,
+) -> Result<SocketAddr, Errno> {
     let Some(&[_, _, p0, p1, a, b, c, d]) = address.first_chunk() else {
         return Err(Errno::EINVAL);
     };
     if address.len() < LENGTH_V4 {
         return Err(Errno::EINVAL);
     }
-    if family_of(address) != Some(AF_INET) {
+    let ip = Ipv4Addr::new(a, b, c, d);
+    if !family_of(address).is_some_and(|family| is_taken(family, ip)) {
         return Err(Errno::EAFNOSUPPORT);
     }
-    let ip = Ipv4Addr::new(a, b, c, d);
     Ok(SocketAddr::new(ip.into(), u16::from_be_bytes([p0, p1])))
 }
 

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use tyn_abi::Errno;
 use tyn_abi::socket::AF_INET;
 
-use super::address::{Family, Given, decode_v4};
+use super::address::{Family, Given, decode_v4, decode_v4_or_any};
 use super::inet::{InetSocket, Protocol};
 use super::inspect;
 
@@ -33,7 +33,7 @@ impl InetSocket {
     /// Decodes an address to bind to.
     pub(super) fn decode_own(&self, address: &[u8]) -> Result<SocketAddr, Errno> {
         if self.family == Family::V4 {
-            return decode_v4(address);
+            return decode_v4_or_any(address, true);
         }
         let at = Given::decode(address)?.scoped()?.at;
         if at.is_ipv4() && self.is_v6_only() {
@@ -45,7 +45,10 @@ impl InetSocket {
     /// Decodes a peer's address. Datagram sockets of IPv6 take `struct sockaddr_in`, too.
     pub(super) fn decode_peer(&self, address: &[u8], connects: bool) -> Result<SocketAddr, Errno> {
         if self.family == Family::V4 {
-            return decode_v4(address);
+            return match connects {
+                true => decode_v4(address),
+                false => decode_v4_or_any(address, false),
+            };
         }
         let given_as_v4 = self.protocol == Protocol::Udp && address.first_chunk() == Some(&V4);
         let at = if given_as_v4 {

@@ -35,6 +35,8 @@ pub(super) const IPPROTO_IPV6: i32 = 41;
 pub(super) const IPPROTO_UDP: i32 = 17;
 /// `ioctl(2)`: bytes that were written but not acknowledged.
 const TIOCOUTQ: u32 = 0x5411;
+/// Whether the next byte comes after urgent data (`tcp(7)`).
+const SIOCATMARK: u32 = 0x8905;
 /// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
 const DEFAULT_BUFFER: u32 = 32 * 1024;
 /// What a connection's queues may hold at first, and what they grow to (`tcp_rmem` and `tcp_wmem` of Linux).
@@ -149,14 +151,22 @@ impl InetSocket {
     }
 
     fn receive_stream(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
+        const WHOLE: MsgFlags = MsgFlags::PEEK.union(MsgFlags::WAITALL);
         let take = match () {
+            () if flags.contains(WHOLE) && !flags.contains(MsgFlags::DONTWAIT) => Take::PeekAll,
             () if flags.contains(MsgFlags::PEEK) => Take::Peek,
             () if flags.contains(MsgFlags::TRUNC) => Take::Discard(dst.remaining()),
             () => Take::Bytes,
         };
         let count = operate(|stack| stack.tcp_receive(self.id, take, dst))?;
+        let stamps = &self.switches.stamps;
+        let came_at = match count {
+            1.. if stamps.are_wanted() => inspect(|stack| stack.tcp_data_received_at(self.id)),
+            _ => None,
+        };
         Ok(Incoming {
             count,
+            control: Vec::from_iter(came_at.and_then(|at| stamps.control(at))),
             ..Incoming::default()
         })
     }
@@ -167,7 +177,11 @@ impl InetSocket {
         }
         let peeks = flags.contains(MsgFlags::PEEK);
         let received = match operate(|stack| stack.udp_receive(self.id, peeks, dst)) {
-            Err(Errno::EAGAIN) if inspect(|stack| stack.udp_is_read_shut(self.id)) => {
+            // As on Linux, which learns that there is nothing before it asks whether there will be.
+            Err(Errno::EAGAIN)
+                if !flags.contains(MsgFlags::DONTWAIT)
+                    && inspect(|stack| stack.udp_is_read_shut(self.id)) =>
+            {
                 return Ok(Incoming::default());
             }
             received => received?,
@@ -191,14 +205,14 @@ impl InetSocket {
         })
     }
 
-    /// Waits until an attempt to connect ended.
-    fn wait_connected(&self, cx: &Cx<'_>) -> Result<(), Errno> {
+    /// Waits until an attempt to connect ended; `meanwhile` says that it goes on.
+    fn wait_connected(&self, cx: &Cx<'_>, meanwhile: Errno) -> Result<(), Errno> {
         let timeout = self.options.timeout(Direction::Send);
         let deadline = timeout.map(|t| time::now() + t);
         let ended = || operate(|stack| stack.tcp_connect_result(self.id));
         match cx.block_on(&[&self.queue], Events::OUT, deadline, ended) {
             Ok(result) => result,
-            Err(Interrupted::TimedOut) => Err(Errno::EINPROGRESS),
+            Err(Interrupted::TimedOut) => Err(meanwhile),
             Err(Interrupted::Signal) if timeout.is_some() => Err(Errno::EINTR),
             Err(Interrupted::Signal) => Err(Errno::ERESTARTSYS),
         }
@@ -207,6 +221,10 @@ impl InetSocket {
 
 impl File for InetSocket {
     fn read(&self, _: At, dst: &mut dyn Sink) -> Result<usize, Errno> {
+        // `read(2)` of nothing does not even take a datagram (`sock_read_iter` of Linux).
+        if dst.remaining() == 0 {
+            return Ok(0);
+        }
         self.receive(dst, MsgFlags::empty())
             .map(|incoming| incoming.count)
     }
@@ -245,6 +263,8 @@ impl File for InetSocket {
         let value = match request {
             FIONREAD => unread,
             TIOCOUTQ => unsent,
+            // There is no urgent data, and no mark where it was.
+            SIOCATMARK if self.protocol == Protocol::Tcp => 0,
             _ => {
                 cx.trace_unsupported("ioctl on a socket", u64::from(request));
                 return Err(Errno::ENOTTY);
@@ -294,19 +314,19 @@ impl Socket for InetSocket {
         if self.protocol == Protocol::Udp {
             return operate(|stack| stack.udp_connect(self.id, Some(to)));
         }
-        match operate(|stack| stack.tcp_connect(self.id, to, time::now())) {
-            Ok(()) => {}
+        let meanwhile = match operate(|stack| stack.tcp_connect(self.id, to, time::now())) {
+            Ok(()) => Errno::EINPROGRESS,
             // A second call waits for the first attempt, and learns of its success once.
-            Err(Errno::EALREADY) if blocking == Blocking::Yes => {}
+            Err(Errno::EALREADY) if blocking == Blocking::Yes => Errno::EALREADY,
             Err(Errno::EISCONN) => {
                 return operate(|stack| stack.tcp_connect_result(self.id))
                     .unwrap_or(Err(Errno::EALREADY));
             }
             Err(errno) => return Err(errno),
-        }
+        };
         match blocking {
-            Blocking::Yes => self.wait_connected(cx),
-            Blocking::No => Err(Errno::EINPROGRESS),
+            Blocking::Yes => self.wait_connected(cx, meanwhile),
+            Blocking::No => Err(meanwhile),
         }
     }
 
@@ -379,13 +399,15 @@ impl Socket for InetSocket {
                 let to = to.map(|a| self.decode_peer(a, false)).transpose()?;
                 let mut how = ip_options::read_control(self, cx, &message.control)?;
                 how.to = to;
+                how.has_more = message.flags.contains(MsgFlags::MORE);
+                how.avoids_routers = message.flags.contains(MsgFlags::DONTROUTE);
                 operate(|stack| stack.udp_send_with(self.id, &how, src))
             }
         }
     }
 
     fn receive(&self, dst: &mut dyn Sink, flags: MsgFlags) -> Result<Incoming, Errno> {
-        if flags.contains(MsgFlags::OOB) {
+        if flags.contains(MsgFlags::OOB) && self.protocol == Protocol::Tcp {
             return Err(Errno::EINVAL);
         }
         if flags.contains(MsgFlags::ERRQUEUE) {

@@ -17,9 +17,12 @@ const SIOCGIFADDR: u32 = 0x8915;
 const SIOCGIFDSTADDR: u32 = 0x8917;
 const SIOCGIFBRDADDR: u32 = 0x8919;
 const SIOCGIFNETMASK: u32 = 0x891b;
+const SIOCGIFMETRIC: u32 = 0x891d;
 const SIOCGIFMTU: u32 = 0x8921;
 const SIOCGIFHWADDR: u32 = 0x8927;
 const SIOCGIFINDEX: u32 = 0x8933;
+const SIOCGIFTXQLEN: u32 = 0x8942;
+const SIOCGIFMAP: u32 = 0x8970;
 /// Size of `struct ifreq`, and of the name in it.
 const IFREQ: usize = 40;
 const IFNAMSIZ: usize = 16;
@@ -27,6 +30,10 @@ const IFNAMSIZ: usize = 16;
 const IFCONF_POINTER: u64 = 8;
 const ARPHRD_ETHER: u16 = 1;
 const ARPHRD_LOOPBACK: u16 = 772;
+/// What `SIOCGIFTXQLEN` says of interfaces that don't say it themselves (`DEFAULT_TX_QUEUE_LEN` of Linux).
+const QUEUE_LENGTH: u32 = 1000;
+/// Size of `struct ifmap` without its padding, which is about hardware with addresses to set.
+const IFMAP: usize = 21;
 /// `IFF_UP | IFF_RUNNING`, and what the kinds have besides.
 const UP: u16 = 0x41;
 const IFF_LOOPBACK: u16 = 0x8;
@@ -57,9 +64,12 @@ pub(crate) fn ioctl(knows_v4: bool, request_code: u32, arg: UserVa) -> Option<Sy
             | SIOCGIFDSTADDR
             | SIOCGIFBRDADDR
             | SIOCGIFNETMASK
+            | SIOCGIFMETRIC
             | SIOCGIFMTU
             | SIOCGIFHWADDR
             | SIOCGIFINDEX
+            | SIOCGIFTXQLEN
+            | SIOCGIFMAP
     );
     if !is_ours {
         return None;
@@ -134,6 +144,9 @@ fn one(interfaces: &[InterfaceInfo], request_code: u32, arg: UserVa) -> SysResul
             };
             (UP | kind).to_le_bytes().to_vec()
         }
+        SIOCGIFMETRIC => 0u32.to_le_bytes().to_vec(),
+        SIOCGIFTXQLEN => QUEUE_LENGTH.to_le_bytes().to_vec(),
+        SIOCGIFMAP => alloc::vec![0; IFMAP],
         SIOCGIFMTU => interface.mtu.to_le_bytes().to_vec(),
         SIOCGIFHWADDR => {
             let kind = if interface.is_loopback {

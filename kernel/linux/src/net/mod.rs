@@ -28,6 +28,7 @@ pub(crate) mod netlink;
 mod options;
 mod packet_options;
 mod source_options;
+mod stamps;
 mod switches;
 mod tables;
 mod tcp_info;

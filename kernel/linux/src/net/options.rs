@@ -31,7 +31,11 @@ const TCP_LINGER2: i32 = 8;
 const TCP_DEFER_ACCEPT: i32 = 9;
 const TCP_INFO: i32 = 11;
 const TCP_QUICKACK: i32 = 12;
+const TCP_CONGESTION: i32 = 13;
 const TCP_USER_TIMEOUT: i32 = 18;
+/// What keeps connections from sending more than a path carries, and the room for such a name.
+const CONGESTION_CONTROL: &[u8] = b"cubic";
+const TCP_CA_NAME_MAX: usize = 16;
 /// `tcp_syn_retries`, `tcp_fin_timeout` (s) and `TCP_RTO_MAX` (s) of Linux.
 const DEFAULT_SYN_RETRIES: u32 = 6;
 const DEFAULT_FIN_TIMEOUT: u32 = 60;
@@ -74,13 +78,22 @@ pub(super) fn get(
             so::ACCEPTCONN => Ok(Value::int(
                 socket.is_listening.load(Ordering::Relaxed).into(),
             )),
-            _ => socket
-                .options
-                .get(name)
-                .ok_or_else(|| unknown(cx, level, name)),
+            _ => match socket.switches.stamps.get(name) {
+                Some(is_on) => Ok(Value::int(is_on.into())),
+                None => socket
+                    .options
+                    .get(name)
+                    .ok_or_else(|| unknown(cx, level, name)),
+            },
         },
         IPPROTO_IP => {
-            get_ip(socket, (level, name), at, room).ok_or_else(|| unknown(cx, level, name))?
+            let value = get_ip(socket, (level, name), at, room);
+            let value = value.ok_or_else(|| unknown(cx, level, name))??;
+            Ok(match value {
+                // Who has no room for an int gets the byte, if it is one (`do_ip_getsockopt`).
+                Value::Int([byte, 0, 0, 0]) if (1..4).contains(&room) => alloc::vec![byte].into(),
+                value => value,
+            })
         }
         IPPROTO_IPV6 if socket.family == Family::V6 => {
             get_ip(socket, (level, name), at, room).ok_or_else(|| unknown(cx, level, name))?
@@ -126,6 +139,11 @@ fn get_tcp(socket: &InetSocket, name: i32) -> Result<Option<Value>, Errno> {
             Some(seconds) => seconds.into(),
         },
         TCP_DEFER_ACCEPT => time_of(options.defers),
+        TCP_CONGESTION => {
+            let mut name = CONGESTION_CONTROL.to_vec();
+            name.resize(TCP_CA_NAME_MAX, 0);
+            return Ok(Some(name.into()));
+        }
         TCP_QUICKACK => {
             let delays = inspect(|stack| stack.tcp_delays_acks(socket.id))?;
             (!delays).into()
@@ -153,6 +171,12 @@ pub(super) fn set(
 ) -> Result<(), Errno> {
     match level {
         SOL_SOCKET if name == so::BINDTODEVICE => device::set(socket, value),
+        // As on Linux before it looks which option it is (`sk_setsockopt`).
+        SOL_SOCKET if value.len() < size_of::<i32>() => Err(Errno::EINVAL),
+        SOL_SOCKET if socket.switches.stamps.get(name).is_some() => {
+            socket.switches.stamps.set(name, int(value)? != 0);
+            Ok(())
+        }
         SOL_SOCKET => {
             socket
                 .options
@@ -170,9 +194,10 @@ pub(super) fn set(
 /// Hands the options of `SOL_SOCKET` that the stack acts upon to it. Buffers are tuned until `name` says how large they are
 /// to be, as on Linux.
 fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
-    const ACTED_UPON: [i32; 8] = [
+    const ACTED_UPON: [i32; 9] = [
         so::REUSEADDR,
         so::REUSEPORT,
+        so::DONTROUTE,
         so::BROADCAST,
         so::KEEPALIVE,
         so::LINGER,
@@ -189,6 +214,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
         Protocol::Tcp => stack.tcp_change_options(socket.id, |o: &mut TcpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
             o.reuses_port = options.is_on(so::REUSEPORT);
+            o.avoids_routers = options.is_on(so::DONTROUTE);
             o.keeps_alive = options.is_on(so::KEEPALIVE);
             o.linger = options
                 .linger()
@@ -206,6 +232,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
         Protocol::Udp => stack.udp_change_options(socket.id, |o: &mut UdpOptions| {
             o.reuses_address = options.is_on(so::REUSEADDR);
             o.reuses_port = options.is_on(so::REUSEPORT);
+            o.avoids_routers = options.is_on(so::DONTROUTE);
             o.broadcasts = options.is_on(so::BROADCAST);
             o.receive_buffer = options.receive_buffer();
         }),
@@ -229,6 +256,18 @@ fn time_of(time_outs: u8) -> u32 {
         .sum()
 }
 
+/// Answers `TCP_CONGESTION`: there is one to choose.
+fn choose_congestion_control(name: &[u8]) -> Result<(), Errno> {
+    if name.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let name = name.get(..TCP_CA_NAME_MAX - 1).unwrap_or(name);
+    match name.split(|b| *b == 0).next() {
+        Some(CONGESTION_CONTROL) => Ok(()),
+        _ => Err(Errno::ENOENT),
+    }
+}
+
 fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
     const LONGEST_KEEP_S: u32 = 32_767;
     const MOST_PROBES: u32 = 127;
@@ -237,6 +276,9 @@ fn set_tcp(socket: &InetSocket, cx: &Cx<'_>, name: i32, value: &[u8]) -> Result<
     // TCP_MIN_MSS and MAX_TCP_WINDOW.
     const SHORTEST_SEGMENT: u32 = 88;
     const LONGEST_SEGMENT: u32 = 32_767;
+    if name == TCP_CONGESTION {
+        return choose_congestion_control(value);
+    }
     let number = int(value)?;
     let in_seconds = || match number {
         1..=LONGEST_KEEP_S => Ok(Nanos(u64::from(number) * Nanos::PER_SEC)),

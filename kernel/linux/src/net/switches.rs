@@ -9,6 +9,7 @@ use tyn_net::{Path, UdpReceived, UdpSend};
 use super::address::{CARD, Family, LOOPBACK, as_v6};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6};
 use super::ip_options::{IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_TCLASS};
+use super::stamps::Stamps;
 use crate::socket::Control;
 
 /// `ip(7)` options.
@@ -41,6 +42,8 @@ pub(crate) struct IpSwitches {
     receives_path_mtu: AtomicBool,
     /// `IPV6_DONTFRAG`: datagrams are not split.
     never_splits: AtomicBool,
+    /// `SO_TIMESTAMP`, `SO_TIMESTAMPNS`.
+    pub(super) stamps: Stamps,
 }
 
 pub(super) fn is_on(switch: &AtomicBool) -> bool {
@@ -59,6 +62,7 @@ impl IpSwitches {
             receives_info6: copy(&self.receives_info6),
             receives_path_mtu: copy(&self.receives_path_mtu),
             never_splits: copy(&self.never_splits),
+            stamps: self.stamps.duplicate(),
         }
     }
 
@@ -103,7 +107,7 @@ impl IpSwitches {
 
     /// Returns the control messages of a datagram, in Linux's order.
     pub(super) fn control(&self, family: Family, of: &UdpReceived) -> Vec<Control> {
-        let mut all = Vec::new();
+        let mut all = Vec::from_iter(self.stamps.control(of.at));
         let interface = match of.path {
             Path::Nic => CARD,
             Path::Loopback => LOOPBACK,

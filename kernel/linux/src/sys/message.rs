@@ -71,19 +71,34 @@ fn receive(
         MsgFlags::empty()
     };
     let blocking = blocking(open, flags | no_wait);
-    let mut next = || {
+    let flags = match blocking {
+        Blocking::Yes => flags,
+        Blocking::No => flags | MsgFlags::DONTWAIT,
+    };
+    let mut next = |blocking, flags| {
         wait_for(cx, open, blocking, Direction::Receive, |socket| {
             socket.receive(dst, flags)
         })
         .map(|incoming| (incoming, dst.remaining() == 0))
     };
-    let (mut all, mut is_full) = next()?;
+    let first = match next(blocking, flags) {
+        // Who only looks, and does not see all in time, sees what there is.
+        Err(error @ (Errno::EAGAIN | Errno::EINTR | Errno::ERESTARTSYS))
+            if flags.contains(MsgFlags::PEEK | MsgFlags::WAITALL) =>
+        {
+            next(Blocking::No, flags | MsgFlags::DONTWAIT).map_err(|_| error)
+        }
+        first => first,
+    };
+    let (mut all, mut is_full) = first?;
     let waits_for_all = flags.contains(MsgFlags::WAITALL)
         && !flags.contains(MsgFlags::PEEK)
         && socket_of(open)?.kind() == SOCK_STREAM;
     let mut last = all.count;
     while waits_for_all && !is_full && last > 0 && all.rights.is_empty() {
-        let Ok((more, now_full)) = next() else { break };
+        let Ok((more, now_full)) = next(blocking, flags) else {
+            break;
+        };
         last = more.count;
         all.count += more.count;
         all.rights = more.rights;
@@ -144,11 +159,11 @@ pub(crate) fn sys_recvfrom(
 /// Reads `struct msghdr`, checking what Linux checks.
 fn read_header(at: UserVa) -> Result<MsgHdr, Errno> {
     let mut header = MsgHdr::from_bytes(&user_io::read_bytes(at)?);
-    if header.name_len.cast_signed() < 0 {
-        return Err(Errno::EINVAL);
-    }
     if header.name.is_null() {
         header.name_len = 0;
+    }
+    if header.name_len.cast_signed() < 0 {
+        return Err(Errno::EINVAL);
     }
     header.name_len = header.name_len.min(MAX_ADDRESS as u32);
     if header.iov_len > IOV_MAX as u64 {

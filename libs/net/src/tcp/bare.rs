@@ -65,6 +65,33 @@ impl Stack {
         };
         let Ok(()) = self.out.emit(path, segment_len(tuple, repr), tos, fill);
     }
+
+    /// Answers a segment for port 0, which nobody has, by a reset (RFC 9293 §3.10.7.1). smoltcp knows no such segments.
+    pub(crate) fn refuse_port_zero(
+        &mut self,
+        path: Path,
+        tuple: Tuple,
+        segment: &TcpPacket<&[u8]>,
+    ) {
+        if segment.rst() || !self.out.routes.is_own(tuple.local.ip()) {
+            return;
+        }
+        let (seq, ack) = if segment.ack() {
+            (segment.ack_number(), None)
+        } else {
+            let end = segment.seq_number() + segment.segment_len();
+            (TcpSeqNumber(0), Some(end))
+        };
+        let reset = TcpRepr {
+            control: TcpControl::Rst,
+            ..plain_segment(
+                &tuple,
+                seq.0.cast_unsigned(),
+                ack.map(|end| end.0.cast_unsigned()),
+            )
+        };
+        self.send_segment(&tuple, path, 0, 64, &reset);
+    }
 }
 
 /// Sends a segment without data that belongs to no socket.

@@ -19,7 +19,8 @@ impl Stack {
     /// Begins to connect (`connect(2)`); [`Stack::tcp_connect_result`] tells how it ended.
     ///
     /// # Errors
-    /// `EISCONN`, `EALREADY`, `ENETUNREACH`, `EADDRNOTAVAIL`, `ENOBUFS`; the error of an attempt that failed before.
+    /// `EISCONN`, `EALREADY`, `ENETUNREACH`, `EADDRNOTAVAIL`, `ENOBUFS`; the error of an attempt that failed before, or
+    /// `ECONNABORTED` if that was told already.
     pub fn tcp_connect(&mut self, id: SocketId, to: SocketAddr, now: Nanos) -> Result<(), Errno> {
         self.out.now = self.out.now.max(now);
         let socket = self.tcp(id)?;
@@ -30,15 +31,18 @@ impl Stack {
                 return Err(Errno::EISCONN);
             }
         }
-        if let Some(error) = socket.error.take() {
-            return Err(error);
+        let error = socket.error.take();
+        if core::mem::take(&mut socket.has_failed) {
+            self.forget_attempt(id);
+            self.report(id, Events::empty());
+            return Err(error.unwrap_or(Errno::ECONNABORTED));
         }
         let to = to_self_if_unspecified(to);
         if to.ip().is_multicast() || self.out.routes.is_broadcast(to.ip()) {
             return Err(Errno::ENETUNREACH);
         }
-        let device = self.tcp(id)?.options.device;
-        let way = self.out.routes.route_by(device, to.ip());
+        let wish = self.tcp(id)?.options.wish();
+        let way = self.out.routes.route_for(wish, to.ip());
         let (path, source) = self.out.counted(way, to.ip())?;
         let tuple = self.choose_tuple(id, path, source, to)?;
         let options = self.tcp(id)?.options.clone();
@@ -115,9 +119,10 @@ impl Stack {
                 c.handshake = Handshake::Reported;
                 Some(Ok(()))
             }
-            TcpState::Open(_) => Some(Err(Errno::EISCONN)),
+            TcpState::Open(_) | TcpState::Listening(_) => Some(Err(Errno::EISCONN)),
             _ => {
                 let error = socket.error.take().unwrap_or(Errno::ECONNABORTED);
+                socket.has_failed = false;
                 self.forget_attempt(id);
                 self.report(id, Events::empty());
                 Some(Err(error))
@@ -139,7 +144,8 @@ impl Stack {
         }
     }
 
-    /// Dissolves a connection (`connect(2)` to `AF_UNSPEC`): it is reset, and the socket can be used again.
+    /// Dissolves a connection (`connect(2)` to `AF_UNSPEC`): it is reset, which is an error to tell, as on Linux, and the socket
+    /// can be used again.
     ///
     /// # Errors
     /// `EBADF`.
@@ -150,7 +156,9 @@ impl Stack {
         let options = socket.options.clone();
         let (local, any) = (socket.local, socket.any);
         let state = core::mem::replace(&mut socket.state, TcpState::Idle);
-        (socket.error, socket.is_done) = (None, false);
+        let was_reset = matches!(&state, TcpState::Open(c) if c.awaits_a_reset());
+        socket.error = was_reset.then_some(Errno::ECONNRESET);
+        (socket.has_failed, socket.is_done) = (false, false);
         (socket.is_read_shut, socket.is_write_shut) = (false, false);
         if matches!(state, TcpState::Open(_)) {
             // The connection moves to a socket of its own, which resets it and holds the port meanwhile.

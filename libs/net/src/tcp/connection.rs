@@ -129,6 +129,19 @@ impl Connection {
         self.tcp.state() == State::Closed
     }
 
+    /// Returns whether its peer expects more of it than answers (`tcp_need_reset` of Linux).
+    pub(crate) fn awaits_a_reset(&self) -> bool {
+        matches!(
+            self.tcp.state(),
+            State::SynSent
+                | State::SynReceived
+                | State::Established
+                | State::FinWait1
+                | State::FinWait2
+                | State::CloseWait
+        )
+    }
+
     /// Resets it, for a program that is gone.
     pub(crate) fn give_up(&mut self) {
         self.tcp.abort();

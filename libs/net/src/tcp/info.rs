@@ -1,6 +1,6 @@
 //! What a TCP socket tells of itself (`tcp(7)`, `TCP_INFO`).
 
-use tyn_abi::Errno;
+use tyn_abi::{Errno, Nanos};
 use tyn_tcp::Info;
 
 use crate::stack::Stack;
@@ -38,6 +38,14 @@ pub enum TcpLife {
 }
 
 impl Stack {
+    /// Returns when a connection got data last; `None` once it is over.
+    pub fn tcp_data_received_at(&mut self, id: SocketId) -> Option<Nanos> {
+        match &self.tcp(id).ok()?.state {
+            TcpState::Open(connection) => Some(connection.tcp.data_received_at()),
+            _ => None,
+        }
+    }
+
     /// Returns what a socket tells of itself.
     ///
     /// # Errors

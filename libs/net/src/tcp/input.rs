@@ -28,8 +28,8 @@ impl Stack {
             self.out.mib.tcp.in_errors += 1;
             return;
         };
-        if tuple.local.port() == 0 || tuple.remote.port() == 0 {
-            return;
+        if tuple.local.port() == 0 {
+            return self.refuse_port_zero(path, tuple, &segment);
         }
         self.on_segment(path, tuple, &segment, packet);
     }

@@ -131,6 +131,8 @@ pub(crate) struct TcpSocket {
     /// The peer sends no more (`SOCK_DONE` of Linux): what happens to the connection afterwards does not keep a program from
     /// reading to the end.
     pub(crate) is_done: bool,
+    /// An attempt to connect has failed, and no `connect` has told so: nothing blocks until one does.
+    pub(crate) has_failed: bool,
     /// `SHUT_RD`.
     pub(crate) is_read_shut: bool,
     /// `SHUT_WR`.
@@ -151,6 +153,7 @@ impl TcpSocket {
             reported: Events::empty(),
             is_orphan: false,
             is_done: false,
+            has_failed: false,
             is_read_shut: false,
             is_write_shut: false,
             seen: Seen::default(),
@@ -187,10 +190,7 @@ impl TcpSocket {
     pub(crate) fn readiness(&self) -> Events {
         const WRITABLE: Events = Events::OUT.union(Events::WRNORM);
         let mut events = match &self.state {
-            // After an attempt that failed nothing blocks: every call tells the error.
-            TcpState::Idle if self.error.is_some() => {
-                READABLE | WRITABLE | Events::HUP | Events::RDHUP
-            }
+            TcpState::Idle if self.has_failed => READABLE | WRITABLE | Events::HUP | Events::RDHUP,
             TcpState::Idle => WRITABLE | Events::HUP,
             TcpState::Listening(l) if l.queue.is_empty() => Events::empty(),
             TcpState::Listening(_) => READABLE,

@@ -6,6 +6,7 @@ use tyn_abi::Nanos;
 
 use crate::errors::{Origin, is_asked_for};
 use crate::fragment::MtuDiscovery;
+use crate::routes::Wish;
 use crate::types::Path;
 
 /// Options of a TCP socket (`tcp(7)`, `socket(7)`, `ip(7)`). Accepted connections inherit them from the listener.
@@ -17,6 +18,8 @@ pub struct TcpOptions {
     pub reuses_port: bool,
     /// `SO_BINDTODEVICE`: packets go and come by this interface alone.
     pub device: Option<Path>,
+    /// `SO_DONTROUTE`: no router is used to reach hosts of IPv4.
+    pub avoids_routers: bool,
     /// `SO_KEEPALIVE`.
     pub keeps_alive: bool,
     /// `TCP_KEEPIDLE`: silence before the first probe.
@@ -85,6 +88,7 @@ impl TcpOptions {
             reuses_address: false,
             reuses_port: false,
             device: None,
+            avoids_routers: false,
             asks_for_errors: [false; 2],
             mtu_discovery: [MtuDiscovery::Want; 2],
             is_corked: false,
@@ -124,6 +128,13 @@ impl TcpOptions {
 
     pub(crate) fn is_error_asked_for(&self, origin: Origin) -> bool {
         is_asked_for(self.asks_for_errors, origin == Origin::Icmp6)
+    }
+
+    pub(crate) fn wish(&self) -> Wish {
+        Wish {
+            device: self.device,
+            avoids_routers: self.avoids_routers,
+        }
     }
 
     pub(crate) fn discovery(&self, address: IpAddr) -> MtuDiscovery {

@@ -235,6 +235,7 @@ impl Stack {
             socket.options.delays_acks = connection.tcp.delays_acks();
         }
         let unread = trimmed(connection.tcp.take_unread());
+        socket.has_failed = fate == Fate::Attempt;
         socket.state = if fate == Fate::Attempt {
             TcpState::Idle
         } else {

@@ -64,7 +64,7 @@ impl Stack {
                 }
                 TcpState::Idle => 0,
             },
-            Some(Socket::Udp(socket)) => socket.queued_bytes + socket.errors.bytes,
+            Some(Socket::Udp(socket)) => socket.memory(),
             None => return 0,
         };
         CONNECTION + queued

@@ -3,7 +3,7 @@
 use tyn_abi::{Errno, Events, Sink, Source};
 
 use crate::stack::{Socket, Stack};
-use crate::tcp::{READABLE, TcpState};
+use crate::tcp::{READABLE, TcpSocket, TcpState};
 use crate::types::SocketId;
 
 /// How bytes are received.
@@ -13,8 +13,21 @@ pub enum Take {
     Bytes,
     /// They are copied and stay (`MSG_PEEK`).
     Peek,
+    /// The same, once all that fits is there or no more will come (`MSG_WAITALL`).
+    PeekAll,
     /// They leave the queue uncopied, at most this many (`MSG_TRUNC`).
     Discard(usize),
+}
+
+impl TcpSocket {
+    /// Returns whether fewer bytes can be read, and more may come.
+    fn will_have(&self, len: usize) -> bool {
+        let TcpState::Open(c) = &self.state else {
+            return false;
+        };
+        let is_over = c.tcp.has_peer_finished() || c.is_closed() || self.is_read_shut;
+        !is_over && self.error.is_none() && c.tcp.readable() < len
+    }
 }
 
 impl Stack {
@@ -91,12 +104,14 @@ impl Stack {
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return Err(Errno::EBADF);
         };
+        let is_early = take == Take::PeekAll && socket.will_have(dst.remaining());
         let count = match &mut socket.state {
             TcpState::Idle | TcpState::Listening(_) => 0,
             _ if is_for_nothing => return Ok(0),
+            TcpState::Open(_) if is_early => 0,
             TcpState::Open(c) => match take {
                 Take::Bytes => c.tcp.read(dst)?,
-                Take::Peek => c.tcp.peek(dst)?,
+                Take::Peek | Take::PeekAll => c.tcp.peek(dst)?,
                 Take::Discard(len) => c.tcp.discard(len),
             },
             TcpState::Ended { unread, taken, .. } => {
@@ -110,7 +125,7 @@ impl Stack {
                     dst.write_all(piece)?;
                 }
                 let count = piece.len();
-                if take != Take::Peek {
+                if !matches!(take, Take::Peek | Take::PeekAll) {
                     *taken += count;
                 }
                 if *taken == unread.len() {
@@ -152,6 +167,7 @@ impl Stack {
             return Err(error);
         }
         match &socket.state {
+            TcpState::Idle if socket.has_failed => Ok(0),
             TcpState::Idle | TcpState::Listening(_) => Err(Errno::ENOTCONN),
             TcpState::Ended { .. } => Ok(0),
             TcpState::Open(_) if socket.is_read_shut => Ok(0),
@@ -160,7 +176,7 @@ impl Stack {
         }
     }
 
-    /// Shuts down one or both directions (`shutdown(2)`).
+    /// Shuts down one or both directions (`shutdown(2)`). An attempt to connect ends, as on Linux.
     ///
     /// # Errors
     /// `ENOTCONN`.
@@ -173,6 +189,9 @@ impl Stack {
                     self.stop_listening(id);
                 }
                 return Ok(());
+            }
+            TcpState::Open(connection) if connection.is_connecting() => {
+                return self.tcp_disconnect(id);
             }
             TcpState::Open(connection) => {
                 socket.is_read_shut |= read;

@@ -44,6 +44,7 @@ fn datagrams_keep_their_bounds_and_tell_their_sender() {
         source: at(A, 1000),
         destination: B.into(),
         path: Path::Nic,
+        at: w.now,
         tos: 0,
         ttl: 64,
         copied: 3,

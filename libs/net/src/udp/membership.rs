@@ -180,9 +180,11 @@ impl Stack {
         let socket = self.udp(id)?;
         let own = how.source.unwrap_or(socket.local.ip());
         let device = socket.options.device;
+        let mut wish = socket.options.wish();
+        wish.avoids_routers |= how.avoids_routers;
         let multicast = *socket.options.multicast(to);
         if !to.is_multicast() {
-            return self.out.routes.route_by(device, to);
+            return self.out.routes.route_for(wish, to);
         }
         let is_ours = !own.is_unspecified() && own.is_ipv4() && to.is_ipv4();
         let path = device

@@ -69,6 +69,7 @@ impl Stack {
             is_read_shut: false,
             is_write_shut: false,
             path_mtu: None,
+            begun: None,
             groups: Vec::new(),
         };
         self.sockets
@@ -139,8 +140,8 @@ impl Stack {
             return self.udp_disconnect(id);
         };
         let to = to_self_if_unspecified(to);
-        let device = self.udp(id)?.options.device;
-        let (path, source) = self.out.routes.route_by(device, to.ip())?;
+        let wish = self.udp(id)?.options.wish();
+        let (path, source) = self.out.routes.route_for(wish, to.ip())?;
         let is_broadcast = self.out.routes.is_broadcast(to.ip());
         if is_broadcast && !self.udp(id)?.options.broadcasts {
             return Err(Errno::EACCES);
@@ -210,6 +211,7 @@ impl Stack {
             source: datagram.source,
             destination: datagram.destination,
             path: datagram.path,
+            at: datagram.at,
             tos: datagram.tos,
             ttl: datagram.ttl,
             copied,
@@ -237,19 +239,21 @@ impl Stack {
             .map_or(0, |d| d.data.len())
     }
 
-    /// Shuts down one or both directions (`shutdown(2)`).
+    /// Shuts down one or both directions (`shutdown(2)`): who waits is woken, also where there is no peer.
     ///
     /// # Errors
-    /// `ENOTCONN`.
+    /// `ENOTCONN`, and yet it is done (`inet_shutdown` of Linux).
     pub fn udp_shutdown(&mut self, id: SocketId, read: bool, write: bool) -> Result<(), Errno> {
         let socket = self.udp(id)?;
-        if socket.remote.is_none() {
-            return Err(Errno::ENOTCONN);
-        }
         socket.is_read_shut |= read;
         socket.is_write_shut |= write;
+        let is_connected = socket.remote.is_some();
         self.report(id, Events::empty());
-        Ok(())
+        if is_connected {
+            Ok(())
+        } else {
+            Err(Errno::ENOTCONN)
+        }
     }
 
     /// Returns the local address (`getsockname(2)`).
@@ -349,6 +353,7 @@ impl Stack {
                 source,
                 destination,
                 path,
+                at: self.out.now,
                 tos: ip.tos,
                 ttl: ip.ttl,
                 data,

@@ -7,7 +7,7 @@ use smoltcp::phy::{Checksum, ChecksumCapabilities};
 use smoltcp::wire::{IpProtocol, UdpPacket, UdpRepr};
 use tyn_abi::{Errno, Events, Source};
 
-use super::socket::Header;
+use super::socket::{Begun, Header};
 use super::{UDP_HEADER, UdpSend, to_self_if_unspecified};
 use crate::checksum;
 use crate::fragment::{link_mtu, longest};
@@ -48,12 +48,16 @@ impl Stack {
         how: &UdpSend,
         src: &mut dyn Source,
     ) -> Result<usize, Errno> {
+        if how.has_more || self.udp(id)?.begun.is_some() {
+            return self.udp_continue(id, how, src);
+        }
         let to = self.destination(id, how)?;
         let len = src.remaining();
         if to.is_ipv4() && len > LONGEST_V4 {
             return Err(Errno::EMSGSIZE);
         }
-        if to.port() == 0 {
+        // Who is connected to port 0 may send there.
+        if how.to.is_some_and(|to| to.port() == 0) {
             return Err(Errno::EINVAL);
         }
         let may_broadcast = self.udp(id)?.options.broadcasts;
@@ -74,14 +78,7 @@ impl Stack {
             self.udp_too_long(id, to, mtu);
             return Err(Errno::EMSGSIZE);
         }
-        if !self.out.has_room(path) {
-            let socket = self.udp(id)?;
-            if !core::mem::replace(&mut socket.is_blocked, true) {
-                self.blocked.push(path, id);
-            }
-            self.report(id, Events::empty());
-            return Err(Errno::EAGAIN);
-        }
+        self.claim_room(id, path)?;
         if !self.out.reserve(total) {
             mib::of(&mut self.out.mib.udp, to.ip()).send_errors += 1;
             return Err(Errno::ENOBUFS);
@@ -107,6 +104,54 @@ impl Stack {
         Ok(len)
     }
 
+    /// Makes sure that a datagram can leave now; when it cannot, the socket hears of it as soon as one can.
+    fn claim_room(&mut self, id: SocketId, path: Path) -> Result<(), Errno> {
+        if self.out.has_room(path) {
+            return Ok(());
+        }
+        let socket = self.udp(id)?;
+        if !core::mem::replace(&mut socket.is_blocked, true) {
+            self.blocked.push(path, id);
+        }
+        self.report(id, Events::empty());
+        Err(Errno::EAGAIN)
+    }
+
+    /// Begins a datagram of which more follows, or adds to it, and sends it with its last bytes. What was said first of how it
+    /// is sent holds; when it cannot be sent it is dropped, as on Linux.
+    fn udp_continue(
+        &mut self,
+        id: SocketId,
+        how: &UdpSend,
+        src: &mut dyn Source,
+    ) -> Result<usize, Errno> {
+        let first = self.udp(id)?.begun.as_ref().map_or(*how, |begun| begun.how);
+        let to = self.destination(id, &first)?;
+        let (path, _) = self.route_of(id, &first, to.ip())?;
+        if !how.has_more {
+            self.claim_room(id, path)?;
+        }
+        let begun = self.udp(id)?.begun.take();
+        let mut data = begun.map_or_else(Vec::new, |begun| begun.data);
+        let (before, len) = (data.len(), src.remaining());
+        if before + len > LONGEST_V4 {
+            return Err(Errno::EMSGSIZE);
+        }
+        data.try_reserve(len).map_err(|_| Errno::ENOBUFS)?;
+        data.resize(before + len, 0);
+        src.read_exact(data.get_mut(before..).unwrap_or_default())?;
+        if how.has_more {
+            self.udp(id)?.begun = Some(Begun { how: first, data });
+        } else {
+            let last = UdpSend {
+                has_more: false,
+                ..first
+            };
+            self.udp_send_with(id, &last, &mut &data[..])?;
+        }
+        Ok(len)
+    }
+
     /// Returns where a datagram is to go, if the socket is in a state to send.
     fn destination(&mut self, id: SocketId, how: &UdpSend) -> Result<SocketAddr, Errno> {
         // Before anything else can fail, as in Linux (`inet_send_prepare`).
@@ -116,10 +161,10 @@ impl Stack {
             self.report(id, Events::empty());
             return Err(error);
         }
+        let to = how.to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
         if socket.is_write_shut {
             return Err(Errno::EPIPE);
         }
-        let to = how.to.or(socket.remote).ok_or(Errno::EDESTADDRREQ)?;
         let is_ours = |ip: IpAddr| ip.is_unspecified() || self.out.routes.is_own(ip);
         if how.source.is_some_and(|ip| !is_ours(ip)) {
             return Err(Errno::EINVAL);

@@ -4,13 +4,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tyn_abi::{Errno, Events};
+use tyn_abi::{Errno, Events, Nanos};
 
 use crate::errors::ErrorQueue;
 use crate::fragment::MtuDiscovery;
 use crate::multicast::filter::Membership;
 use crate::ports::{Bound, Sharing};
-use crate::routes::is_source_on;
+use crate::routes::{Wish, is_source_on};
 use crate::types::{Path, is_unicast_ip};
 
 /// What a queued datagram costs beside its bytes.
@@ -25,6 +25,8 @@ pub struct UdpOptions {
     pub reuses_port: bool,
     /// `SO_BINDTODEVICE`: packets go and come by this interface alone.
     pub device: Option<Path>,
+    /// `SO_DONTROUTE`: no router is used to reach hosts of IPv4.
+    pub avoids_routers: bool,
     /// `SO_BROADCAST`.
     pub broadcasts: bool,
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told also without a peer, and queued.
@@ -57,6 +59,7 @@ impl Default for UdpOptions {
             reuses_address: false,
             reuses_port: false,
             device: None,
+            avoids_routers: false,
             asks_for_errors: [false; 2],
             mtu_discovery: [MtuDiscovery::Want; 2],
             longest_v6: 0,
@@ -98,6 +101,13 @@ impl Default for Multicast {
 }
 
 impl UdpOptions {
+    pub(crate) fn wish(&self) -> Wish {
+        Wish {
+            device: self.device,
+            avoids_routers: self.avoids_routers,
+        }
+    }
+
     pub(crate) fn discovery(&self, is_v6: bool) -> MtuDiscovery {
         let [v4, v6] = self.mtu_discovery;
         if is_v6 { v6 } else { v4 }
@@ -119,8 +129,12 @@ pub struct UdpSend {
     pub tos: Option<u8>,
     /// Time to live or hop limit.
     pub ttl: Option<u8>,
+    /// No router is used to reach a host of IPv4 (`MSG_DONTROUTE`).
+    pub avoids_routers: bool,
     /// A datagram of IPv6 is not split (`IPV6_DONTFRAG`).
     pub never_splits: bool,
+    /// More bytes of the same datagram follow (`MSG_MORE`).
+    pub has_more: bool,
     /// When it is too long for that, the socket notes what would have passed (`IPV6_RECVPATHMTU`).
     pub tells_mtu: bool,
 }
@@ -139,6 +153,7 @@ pub(super) struct Datagram {
     pub(super) source: SocketAddr,
     pub(super) destination: IpAddr,
     pub(super) path: Path,
+    pub(super) at: Nanos,
     pub(super) tos: u8,
     pub(super) ttl: u8,
     pub(super) data: Vec<u8>,
@@ -153,6 +168,8 @@ pub struct UdpReceived {
     pub destination: IpAddr,
     /// Where it came in.
     pub path: Path,
+    /// When it came.
+    pub at: Nanos,
     /// The IP header's type of service.
     pub tos: u8,
     /// The IP header's time to live.
@@ -161,6 +178,13 @@ pub struct UdpReceived {
     pub copied: usize,
     /// Bytes that it had.
     pub len: usize,
+}
+
+/// The beginning of a datagram, and how it is to be sent.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) how: UdpSend,
+    pub(super) data: Vec<u8>,
 }
 
 /// A UDP socket.
@@ -185,6 +209,8 @@ pub(crate) struct UdpSocket {
     pub(super) is_write_shut: bool,
     /// Where a datagram was to go that was too long, and what would have passed.
     pub(super) path_mtu: Option<(IpAddr, usize)>,
+    /// The beginning of a datagram of which more follows.
+    pub(super) begun: Option<Begun>,
     /// The groups that it joined, and where; the latest is the last.
     pub(super) groups: Vec<Membership>,
 }
@@ -208,6 +234,12 @@ impl UdpSocket {
             events |= Events::ERR;
         }
         events
+    }
+
+    /// Returns the bytes that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        let begun = self.begun.as_ref().map_or(0, |begun| begun.data.len());
+        self.queued_bytes + self.errors.bytes + begun
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -310,7 +342,7 @@ impl UdpSocket {
     pub(super) fn push(&mut self, datagram: Datagram) -> bool {
         let cost = datagram.data.len() + OVERHEAD;
         let has_room = self.queued_bytes + cost <= self.options.receive_buffer.max(2304);
-        if self.is_read_shut || !has_room || self.queue.try_reserve(1).is_err() {
+        if !has_room || self.queue.try_reserve(1).is_err() {
             return false;
         }
         self.queued_bytes += cost;
