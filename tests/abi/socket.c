@@ -270,6 +270,34 @@ CASE(socket_failed_to_connect) {
     }
 }
 
+/* Closing waits until the peer has everything, or for so long; and does not for one of two descriptors. */
+CASE(socket_lingers) {
+    static char much[1 << 16];
+    struct linger second = {1, 1};
+    for (int n = 0; n < 3; n++) {
+        int s[2];
+        long sent = 3, got = 0, count;
+        connected(SOCK_STREAM, s);
+        MUST(setsockopt(s[0], SOL_SOCKET, SO_LINGER, &second, sizeof second));
+        if (n > 0) {
+            for (sent = 0; (count = send(s[0], much, sizeof much, MSG_DONTWAIT)) > 0;)
+                sent += count;
+        } else {
+            MUST(send(s[0], "abc", 3, 0));
+        }
+        int other = n == 2 ? MUST(dup(s[0])) : -1;
+        long begin = now_ms();
+        R(close(s[0]));
+        long took = now_ms() - begin;
+        say("a second: %d, less: %d\n", took >= 990 && took < 5000, took < 500);
+        if (other >= 0)
+            MUST(shutdown(other, SHUT_WR));
+        while ((count = recv(s[1], much, sizeof much, 0)) > 0)
+            got += count;
+        say("then %ld, all: %d\n", count, got == sent);
+    }
+}
+
 CASE(socket_without_family) {
     union address here;
     int u = MUST(socket(AF_INET, SOCK_DGRAM, 0)), b = of(SOCK_DGRAM, &here);

@@ -171,6 +171,17 @@ pub trait Socket: File {
     /// `ENOPROTOOPT`, `EINVAL` for a value that is too short, ...
     fn set_option(&self, cx: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
 
+    /// Begins to close for a caller who waits until it is not [`Socket::is_closing`] any more, and returns how long that may
+    /// take; `None` if nobody has to.
+    fn linger(&self) -> Option<Nanos> {
+        None
+    }
+
+    /// Returns whether there is something that the peer has not got.
+    fn is_closing(&self) -> bool {
+        false
+    }
+
     /// Returns the time-out set for a direction; `None` waits for ever.
     fn timeout(&self, direction: Direction) -> Option<Nanos>;
 }

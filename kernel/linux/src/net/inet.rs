@@ -446,6 +446,14 @@ impl Socket for InetSocket {
         options::set(self, cx, level, name, value)
     }
 
+    fn linger(&self) -> Option<Nanos> {
+        operate(|stack| stack.tcp_linger(self.id))
+    }
+
+    fn is_closing(&self) -> bool {
+        inspect(|stack| stack.tcp_is_closing(self.id))
+    }
+
     fn timeout(&self, direction: Direction) -> Option<Nanos> {
         self.options.timeout(direction)
     }

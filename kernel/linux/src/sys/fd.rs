@@ -4,8 +4,9 @@ use alloc::sync::Arc;
 
 use tyn_abi::fs::fcntl as f;
 use tyn_abi::fs::{Flock, open as o};
-use tyn_abi::{Errno, Fd, UserVa};
+use tyn_abi::{Errno, Events, Fd, UserVa};
 use tyn_fs::locks::{Lock, LockKind, Owner};
+use tyn_hal::time;
 
 use crate::cx::{Cx, SysResult};
 use crate::descriptors::{FdTable, OnExec};
@@ -27,7 +28,23 @@ pub(crate) fn sys_close(cx: &mut Cx<'_>, fd: Fd) -> SysResult {
     let files = cx.process.files();
     let open = files.remove(fd)?;
     lock::descriptor_closed(lock::table_owner(&files), &open);
+    linger(cx, &open);
     Ok(0)
+}
+
+/// Waits until the peer of a socket has everything, or the time is over, if this was its last descriptor and the program wants
+/// that (`SO_LINGER`). A signal ends the wait; the connection goes on by itself then.
+fn linger(cx: &Cx<'_>, open: &Arc<OpenFile>) {
+    let socket = open.file.as_socket();
+    let Some(socket) = socket.filter(|_| Arc::strong_count(open) == 1) else {
+        return;
+    };
+    let (Some(queue), Some(time)) = (socket.wait_queue(), socket.linger()) else {
+        return;
+    };
+    let deadline = time::now() + time;
+    let ended = || (!socket.is_closing()).then_some(());
+    let _ = cx.block_on(&[queue], Events::all(), Some(deadline), ended);
 }
 
 /// `close_range(2)`: `CLOSE_RANGE_UNSHARE`, `CLOSE_RANGE_CLOEXEC`.

@@ -29,6 +29,28 @@ impl Stack {
         }
     }
 
+    /// Begins to close a socket whose program waits for that, and returns for how long (`SO_LINGER`); `None` if there is nothing
+    /// to wait for.
+    pub fn tcp_linger(&mut self, id: SocketId) -> Option<Nanos> {
+        let socket = self.tcp(id).ok()?;
+        let time = socket.options.linger.filter(|time| *time != Nanos::ZERO)?;
+        let TcpState::Open(connection) = &socket.state else {
+            return None;
+        };
+        if connection.is_connecting() || connection.tcp.readable() > 0 {
+            return None;
+        }
+        self.tcp_shutdown(id, false, true).ok()?;
+        Some(time)
+    }
+
+    /// Returns whether the peer has not acknowledged everything yet (`sk_stream_closing` of Linux).
+    pub fn tcp_is_closing(&mut self, id: SocketId) -> bool {
+        const CLOSING: [State; 3] = [State::FinWait1, State::Closing, State::LastAck];
+        matches!(self.tcp(id).map(|socket| &socket.state),
+            Ok(TcpState::Open(c)) if CLOSING.contains(&c.tcp.state()))
+    }
+
     fn tcp_close(&mut self, id: SocketId) {
         self.stop_listening(id);
         if self.tcp.orphans >= self.limits.orphans() {

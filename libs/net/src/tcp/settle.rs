@@ -155,10 +155,12 @@ impl Stack {
         let readable = connection.tcp.readable();
         let grew = readable > connection.last_readable;
         connection.last_readable = readable;
-        let news = if grew {
-            Events::IN | Events::RDNORM
-        } else {
-            Events::empty()
+        // The peer has everything: who waits for that (`SO_LINGER`) hears of it by what was true before.
+        let has_ended = old == State::FinWait1 && connection.last_state != State::FinWait1;
+        let news = match grew {
+            _ if has_ended => Events::all(),
+            true => Events::IN | Events::RDNORM,
+            false => Events::empty(),
         };
         self.count(id);
         self.report(id, news);
