@@ -1,5 +1,5 @@
 //! `cargo xtask bench flood`: how transfers that are open go on while connection requests are forged as fast as QEMU takes
-//! them, Tyn beside the trimmed Linux guest. Every byte is checked.
+//! them, Tyn beside Linux guests. Every byte is checked.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::Options;
 use super::guests::Guest;
 use super::running::{GUEST, Running, beside};
 use super::table::{Better, Row};
+use super::{Options, Rivals};
 use crate::lab::GUEST_PORT;
 use crate::net::flood::Wire;
 use crate::net::{Wiring, bulk};
@@ -37,13 +37,15 @@ pub(super) struct Load {
     requests: u32,
 }
 
-/// Measures both guests in turn and prints the table.
+/// Measures all guests in turn and prints the table.
 ///
 /// # Errors
 /// When a guest can't be built, or a byte is wrong.
-pub(super) fn flood(options: Options, load: Load) -> Result<()> {
+pub(super) fn flood(options: Options, rivals: &Rivals, load: Load) -> Result<()> {
     let what = format!("{} transfers", load.transfers);
-    beside(options, &what, |guest| measure(guest, options, load))
+    beside(options, rivals, &what, |guest| {
+        measure(guest, options, load)
+    })
 }
 
 /// Boots a guest and measures all rows.

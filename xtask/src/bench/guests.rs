@@ -11,6 +11,7 @@ use tyn_fs::cpio::Entries;
 use tyn_release::cpio::Writer;
 use tyn_vm_host::Machine;
 
+use super::Linux;
 use crate::{command, example, kernel, paths, sysroot};
 
 /// The trimmed Linux.
@@ -29,7 +30,7 @@ pub(crate) struct Guest {
 }
 
 /// Builds the Linux kernels (`only`: one of them) unless that was done; returns their folder.
-fn linux(only: Option<&str>) -> Result<PathBuf> {
+fn kernels(only: Option<&str>) -> Result<PathBuf> {
     let linux = paths::target().join("bench").join("linux");
     let script = paths::root().join("bench/linux-guest.sh");
     command::run(Command::new(script).arg(&linux).args(only))?;
@@ -90,9 +91,17 @@ pub(super) fn tyn(image: &Path) -> Result<Guest> {
     })
 }
 
+/// Returns a Linux with an image.
+pub(super) fn linux(which: Linux, image: &Path) -> Result<Guest> {
+    match which {
+        Linux::Tiny => trimmed_linux(image),
+        Linux::Cloud => cloud_linux(image),
+    }
+}
+
 /// Returns the trimmed Linux with an image.
 pub(super) fn trimmed_linux(image: &Path) -> Result<Guest> {
-    let linux = linux(None)?;
+    let linux = kernels(None)?;
     Ok(Guest {
         name: LINUX,
         machine: Machine::Q35,
@@ -104,7 +113,7 @@ pub(super) fn trimmed_linux(image: &Path) -> Result<Guest> {
 
 /// Returns Debian's Linux with an image.
 pub(crate) fn cloud_linux(image: &Path) -> Result<Guest> {
-    let linux = linux(Some("cloud"))?;
+    let linux = kernels(Some("cloud"))?;
     Ok(Guest {
         name: "linux-cloud-pvh",
         machine: Machine::Q35,

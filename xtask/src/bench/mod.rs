@@ -11,7 +11,7 @@ mod running;
 mod table;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// Options of the comparison.
 #[derive(Clone, Debug, Args)]
@@ -40,6 +40,23 @@ struct Options {
     memory: u64,
 }
 
+/// A Linux guest (`bench/README.md`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Linux {
+    /// Debian's source with what a BEAM guest needs and nothing else
+    Tiny,
+    /// Debian's kernel for virtual machines
+    Cloud,
+}
+
+/// The Linux guests of a comparison.
+#[derive(Clone, Debug, Args)]
+struct Rivals {
+    /// Linux guests to compare with
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["tiny", "cloud"])]
+    linux: Vec<Linux>,
+}
+
 #[derive(Clone, Debug, Subcommand)]
 enum What {
     /// Boot time and memory
@@ -51,11 +68,26 @@ enum What {
     /// What system calls, faults, switches and Erlang's own work cost
     Host(host::Rows),
     /// Requests, connections and great transfers through a network card
-    Net(net::Load),
+    Net {
+        #[command(flatten)]
+        load: net::Load,
+        #[command(flatten)]
+        rivals: Rivals,
+    },
     /// Great transfers over a path that loses, delays and reorders
-    Path(path::Load),
+    Path {
+        #[command(flatten)]
+        load: path::Load,
+        #[command(flatten)]
+        rivals: Rivals,
+    },
     /// Transfers while connection requests are forged
-    Flood(flood::Load),
+    Flood {
+        #[command(flatten)]
+        load: flood::Load,
+        #[command(flatten)]
+        rivals: Rivals,
+    },
 }
 
 /// Runs what was asked for.
@@ -67,9 +99,9 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         None => boot::boot(command.options, command.least_memory),
         Some(What::Boot { least_memory }) => boot::boot(command.options, *least_memory),
         Some(What::Host(rows)) => host::host(command.options, rows),
-        Some(What::Net(load)) => net::net(command.options, *load),
-        Some(What::Path(load)) => path::path(command.options, *load),
-        Some(What::Flood(load)) => flood::flood(command.options, *load),
+        Some(What::Net { load, rivals }) => net::net(command.options, rivals, *load),
+        Some(What::Path { load, rivals }) => path::path(command.options, rivals, *load),
+        Some(What::Flood { load, rivals }) => flood::flood(command.options, rivals, *load),
     }
 }
 

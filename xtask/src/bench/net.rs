@@ -1,4 +1,4 @@
-//! `cargo xtask bench net`: what the example's server bears over a TAP device, Tyn beside the trimmed Linux guest.
+//! `cargo xtask bench net`: what the example's server bears over a TAP device, Tyn beside Linux guests.
 //!
 //! Load comes from `wrk` and from this program, on the same machine as the guest. CPU time is QEMU's, all threads
 //! together. Ratios are such that more than 1 means that Tyn is better.
@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::Options;
 use super::guests::Guest;
 use super::running::{GUEST, Running, beside};
 use super::table::{Better, Row};
+use super::{Options, Rivals};
 use crate::lab::GUEST_PORT;
 use crate::net::crowd::Crowd;
 use crate::net::{Wiring, bulk, clients};
@@ -35,14 +35,16 @@ pub(super) struct Load {
     connections: usize,
 }
 
-/// Measures both guests in turn and prints the table.
+/// Measures all guests in turn and prints the table.
 ///
 /// # Errors
 /// When a guest can't be built, or does not serve.
-pub(super) fn net(options: Options, load: Load) -> Result<()> {
+pub(super) fn net(options: Options, rivals: &Rivals, load: Load) -> Result<()> {
     debian::ensure_program("wrk", "wrk")?;
     let what = format!("{} s a row", load.seconds);
-    beside(options, &what, |guest| measure(guest, options, load))
+    beside(options, rivals, &what, |guest| {
+        measure(guest, options, load)
+    })
 }
 
 impl Running {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench path`: great transfers over a path that loses, delays and reorders, Tyn beside the trimmed Linux
-//! guest. This program is the other end, and the path (`crate::net::path`); every byte is checked.
+//! `cargo xtask bench path`: great transfers over a path that loses, delays and reorders, Tyn beside Linux
+//! guests. This program is the other end, and the path (`crate::net::path`); every byte is checked.
 
 use std::fs;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::Options;
 use super::guests::Guest;
 use super::running::{GUEST, Running, beside};
 use super::table::{Better, Row};
+use super::{Options, Rivals};
 use crate::net::line::Impairment;
 use crate::net::path;
 use crate::net::{Wiring, bulk};
@@ -31,16 +31,18 @@ pub(super) struct Load {
     how: Impairment,
 }
 
-/// Measures both guests in turn and prints the table.
+/// Measures all guests in turn and prints the table.
 ///
 /// # Errors
 /// When a guest can't be built, or a byte is wrong.
-pub(super) fn path(options: Options, load: Load) -> Result<()> {
+pub(super) fn path(options: Options, rivals: &Rivals, load: Load) -> Result<()> {
     let what = format!(
         "{} blocks over {} connections; {:?}",
         load.blocks, load.flows, load.how
     );
-    beside(options, &what, |guest| measure(guest, options, load))
+    beside(options, rivals, &what, |guest| {
+        measure(guest, options, load)
+    })
 }
 
 /// Boots a guest and measures all rows.

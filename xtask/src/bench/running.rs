@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tyn_vm_host::{Config, Console, MemorySize, Network, Ram, Vm};
 
-use super::Options;
 use super::guests::{self, Guest};
 use super::table::{Row, compare, machine_load};
+use super::{Options, Rivals};
 use crate::lab::GUEST_PORT;
 use crate::net::flood::{self, Wire};
 use crate::net::path::BadPath;
@@ -23,17 +23,21 @@ const TICKS: f64 = 100.0;
 /// How long a guest may take to its first answer.
 const BOOT: Duration = Duration::from_secs(60);
 
-/// Measures Tyn and the trimmed Linux guest with the image that also moves bytes, in turn, and prints `what` and the table.
+/// Measures Tyn and the Linux guests with the image that also moves bytes, in turn, and prints `what` and the table.
 ///
 /// # Errors
 /// When a guest can't be built; those of `measure`.
 pub(super) fn beside(
     options: Options,
+    rivals: &Rivals,
     what: &str,
     measure: impl Fn(&Guest) -> Result<Vec<Row>>,
 ) -> Result<()> {
     let image = bulk::image(&guests::example_image()?)?;
-    let both = [guests::tyn(&image)?, guests::trimmed_linux(&image)?];
+    let mut all = vec![guests::tyn(&image)?];
+    for linux in &rivals.linux {
+        all.push(guests::linux(*linux, &image)?);
+    }
     println!(
         "{} boots of each guest in turn, {} CPUs, {} MiB, {what}; medians; load of this machine {}",
         options.runs,
@@ -41,7 +45,7 @@ pub(super) fn beside(
         options.memory,
         machine_load()?
     );
-    compare(&both, options.runs, measure)
+    compare(&all, options.runs, measure)
 }
 
 /// A guest at the end of a TAP device.

@@ -1,10 +1,11 @@
-//! What was measured of Tyn and of Linux, as a table: medians, and ratios such that more than 1 means that Tyn is better.
+//! What was measured of Tyn and of Linux guests, as a table: medians, and ratios such that more than 1 means that Tyn is
+//! better.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::guests::{self, Guest};
+use super::guests::Guest;
 use super::median;
 
 /// Which way a number is better.
@@ -23,44 +24,63 @@ pub(super) struct Row {
     pub(super) value: f64,
 }
 
-/// All values of one row, of Tyn and of Linux.
+/// All values of one row.
 struct Measured {
     row: Row,
-    values: [Vec<f64>; 2],
+    /// Of each guest.
+    values: Vec<Vec<f64>>,
 }
 
 /// All rows, in the order in which they came.
-#[derive(Default)]
-struct Table(Vec<Measured>);
+struct Table {
+    /// Names of the guests; the first is Tyn.
+    guests: Vec<&'static str>,
+    rows: Vec<Measured>,
+}
 
 impl Table {
-    /// Adds a number of Tyn (0) or Linux (1).
+    /// Adds a number of one of the guests.
     fn add(&mut self, guest: usize, row: Row) {
         let value = row.value;
-        let at = self.0.iter().position(|m| m.row.name == row.name);
+        let at = self.rows.iter().position(|m| m.row.name == row.name);
         let at = at.unwrap_or_else(|| {
-            self.0.push(Measured {
+            self.rows.push(Measured {
                 row,
-                values: [Vec::new(), Vec::new()],
+                values: vec![Vec::new(); self.guests.len()],
             });
-            self.0.len() - 1
+            self.rows.len() - 1
         });
-        self.0[at].values[guest].push(value);
+        self.rows[at].values[guest].push(value);
     }
 
     /// Prints it as Markdown.
     fn print(&self) {
-        println!("| row | unit | tyn | {} | ratio |", guests::LINUX);
-        println!("|---|---|---|---|---|");
-        self.0.iter().for_each(print);
+        print!("| row | unit ");
+        for (i, guest) in self.guests.iter().enumerate() {
+            print!("| {guest} {}", if i == 0 { "" } else { "| ratio " });
+        }
+        println!("|\n|{}", "---|".repeat(1 + 2 * self.guests.len()));
+        for row in &self.rows {
+            println!("{}", row.line());
+        }
     }
 }
 
-fn print(measured: &Measured) {
-    let [tyn, linux] = [median(&measured.values[0]), median(&measured.values[1])];
-    let ratio = ratio(measured.row.better, tyn, linux);
-    let (name, unit) = (&measured.row.name, measured.row.unit);
-    println!("| {name} | {unit} | {tyn:.2} | {linux:.2} | {ratio:.2} |");
+impl Measured {
+    /// Returns its line of the table: each guest's median, and behind a Linux guest's how Tyn compares.
+    fn line(&self) -> String {
+        let mut line = format!("| {} | {} ", self.row.name, self.row.unit);
+        let mut tyn = None;
+        for values in &self.values {
+            let value = median(values);
+            line += &format!("| {value:.2} ");
+            match tyn {
+                None => tyn = Some(value),
+                Some(tyn) => line += &format!("| {:.2} ", ratio(self.row.better, tyn, value)),
+            }
+        }
+        line + "|"
+    }
 }
 
 fn ratio(better: Better, tyn: f64, linux: f64) -> f64 {
@@ -80,16 +100,19 @@ pub(super) fn machine_load() -> Result<String> {
     Ok(words.join(" "))
 }
 
-/// Measures both guests in turn so many times, and prints the table of medians.
+/// Measures the guests in turn so many times, and prints the table of medians. The first is Tyn.
 ///
 /// # Errors
 /// That of `measure`, with the guest's name.
 pub(super) fn compare(
-    guests: &[Guest; 2],
+    guests: &[Guest],
     runs: usize,
     measure: impl Fn(&Guest) -> Result<Vec<Row>>,
 ) -> Result<()> {
-    let mut table = Table::default();
+    let mut table = Table {
+        guests: guests.iter().map(|g| g.name).collect(),
+        rows: Vec::new(),
+    };
     for _ in 0..runs {
         for (i, guest) in guests.iter().enumerate() {
             let rows = measure(guest).with_context(|| format!("{} failed", guest.name))?;
@@ -112,5 +135,24 @@ mod tests {
     fn ratios_above_one_are_better() {
         assert!((ratio(Better::More, 2.0, 1.0) - 2.0).abs() < 1e-9);
         assert!((ratio(Better::Less, 2.0, 1.0) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn each_linux_is_followed_by_its_ratio() {
+        let mut table = Table {
+            guests: vec!["tyn", "one", "other"],
+            rows: Vec::new(),
+        };
+        for (guest, value) in [(0, 2.0), (1, 3.0), (2, 1.0), (0, 4.0)] {
+            let row = Row {
+                name: "latency".into(),
+                unit: "ms",
+                better: Better::Less,
+                value,
+            };
+            table.add(guest, row);
+        }
+        let line = "| latency | ms | 3.00 | 3.00 | 1.00 | 1.00 | 0.33 |";
+        assert_eq!(table.rows[0].line(), line);
     }
 }
