@@ -3,7 +3,7 @@
 use tyn_abi::{Errno, Nanos};
 
 use crate::board::Board;
-use crate::cubic::Cubic;
+use crate::congestion::Controller;
 use crate::info::Counters;
 use crate::options::Options;
 use crate::receive::Receive;
@@ -133,7 +133,7 @@ pub struct Connection {
     pub(crate) is_held: bool,
     pub(crate) send_limit: (usize, usize),
     pub(crate) board: Board,
-    pub(crate) cubic: Cubic,
+    pub(crate) congestion: Controller,
     pub(crate) usage: Usage,
     pub(crate) rtt: Rtt,
     pub(crate) recovery: Recovery,
@@ -219,7 +219,7 @@ impl Connection {
             is_held: false,
             send_limit: config.send,
             board: Board::starting_at(ours),
-            cubic: Cubic::new(u32::from(config.mss)),
+            congestion: Controller::new(u32::from(config.mss)),
             usage: Usage::new(ours),
             rtt: Rtt::default(),
             recovery: Recovery::new(ours),
@@ -326,7 +326,7 @@ impl Connection {
         self.window = u32::from(handshake.window);
         self.most_window = self.window;
         self.window_seq = handshake.theirs;
-        self.cubic = Cubic::new(u32::from(self.payload_size() as u16));
+        self.congestion = Controller::new(u32::from(self.payload_size() as u16));
     }
 
     /// Returns the options of our SYN.

@@ -287,7 +287,7 @@ impl Connection {
         if is_growing && self.is_held_by_window() {
             let rtt = self.rtt.smoothed().unwrap_or(Nanos::ZERO);
             let size = self.payload_size() as u32;
-            self.cubic.on_acked(acked as u32, size, rtt, now);
+            self.congestion.on_acked(acked as u32, size, rtt, now);
         }
         if self.is_finished && ack.is_after(self.fin_number()) {
             self.on_fin_acknowledged();

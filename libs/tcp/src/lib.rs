@@ -18,7 +18,7 @@
 //! | how much while losses are repaired | `prr` | RFC 6937 |
 //! | losses that were none | `undo` | RFC 3522, 3708, 9438 §4.9 |
 //! | round-trip time | `rtt` | RFC 6298 |
-//! | congestion window | `cubic`, `usage` | RFC 9438, 5681, 6928, 7661 |
+//! | congestion window | `congestion`, `usage` | RFC 9438, 5681, 6928, 7661 |
 //! | timers | `timers` | RFC 6298, 8985 §7, 9293 §3.8.6 |
 //! | what a program may ask | `info` | |
 //! | path MTU | `path` | RFC 1191, 8201 |
@@ -28,8 +28,8 @@
 extern crate alloc;
 
 mod board;
+mod congestion;
 mod connection;
-mod cubic;
 mod info;
 mod input;
 mod islands;

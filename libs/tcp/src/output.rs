@@ -189,7 +189,7 @@ impl Connection {
         let flight = self.in_flight();
         let is_first = lost.start == self.unacknowledged;
         let may_go = flight == 0
-            || flight + len <= self.cubic.window as usize
+            || flight + len <= self.congestion.window as usize
             || is_first && self.recovery.repairs;
         if !may_go {
             return None;
@@ -224,7 +224,7 @@ impl Connection {
         self.restart_after_idle(now);
         let unsent = self.sendable();
         let usable = (self.unacknowledged + self.window as usize).beyond(self.next);
-        let free = (self.cubic.window as usize).saturating_sub(self.in_flight());
+        let free = (self.congestion.window as usize).saturating_sub(self.in_flight());
         let size = self.segment_room();
         let len = unsent.min(size).min(usable);
         let has_fin = self.is_finished && len == unsent;
@@ -291,7 +291,7 @@ impl Connection {
     /// Returns how many segments may be under way: the congestion window in segments of full size, as Linux counts. Small
     /// segments load a path by their number, not by their bytes.
     pub(crate) fn most_segments(&self) -> usize {
-        (self.cubic.window as usize / self.payload_size()).max(INITIAL_SEGMENTS)
+        (self.congestion.window as usize / self.payload_size()).max(INITIAL_SEGMENTS)
     }
 
     /// Nagle (RFC 896) as Minshall has it (a small segment waits for small ones only), and the sender's part against silly
@@ -317,7 +317,7 @@ impl Connection {
 
     fn restart_after_idle(&mut self, now: Nanos) {
         if self.board.is_empty() && now - self.last_sent > self.rtt.timeout() {
-            self.cubic.on_idle(self.payload_size() as u32);
+            self.congestion.on_idle(self.payload_size() as u32);
             self.rtt.relax();
         }
     }

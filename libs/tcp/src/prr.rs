@@ -44,12 +44,12 @@ impl Connection {
     /// Sets the window for what may be sent on an acknowledgement in recovery by which `arrived` bytes have arrived.
     pub(crate) fn reduce_by_rate(&mut self, arrived: usize) {
         let (pipe, segment) = (self.in_flight(), self.payload_size());
-        let Some(target) = self.cubic.threshold() else {
+        let Some(target) = self.congestion.threshold() else {
             return;
         };
         if let Some(prr) = &mut self.recovery.prr {
             let due = prr.allowance(arrived, pipe, target as usize, segment);
-            self.cubic.window = u32::try_from(pipe + due).unwrap_or(u32::MAX);
+            self.congestion.window = u32::try_from(pipe + due).unwrap_or(u32::MAX);
         }
     }
 

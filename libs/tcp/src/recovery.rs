@@ -205,7 +205,7 @@ impl Connection {
             self.remember_window();
             self.recovery.until = Some(self.next);
             self.recovery.prr = Some(Prr::new(self.next.beyond(self.unacknowledged)));
-            self.cubic.on_loss(self.payload_size() as u32);
+            self.congestion.on_loss(self.payload_size() as u32);
         }
     }
 
@@ -239,7 +239,7 @@ impl Connection {
             Some(until) if !una.is_before(until) => {
                 recovery.until = None;
                 if recovery.prr.take().is_some() {
-                    self.cubic.end_recovery();
+                    self.congestion.end_recovery();
                 }
                 recovery.is_after_timeout = false;
                 recovery.persist = recovery.persist.saturating_sub(1);
@@ -258,7 +258,7 @@ impl Connection {
             Some((end, true)) if una.is_after(end) => {
                 self.recovery.tail = None;
                 if !self.recovery.is_on() {
-                    self.cubic.on_loss(self.payload_size() as u32);
+                    self.congestion.on_loss(self.payload_size() as u32);
                 }
             }
             _ => {}
@@ -286,7 +286,8 @@ impl Connection {
         self.recovery.is_after_timeout = true;
         self.recovery.prr = None;
         self.recovery.until = Some(self.next);
-        self.cubic.on_timeout(self.payload_size() as u32, is_first);
+        self.congestion
+            .on_timeout(self.payload_size() as u32, is_first);
         self.rtt.back_off();
         self.reorder_at = None;
     }

@@ -4,8 +4,8 @@
 
 use tyn_abi::Nanos;
 
+use crate::congestion::Before;
 use crate::connection::{Connection, clock};
-use crate::cubic::Before;
 use crate::options::Block;
 use crate::segment::Segment;
 use crate::seq::Seq;
@@ -29,7 +29,7 @@ impl Connection {
             return;
         }
         self.recovery.undo = Some(Undo {
-            before: self.cubic.before(),
+            before: self.congestion.before(),
             from: self.unacknowledged,
             // A probe of the tail may be reported, too.
             unreported: self.board.repeated_segments() as u32,
@@ -78,7 +78,7 @@ impl Connection {
         let Some(undo) = self.recovery.undo.take() else {
             return;
         };
-        self.cubic.restore(undo.before);
+        self.congestion.restore(undo.before);
         let recovery = &mut self.recovery;
         (recovery.until, recovery.prr) = (None, None);
         recovery.is_after_timeout = false;

@@ -42,7 +42,7 @@ impl Connection {
 
     /// Whether one more full segment would go beyond the congestion window.
     pub(crate) fn fills_window(&self) -> bool {
-        self.in_flight() + self.payload_size() > self.cubic.window as usize
+        self.in_flight() + self.payload_size() > self.congestion.window as usize
             || self.board.flight_segments() >= self.most_segments()
     }
 
@@ -50,7 +50,8 @@ impl Connection {
     pub(crate) fn is_held_by_window(&self) -> bool {
         let flight = self.usage.flight;
         // In slow start it grows to twice what was under way.
-        flight == HELD || self.cubic.is_slow_start() && flight.saturating_mul(2) > self.cubic.window
+        flight == HELD
+            || self.congestion.is_slow_start() && flight.saturating_mul(2) > self.congestion.window
     }
 }
 
@@ -66,9 +67,9 @@ mod tests {
         s.sent();
         s.now = s.now + ms(50);
         s.take(1, 1001, Flags::ACK, &[]);
-        s.c.cubic.window = 20_000;
-        s.c.cubic.on_loss(1000);
-        s.c.cubic.window = 20_000;
+        s.c.congestion.window = 20_000;
+        s.c.congestion.on_loss(1000);
+        s.c.congestion.window = 20_000;
         s.c.usage = super::Usage::new(s.c.unacknowledged);
         s.write(used as usize * 1000);
         assert_eq!(s.sent().len(), used.min(20) as usize);
@@ -84,7 +85,7 @@ mod tests {
                 s.sent();
             }
         }
-        s.c.cubic.window - 20_000
+        s.c.congestion.window - 20_000
     }
 
     #[test]
@@ -102,18 +103,18 @@ mod tests {
             s.take(1, 1001 + n * 2000, Flags::ACK, &[]);
             s.sent();
         }
-        assert_eq!(s.c.cubic.window, 20_000);
+        assert_eq!(s.c.congestion.window, 20_000);
         // Nor does one that was used a round trip ago.
         let mut s = avoiding(20);
         s.take(1, 21_001, Flags::ACK, &[]);
-        let window = s.c.cubic.window;
+        let window = s.c.congestion.window;
         assert!(window > 20_000);
         for n in 21..40 {
             s.write(1000);
             assert_eq!(s.sent().len(), 1);
             s.take(1, n * 1000 + 1001, Flags::ACK, &[]);
         }
-        assert_eq!(s.c.cubic.window, window);
+        assert_eq!(s.c.congestion.window, window);
         assert_eq!(s.c.unacknowledged, Seq(s.c.next.0));
     }
 }

@@ -85,7 +85,7 @@ impl Connection {
     #[must_use]
     pub fn send_capacity(&self) -> usize {
         let (least, most) = self.send_limit;
-        let wanted = (self.cubic.window as usize * 2).clamp(least, most.max(least));
+        let wanted = (self.congestion.window as usize * 2).clamp(least, most.max(least));
         wanted.min(self.send.capacity().max(self.spare))
     }
 

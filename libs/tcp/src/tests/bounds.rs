@@ -26,7 +26,7 @@ fn held_bytes_survive_a_queue_that_shrinks() {
     s.write(900);
     // The window collapses and there is no memory: what was written is in the queue all the same.
     s.c.set_spare(0);
-    s.c.cubic.window = 1000;
+    s.c.congestion.window = 1000;
     s.c.shut_down();
     assert_eq!(s.sent(), [(0, 900, 25)]);
     assert_eq!(s.c.held(), 0);
@@ -84,7 +84,7 @@ fn small_segments_under_way_are_bounded_as_large_ones_are() {
 fn list_of_what_was_sent_is_bounded_and_counted() {
     let mut s = Scene::new();
     s.c.send_limit = (1 << 20, 1 << 20);
-    s.c.cubic.window = 1 << 30;
+    s.c.congestion.window = 1 << 30;
     s.c.window = 1 << 30;
     for _ in 0..3 * MOST_SEGMENTS {
         s.write(1);

@@ -215,7 +215,7 @@ fn rfc_8201_4_too_big_packets_are_sent_in_pieces() {
     let mut s = Scene::new();
     s.write(3000);
     assert_eq!(s.sent().len(), 3);
-    let window = s.c.cubic.window;
+    let window = s.c.congestion.window;
     s.c.on_packet_too_big(OURS + 3001, 500, s.now);
     s.c.on_packet_too_big(OURS, 500, s.now);
     assert_eq!(s.sent(), [], "not in flight");
@@ -234,7 +234,7 @@ fn rfc_8201_4_too_big_packets_are_sent_in_pieces() {
             (2600, 400)
         ]
     );
-    assert_eq!(s.c.cubic.window, window);
+    assert_eq!(s.c.congestion.window, window);
     s.c.on_packet_too_big(OURS + 1, 1000, s.now);
     assert_eq!(s.c.segment_size(), 600, "never greater");
     s.take(1, 3001, Flags::ACK, &[]);

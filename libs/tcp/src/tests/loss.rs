@@ -21,20 +21,20 @@ fn flight(count: usize) -> Scene {
 #[test]
 fn rfc_8985_6_three_overtakers_mean_loss() {
     let mut s = flight(8);
-    let before = s.c.cubic.window;
+    let before = s.c.congestion.window;
     for n in 2..4 {
         s.sack(1000, &[(2000, n * 1000 + 1000)]);
         assert_eq!(s.sent(), []);
     }
     s.sack(1000, &[(2000, 5000)]);
     assert_eq!(s.sent(), [(1000, 1000, ACK)]);
-    assert_eq!(s.c.cubic.threshold(), Some(before * 7 / 10));
+    assert_eq!(s.c.congestion.threshold(), Some(before * 7 / 10));
     s.now = s.now + ms(50);
     s.sack(5000, &[]);
     assert!(s.c.recovery.is_on());
     s.sack(9000, &[]);
     assert!(!s.c.recovery.is_on() && s.c.deadline().is_none());
-    assert_eq!(s.c.cubic.window, before * 7 / 10);
+    assert_eq!(s.c.congestion.window, before * 7 / 10);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn rfc_8985_7_tail_that_is_lost_is_probed_before_the_timeout() {
 #[test]
 fn rfc_8985_7_3_probe_prefers_new_data() {
     let mut s = flight(10);
-    s.c.cubic.window = 10_000;
+    s.c.congestion.window = 10_000;
     s.write(2000);
     assert_eq!(s.sent(), []);
     assert_eq!(s.wait().1, [(11_000, 1000, ACK)]);
@@ -112,7 +112,7 @@ fn rfc_8985_7_3_probe_prefers_new_data() {
 fn rfc_8985_7_4_repaired_tail_counts_as_a_loss_and_a_needless_probe_does_not() {
     for needless in [false, true] {
         let mut s = flight(2);
-        let before = s.c.cubic.window;
+        let before = s.c.congestion.window;
         s.wait();
         s.now = s.now + ms(50);
         if needless {
@@ -123,7 +123,7 @@ fn rfc_8985_7_4_repaired_tail_counts_as_a_loss_and_a_needless_probe_does_not() {
         s.write(1000);
         s.sent();
         s.sack(4000, &[]);
-        assert_eq!(s.c.cubic.window < before, !needless);
+        assert_eq!(s.c.congestion.window < before, !needless);
         assert_eq!(s.c.deadline(), None);
     }
 }

@@ -9,7 +9,7 @@ fn flight() -> Scene {
     s.sent();
     s.now = s.now + ms(50);
     s.take(1, 1001, Flags::ACK, &[]);
-    s.c.cubic.window = 20_000;
+    s.c.congestion.window = 20_000;
     s.write(50_000);
     assert_eq!(s.sent().len(), 20);
     s.now = s.now + ms(50);
@@ -30,7 +30,7 @@ fn rfc_6937_3_reduction_is_spread_over_the_acknowledgements() {
     assert!(s.c.recovery.is_on());
     s.take(1, 23_001, Flags::ACK, &[]);
     assert!(!s.c.recovery.is_on());
-    assert_eq!(s.c.cubic.window, 14_000);
+    assert_eq!(s.c.congestion.window, 14_000);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn rfc_6937_3_great_losses_are_not_repaired_in_one_burst() {
         assert!(s.c.in_flight() <= 14_000);
     }
     s.sack(21_000, &[]);
-    assert_eq!(s.c.cubic.window, 14_000);
+    assert_eq!(s.c.congestion.window, 14_000);
 }
 
 #[test]
@@ -63,5 +63,5 @@ fn rfc_6937_3_timeout_in_recovery_begins_anew() {
         s.wait();
     }
     assert!(s.c.recovery.prr.is_none());
-    assert_eq!(s.c.cubic.window, 1000);
+    assert_eq!(s.c.congestion.window, 1000);
 }

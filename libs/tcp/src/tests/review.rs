@@ -351,27 +351,27 @@ fn probed() -> Scene {
 fn rfc_8985_7_4_2_acknowledgement_up_to_the_probe_does_not_tell() {
     // First the original arrives, then the probe: D-SACK.
     let mut s = probed();
-    let before = s.c.cubic.window;
+    let before = s.c.congestion.window;
     s.sack(3000, &[]);
-    assert!(s.c.cubic.window >= before);
+    assert!(s.c.congestion.window >= before);
     s.sack(3000, &[(2000, 3000)]);
     assert_eq!(s.c.recovery.tail, None);
     // A peer that does not report what came twice: a duplicate without SACK.
     let mut s = probed();
-    let before = s.c.cubic.window;
+    let before = s.c.congestion.window;
     s.sack(3000, &[]);
     s.sack(3000, &[]);
     assert_eq!(s.c.recovery.tail, None);
-    assert!(s.c.cubic.window >= before);
+    assert!(s.c.congestion.window >= before);
     // Neither: the next acknowledgement tells that the probe repaired a loss.
     let mut s = probed();
-    let before = s.c.cubic.window;
+    let before = s.c.congestion.window;
     s.sack(3000, &[]);
     s.write(1000);
     s.sent();
     s.sack(4000, &[]);
     assert_eq!(s.c.recovery.tail, None);
-    assert_eq!(s.c.cubic.window, before * 7 / 10);
+    assert_eq!(s.c.congestion.window, before * 7 / 10);
 }
 
 /// A scene whose receive queue is full, and the number that comes next.

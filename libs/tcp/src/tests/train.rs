@@ -47,7 +47,7 @@ fn trains_are_no_longer_than_allowed() {
         has_sack: true,
         timestamp: None,
     });
-    s.c.cubic.window = 1_000_000;
+    s.c.congestion.window = 1_000_000;
     s.take_with(1, 1, Flags::ACK, 65_535, Options::default(), &[]);
     s.c.send_limit = (200_000, 200_000);
     s.write(120_000);

@@ -20,7 +20,7 @@ fn flight(timestamp: Option<u32>) -> Scene {
     s.now = s.now + ms(50);
     let echo = s.now - ms(50);
     answer(&mut s, 1000, &[], echo);
-    s.c.cubic.window = 40_000;
+    s.c.congestion.window = 40_000;
     for _ in 0..20 {
         s.write(1000);
         assert_eq!(s.sent().len(), 1);
@@ -46,13 +46,13 @@ fn answer(s: &mut Scene, ack: i32, blocks: &[(usize, usize)], sent: Nanos) {
 
 /// Lets the last segment overtake the others by so much that these are taken for lost.
 fn overtake(s: &mut Scene) -> (Nanos, u32) {
-    let (start, before) = (s.now - Nanos(20 * 1_000_000), s.c.cubic.window);
+    let (start, before) = (s.now - Nanos(20 * 1_000_000), s.c.congestion.window);
     s.now = s.now + ms(10);
     answer(s, 1000, &[(20_000, 21_000)], start);
     if s.sent().is_empty() {
         s.wait();
     }
-    assert!(s.c.recovery.is_on() && s.c.board.lost > 0 && s.c.cubic.window < before);
+    assert!(s.c.recovery.is_on() && s.c.board.lost > 0 && s.c.congestion.window < before);
     (start, before)
 }
 
@@ -69,8 +69,8 @@ fn rfc_3522_3_echo_of_the_first_transmission_takes_it_back() {
         let ack = 2000 + n as i32 * 1000;
         answer(&mut s, ack, &[(20_000, 21_000)], start + ms(n as u64));
     }
-    assert!(!s.c.recovery.is_on() && s.c.cubic.is_slow_start());
-    assert!(s.c.cubic.window >= before && s.c.board.lost == 0);
+    assert!(!s.c.recovery.is_on() && s.c.congestion.is_slow_start());
+    assert!(s.c.congestion.window >= before && s.c.board.lost == 0);
     // What is late is no longer taken for lost.
     assert_eq!(s.sent(), []);
 }
@@ -82,7 +82,7 @@ fn rfc_3522_3_echo_of_a_repetition_does_not() {
     let again = s.now;
     s.now = s.now + ms(50);
     answer(&mut s, 2000, &[(20_000, 21_000)], again);
-    assert!(s.c.recovery.is_on() && s.c.cubic.window < before);
+    assert!(s.c.recovery.is_on() && s.c.congestion.window < before);
 }
 
 #[test]
@@ -93,14 +93,14 @@ fn rfc_3708_3_all_that_was_sent_again_came_twice() {
         let again = s.c.board.repeated_segments();
         s.now = s.now + ms(10);
         answer(&mut s, 21_000, &[], start);
-        assert!(!s.c.recovery.is_on() && s.c.cubic.window < before);
+        assert!(!s.c.recovery.is_on() && s.c.congestion.window < before);
         for n in 0..again - usize::from(is_one_missing) {
-            assert!(s.c.cubic.window < before);
+            assert!(s.c.congestion.window < before);
             s.now = s.now + ms(1);
             let at = 1000 + n * 1000;
             answer(&mut s, 21_000, &[(at, at + 1000)], start);
         }
-        assert_eq!(s.c.cubic.window == before, !is_one_missing);
+        assert_eq!(s.c.congestion.window == before, !is_one_missing);
     }
 }
 
@@ -116,22 +116,22 @@ fn rfc_2883_5_what_came_twice_may_lie_behind_a_hole() {
         answer(&mut s, 1000, &[(at, at + 1000), (2000, 21_000)], start);
     }
     assert_eq!(s.c.counters.twice as usize, again - 1);
-    assert!(s.c.cubic.window < before);
+    assert!(s.c.congestion.window < before);
 }
 
 #[test]
 fn rfc_3522_3_timeout_that_came_too_early_is_taken_back() {
     let mut s = flight(Some(1));
-    let (start, before) = (s.now - ms(20), s.c.cubic.window);
+    let (start, before) = (s.now - ms(20), s.c.congestion.window);
     // A probe first, then the time-out.
     s.wait();
     while !s.c.recovery.is_after_timeout {
         s.wait();
     }
-    assert!(s.c.cubic.window <= 2000);
+    assert!(s.c.congestion.window <= 2000);
     s.now = s.now + ms(1);
     answer(&mut s, 21_000, &[], start);
-    assert!(s.c.cubic.window >= before && !s.c.recovery.is_on());
+    assert!(s.c.congestion.window >= before && !s.c.recovery.is_on());
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn rfc_9438_4_9_window_that_has_outgrown_a_reduction_stays() {
     let (start, before) = overtake(&mut s);
     let again = s.c.board.repeated_segments();
     answer(&mut s, 21_000, &[], start);
-    s.c.cubic.window = before + 5000;
+    s.c.congestion.window = before + 5000;
     for n in 0..again {
         let at = 1000 + n * 1000;
         answer(&mut s, 21_000, &[(at, at + 1000)], start);
     }
-    assert_eq!(s.c.cubic.window, before + 5000);
+    assert_eq!(s.c.congestion.window, before + 5000);
 }

@@ -13,7 +13,7 @@ const MOST_MS: u64 = 100_000;
 
 /// The window.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cubic {
+pub(crate) struct Controller {
     /// The congestion window.
     pub(crate) window: u32,
     /// Where slow start ends.
@@ -61,7 +61,7 @@ pub(crate) const fn initial_window(mss: u32) -> u32 {
     if ten < most { ten } else { most }
 }
 
-impl Cubic {
+impl Controller {
     pub(crate) fn new(mss: u32) -> Self {
         Self {
             window: initial_window(mss),
@@ -237,65 +237,65 @@ mod tests {
 
     #[test]
     fn rfc_5681_3_1_slow_start_doubles_each_round_trip() {
-        let mut cubic = Cubic::new(MSS);
-        cubic.on_acked(10_000, MSS, Nanos(1), Nanos(1));
-        assert_eq!(cubic.window, 20_000);
+        let mut congestion = Controller::new(MSS);
+        congestion.on_acked(10_000, MSS, Nanos(1), Nanos(1));
+        assert_eq!(congestion.window, 20_000);
     }
 
     /// Runs congestion avoidance for a time; returns the window.
-    fn run(cubic: &mut Cubic, now: &mut Nanos, rtt_ms: u64, time_ms: u64) -> u32 {
+    fn run(congestion: &mut Controller, now: &mut Nanos, rtt_ms: u64, time_ms: u64) -> u32 {
         for _ in 0..time_ms / rtt_ms {
-            let mut left = cubic.window;
+            let mut left = congestion.window;
             while left > 0 {
                 let acked = left.min(2 * MSS);
-                cubic.on_acked(acked, MSS, Nanos::from_millis(rtt_ms), *now);
+                congestion.on_acked(acked, MSS, Nanos::from_millis(rtt_ms), *now);
                 left -= acked;
             }
             *now = *now + Nanos::from_millis(rtt_ms);
         }
-        cubic.window
+        congestion.window
     }
 
     #[test]
     fn rfc_9438_4_2_window_returns_to_its_peak_after_k() {
-        let mut cubic = Cubic::new(MSS);
-        cubic.window = 1_000_000;
-        cubic.on_loss(MSS);
-        assert_eq!(cubic.window, 700_000);
+        let mut congestion = Controller::new(MSS);
+        congestion.window = 1_000_000;
+        congestion.on_loss(MSS);
+        assert_eq!(congestion.window, 700_000);
         // K = cbrt(300 / 0.4) = 9.086 s.
         let mut now = Nanos(Nanos::PER_SEC);
-        let window = run(&mut cubic, &mut now, 100, 8900);
+        let window = run(&mut congestion, &mut now, 100, 8900);
         assert!((990_000..=1_000_000).contains(&window), "{window}");
-        let window = run(&mut cubic, &mut now, 100, 4000);
+        let window = run(&mut congestion, &mut now, 100, 4000);
         assert!((1_010_000..1_080_000).contains(&window), "{window}");
     }
 
     #[test]
     fn rfc_9438_4_3_short_paths_get_what_reno_would_have() {
-        let mut cubic = Cubic::new(MSS);
-        cubic.window = 10_000;
-        cubic.on_loss(MSS);
+        let mut congestion = Controller::new(MSS);
+        congestion.window = 10_000;
+        congestion.on_loss(MSS);
         let mut now = Nanos(Nanos::PER_SEC);
-        let window = run(&mut cubic, &mut now, 2, 200);
+        let window = run(&mut congestion, &mut now, 2, 200);
         // 9/17 of a segment for each round trip up to the peak, one after it.
         assert!((80_000..110_000).contains(&window), "{window}");
     }
 
     #[test]
     fn rfc_9438_4_7_fast_convergence_lowers_the_peak() {
-        let mut cubic = Cubic::new(MSS);
-        cubic.window = 100_000;
-        cubic.on_loss(MSS);
-        cubic.on_loss(MSS);
-        assert_eq!((cubic.peak, cubic.window), (59_500, 49_000));
+        let mut congestion = Controller::new(MSS);
+        congestion.window = 100_000;
+        congestion.on_loss(MSS);
+        congestion.on_loss(MSS);
+        assert_eq!((congestion.peak, congestion.window), (59_500, 49_000));
     }
 
     #[test]
     fn rfc_5681_3_1_timeout_starts_with_one_segment_and_halves_once() {
-        let mut cubic = Cubic::new(MSS);
-        cubic.window = 100_000;
-        cubic.on_timeout(MSS, true);
-        cubic.on_timeout(MSS, false);
-        assert_eq!((cubic.window, cubic.threshold), (MSS, 70_000));
+        let mut congestion = Controller::new(MSS);
+        congestion.window = 100_000;
+        congestion.on_timeout(MSS, true);
+        congestion.on_timeout(MSS, false);
+        assert_eq!((congestion.window, congestion.threshold), (MSS, 70_000));
     }
 }
