@@ -32,6 +32,7 @@ mod stamps;
 mod switches;
 mod tables;
 mod tcp_info;
+mod tcp_options;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
