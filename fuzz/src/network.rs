@@ -9,7 +9,7 @@ use tyn_net::{
     netlink,
 };
 use tyn_tcp::options::Options;
-use tyn_tcp::{Config, Connection, Flags, Handshake, Policy, Segment, Seq};
+use tyn_tcp::{Algorithm, Config, Connection, Flags, Handshake, Policy, Segment, Seq};
 
 use crate::card::Card;
 
@@ -374,6 +374,13 @@ fn connection(mode: u8, now: Nanos) -> Connection {
         no_delay: true,
         patience: Nanos(900 * Nanos::PER_SEC),
         keep_alive: None,
+        algorithm: match mode & 16 {
+            0 => Algorithm::Cubic,
+            _ => Algorithm::Reno,
+        },
+        is_thin: mode & 32 != 0,
+        most_window: if mode & 64 == 0 { usize::MAX } else { 2000 },
+        most_unsent: if mode & 128 == 0 { usize::MAX } else { 1500 },
     };
     let handshake = Handshake {
         ours: Seq(u32::MAX - 5000),

@@ -50,7 +50,7 @@ pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::info::{TcpInfo, TcpLife};
 pub use tcp::stream::Take;
 pub use tcp::{Seen, TcpOptions, TcpStatus};
-pub use tyn_tcp::{Counters, Info};
+pub use tyn_tcp::{Algorithm, Counters, Info};
 pub use types::{
     Cidr, Cidr6, ConfigEvent, Ip6Config, IpConfig, Lease, Path, SocketId, Tuple, Wake, Wakes,
 };

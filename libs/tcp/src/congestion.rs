@@ -1,19 +1,30 @@
-//! The congestion window: slow start, CUBIC (RFC 9438), its reductions, the initial window (RFC 6928).
+//! The congestion window: slow start, CUBIC (RFC 9438) or Reno (RFC 5681), their reductions, the initial window (RFC 6928).
 //!
 //! Windows are bytes, times milliseconds; there is no floating point. Which packets are lost is found out elsewhere.
 
 use tyn_abi::Nanos;
 
-/// Multiplicative decrease, in tenths (RFC 9438 §4.6).
+/// CUBIC's multiplicative decrease, in tenths (RFC 9438 §4.6).
 const BETA: u64 = 7;
 /// Windows beyond this are not needed by anybody.
 const MOST: u32 = 1 << 30;
 /// Times beyond this change nothing: the window is huge by then.
 const MOST_MS: u64 = 100_000;
 
+/// How a window grows and shrinks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Algorithm {
+    /// RFC 9438.
+    #[default]
+    Cubic,
+    /// RFC 5681: a segment more for each round trip, half after a loss.
+    Reno,
+}
+
 /// The window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Controller {
+    algorithm: Algorithm,
     /// The congestion window.
     pub(crate) window: u32,
     /// Where slow start ends.
@@ -62,8 +73,9 @@ pub(crate) const fn initial_window(mss: u32) -> u32 {
 }
 
 impl Controller {
-    pub(crate) fn new(mss: u32) -> Self {
+    pub(crate) fn new(algorithm: Algorithm, mss: u32) -> Self {
         Self {
+            algorithm,
             window: initial_window(mss),
             threshold: MOST,
             peak: 0,
@@ -72,6 +84,14 @@ impl Controller {
             to_peak: 0,
             rest: 0,
             reno_rest: 0,
+        }
+    }
+
+    /// Changes the algorithm; the window stays, and what the old one remembers is forgotten.
+    pub(crate) fn set_algorithm(&mut self, algorithm: Algorithm) {
+        if algorithm != self.algorithm {
+            self.algorithm = algorithm;
+            (self.epoch, self.peak, self.rest) = (Nanos::ZERO, 0, 0);
         }
     }
 
@@ -96,10 +116,23 @@ impl Controller {
                 return;
             }
         }
-        self.avoid(u64::from(acked), u64::from(mss.max(1)), rtt, now);
+        let (acked, mss) = (u64::from(acked), u64::from(mss.max(1)));
+        match self.algorithm {
+            Algorithm::Cubic => self.follow_cubic(acked, mss, rtt, now),
+            Algorithm::Reno => self.grow(acked * mss),
+        }
     }
 
-    fn avoid(&mut self, acked: u64, mss: u64, rtt: Nanos, now: Nanos) {
+    /// Grows the window by the part of `bytes` that was acknowledged of a whole window.
+    fn grow(&mut self, bytes: u64) {
+        let window = u64::from(self.window).max(1);
+        self.rest += bytes;
+        let step = self.rest / window;
+        self.rest %= window;
+        self.window = u32::try_from(window + step).unwrap_or(MOST).min(MOST);
+    }
+
+    fn follow_cubic(&mut self, acked: u64, mss: u64, rtt: Nanos, now: Nanos) {
         if self.epoch == Nanos::ZERO {
             self.begin_epoch(mss, now);
         }
@@ -118,10 +151,7 @@ impl Controller {
             self.window = self.reno.max(self.window).min(MOST);
             return;
         }
-        self.rest += acked * (target - window);
-        let step = self.rest / window;
-        self.rest %= window;
-        self.window = u32::try_from(window + step).unwrap_or(MOST).min(MOST);
+        self.grow(acked * (target - window));
     }
 
     fn begin_epoch(&mut self, mss: u64, now: Nanos) {
@@ -150,9 +180,12 @@ impl Controller {
         }
     }
 
-    /// Shrinks the window: something was lost (RFC 9438 §4.6 and §4.7).
+    /// Shrinks the window: something was lost (RFC 9438 §4.6 and §4.7, RFC 5681 §3.1).
     pub(crate) fn on_loss(&mut self, mss: u32) {
-        let reduced = (u64::from(self.window) * BETA / 10) as u32;
+        let reduced = match self.algorithm {
+            Algorithm::Cubic => (u64::from(self.window) * BETA / 10) as u32,
+            Algorithm::Reno => self.window / 2,
+        };
         self.peak = if self.window < self.peak {
             (u64::from(self.window) * (10 + BETA) / 20) as u32
         } else {
@@ -237,7 +270,7 @@ mod tests {
 
     #[test]
     fn rfc_5681_3_1_slow_start_doubles_each_round_trip() {
-        let mut congestion = Controller::new(MSS);
+        let mut congestion = Controller::new(Algorithm::Cubic, MSS);
         congestion.on_acked(10_000, MSS, Nanos(1), Nanos(1));
         assert_eq!(congestion.window, 20_000);
     }
@@ -258,7 +291,7 @@ mod tests {
 
     #[test]
     fn rfc_9438_4_2_window_returns_to_its_peak_after_k() {
-        let mut congestion = Controller::new(MSS);
+        let mut congestion = Controller::new(Algorithm::Cubic, MSS);
         congestion.window = 1_000_000;
         congestion.on_loss(MSS);
         assert_eq!(congestion.window, 700_000);
@@ -272,7 +305,7 @@ mod tests {
 
     #[test]
     fn rfc_9438_4_3_short_paths_get_what_reno_would_have() {
-        let mut congestion = Controller::new(MSS);
+        let mut congestion = Controller::new(Algorithm::Cubic, MSS);
         congestion.window = 10_000;
         congestion.on_loss(MSS);
         let mut now = Nanos(Nanos::PER_SEC);
@@ -282,8 +315,34 @@ mod tests {
     }
 
     #[test]
+    fn rfc_5681_3_1_reno_grows_by_a_segment_each_round_trip_and_halves() {
+        let mut congestion = Controller::new(Algorithm::Reno, MSS);
+        congestion.window = 100_000;
+        congestion.on_loss(MSS);
+        assert_eq!(congestion.window, 50_000);
+        let mut now = Nanos(Nanos::PER_SEC);
+        let window = run(&mut congestion, &mut now, 10, 200);
+        assert!((69_000..=70_000).contains(&window), "{window}");
+    }
+
+    #[test]
+    fn another_algorithm_goes_on_with_the_window() {
+        let mut congestion = Controller::new(Algorithm::Cubic, MSS);
+        congestion.window = 100_000;
+        congestion.on_loss(MSS);
+        congestion.set_algorithm(Algorithm::Reno);
+        let mut now = Nanos(Nanos::PER_SEC);
+        let window = run(&mut congestion, &mut now, 10, 10);
+        assert!((70_900..=71_000).contains(&window), "{window}");
+        congestion.set_algorithm(Algorithm::Cubic);
+        // There is no peak to return to: it is where it is.
+        congestion.on_acked(MSS, MSS, Nanos::from_millis(10), now);
+        assert!(congestion.window - window < 100 && congestion.to_peak == 0);
+    }
+
+    #[test]
     fn rfc_9438_4_7_fast_convergence_lowers_the_peak() {
-        let mut congestion = Controller::new(MSS);
+        let mut congestion = Controller::new(Algorithm::Cubic, MSS);
         congestion.window = 100_000;
         congestion.on_loss(MSS);
         congestion.on_loss(MSS);
@@ -292,7 +351,7 @@ mod tests {
 
     #[test]
     fn rfc_5681_3_1_timeout_starts_with_one_segment_and_halves_once() {
-        let mut congestion = Controller::new(MSS);
+        let mut congestion = Controller::new(Algorithm::Cubic, MSS);
         congestion.window = 100_000;
         congestion.on_timeout(MSS, true);
         congestion.on_timeout(MSS, false);

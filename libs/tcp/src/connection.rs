@@ -3,7 +3,7 @@
 use tyn_abi::{Errno, Nanos};
 
 use crate::board::Board;
-use crate::congestion::Controller;
+use crate::congestion::{Algorithm, Controller};
 use crate::info::Counters;
 use crate::options::Options;
 use crate::receive::Receive;
@@ -107,6 +107,15 @@ pub struct Policy {
     pub patience: Nanos,
     /// Probes of an idle peer: after which silence, at what interval, how many.
     pub keep_alive: Option<(Nanos, Nanos, u32)>,
+    /// How the congestion window grows and shrinks.
+    pub algorithm: Algorithm,
+    /// A peer that gets only few segments at a time is not kept waiting for twice as long after each time-out
+    /// (`TCP_THIN_LINEAR_TIMEOUTS`).
+    pub is_thin: bool,
+    /// The greatest window to be told (`TCP_WINDOW_CLAMP`).
+    pub most_window: usize,
+    /// So many bytes that were never sent take no more beside them (`TCP_NOTSENT_LOWAT`).
+    pub most_unsent: usize,
 }
 
 /// A connection.
@@ -219,7 +228,7 @@ impl Connection {
             is_held: false,
             send_limit: config.send,
             board: Board::starting_at(ours),
-            congestion: Controller::new(u32::from(config.mss)),
+            congestion: Controller::new(policy.algorithm, u32::from(config.mss)),
             usage: Usage::new(ours),
             rtt: Rtt::default(),
             recovery: Recovery::new(ours),
@@ -326,7 +335,8 @@ impl Connection {
         self.window = u32::from(handshake.window);
         self.most_window = self.window;
         self.window_seq = handshake.theirs;
-        self.congestion = Controller::new(u32::from(self.payload_size() as u16));
+        let size = u32::from(self.payload_size() as u16);
+        self.congestion = Controller::new(self.policy.algorithm, size);
     }
 
     /// Returns the options of our SYN.

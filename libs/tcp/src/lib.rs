@@ -53,6 +53,7 @@ mod usage;
 mod user;
 mod window;
 
+pub use congestion::Algorithm;
 pub use connection::{Config, Connection, End, Handshake, Policy, State};
 pub use info::{Congestion, Counters, Info};
 pub use output::Outgoing;

@@ -4,7 +4,7 @@
 use tyn_abi::Nanos;
 
 use crate::board::Delivered;
-use crate::connection::Connection;
+use crate::connection::{Connection, State};
 use crate::options::Block;
 use crate::prr::Prr;
 use crate::segment::Segment;
@@ -13,6 +13,8 @@ use crate::undo::Undo;
 
 /// Duplicate acknowledgements, or segments that overtook one, that mean loss (DupThresh).
 const THRESHOLD: usize = 3;
+/// Fewer segments than this under way do not tell of losses by duplicate acknowledgements (`tcp_stream_is_thin`).
+const THIN_SEGMENTS: usize = 4;
 /// Recoveries after which a wider reordering window shrinks again (RFC 8985 §6.2).
 const PERSISTENCE: u8 = 16;
 
@@ -272,6 +274,15 @@ impl Connection {
         }
     }
 
+    /// Whether the peer gets too little at a time for its acknowledgements to tell of losses, and the program has said that
+    /// it is so (`tcp_stream_is_thin` of Linux).
+    fn is_thin(&self) -> bool {
+        self.policy.is_thin
+            && self.state == State::Established
+            && self.board.segments() < THIN_SEGMENTS
+            && self.congestion.threshold().is_some()
+    }
+
     /// The retransmission timer has fired: all that was not reported is lost (RFC 6298 §5, RFC 8985 §6.3).
     pub(crate) fn on_timeout(&mut self) {
         let is_first = !self.recovery.is_after_timeout;
@@ -288,7 +299,11 @@ impl Connection {
         self.recovery.until = Some(self.next);
         self.congestion
             .on_timeout(self.payload_size() as u32, is_first);
-        self.rtt.back_off();
+        if self.is_thin() {
+            self.rtt.stay();
+        } else {
+            self.rtt.back_off();
+        }
         self.reorder_at = None;
     }
 }

@@ -8,6 +8,8 @@ const INITIAL: Nanos = Nanos(Nanos::PER_SEC);
 const INITIAL_VARIATION: Nanos = Nanos(Nanos::PER_SEC / 4);
 /// The least variation that is counted on, as Linux has it (`TCP_RTO_MIN`); RFC 6298 §2.4 wants 1 s in all.
 const LEAST_VARIATION: Nanos = Nanos::from_millis(200);
+/// Time-outs in a row that need not double.
+const MOST_LINEAR: u8 = 6;
 /// The greatest time-out (`TCP_RTO_MAX`).
 const MOST: Nanos = Nanos(120 * Nanos::PER_SEC);
 
@@ -19,8 +21,10 @@ pub(crate) struct Rtt {
     variation: Nanos,
     /// The least that was measured, for RACK (RFC 8985 §6.2).
     pub(crate) least: Nanos,
-    /// How often the time-out was doubled.
+    /// Time-outs since something new was acknowledged.
     backoff: u8,
+    /// How many of them did not double the time-out.
+    linear: u8,
 }
 
 impl Rtt {
@@ -53,7 +57,7 @@ impl Rtt {
         }
     }
 
-    /// Returns how often the time-out was doubled.
+    /// Returns how many time-outs there were since something new was acknowledged.
     pub(crate) fn timeouts(&self) -> u8 {
         self.backoff
     }
@@ -69,7 +73,12 @@ impl Rtt {
 
     /// Returns the time-out.
     pub(crate) fn timeout(&self) -> Nanos {
-        Nanos(self.base().0.saturating_mul(1 << self.backoff.min(16))).min(MOST)
+        Nanos(
+            self.base()
+                .0
+                .saturating_mul(1 << (self.backoff - self.linear).min(16)),
+        )
+        .min(MOST)
     }
 
     /// Doubles the time-out (RFC 6298 §5.5).
@@ -77,9 +86,18 @@ impl Rtt {
         self.backoff = self.backoff.saturating_add(1);
     }
 
+    /// Counts a time-out that does not double the next: one of the first few in a row, as in Linux
+    /// (`TCP_THIN_LINEAR_RETRIES`).
+    pub(crate) fn stay(&mut self) {
+        if self.backoff < MOST_LINEAR && self.linear == self.backoff {
+            self.linear += 1;
+        }
+        self.back_off();
+    }
+
     /// Takes doubling back: something new was acknowledged.
     pub(crate) fn relax(&mut self) {
-        self.backoff = 0;
+        (self.backoff, self.linear) = (0, 0);
     }
 
     pub(crate) fn is_backed_off(&self) -> bool {
@@ -118,5 +136,18 @@ mod tests {
         }
         rtt.relax();
         assert_eq!(rtt.timeout(), ms(1000));
+    }
+
+    #[test]
+    fn timeouts_of_thin_streams_double_after_six() {
+        let mut rtt = Rtt::default();
+        for seconds in [1, 1, 1, 1, 1, 1, 1, 2, 4] {
+            assert_eq!(rtt.timeout(), ms(seconds * 1000));
+            rtt.stay();
+        }
+        rtt.relax();
+        rtt.back_off();
+        rtt.stay();
+        assert_eq!(rtt.timeout(), ms(4000), "once it has doubled");
     }
 }

@@ -16,6 +16,7 @@ impl Connection {
         if policy.keep_alive != self.policy.keep_alive {
             self.probes = 0;
         }
+        self.congestion.set_algorithm(policy.algorithm);
         self.policy = policy;
     }
 
@@ -75,10 +76,29 @@ impl Connection {
         self.send.len()
     }
 
-    /// Returns how many bytes may be written now before the queue is full.
+    /// Returns how many bytes may be written now: what the queue has room for, and not more than the program wants to wait
+    /// to be sent. Where it wants some, there is room for a segment.
     #[must_use]
     pub fn send_room(&self) -> usize {
-        self.send_capacity().saturating_sub(self.send.len())
+        let room = self.send_capacity().saturating_sub(self.send.len());
+        match self.policy.most_unsent.saturating_sub(self.never_sent()) {
+            0 => 0,
+            wanted => room.min(wanted.max(self.payload_size())),
+        }
+    }
+
+    /// Returns how many bytes were written and never sent.
+    fn never_sent(&self) -> usize {
+        self.fin_number().beyond(self.next)
+    }
+
+    /// Returns whether enough of the queue is free to be worth a write: a third, and half of what may wait to be sent, as on
+    /// Linux.
+    #[must_use]
+    pub fn is_worth_a_write(&self) -> bool {
+        let capacity = self.send_capacity();
+        let free = capacity.saturating_sub(self.send.len());
+        free * 3 >= capacity && self.never_sent() * 2 < self.policy.most_unsent
     }
 
     /// Returns how many bytes the send queue may have: it follows the congestion window.
@@ -103,7 +123,7 @@ impl Connection {
         if !self.may_send() {
             return Err(Errno::EPIPE);
         }
-        let capacity = self.send_capacity();
+        let capacity = self.send.len() + self.send_room();
         let wanted = self.send.len() + src.remaining();
         self.send.reserve(wanted.min(capacity), capacity);
         if self.send.capacity() < wanted.min(capacity) {

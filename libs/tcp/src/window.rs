@@ -49,6 +49,13 @@ impl Connection {
             .receive_memory()
             .saturating_sub(self.receive.ring.len());
         free.min(usize::from(u16::MAX) << self.scale)
+            .min(self.policy.most_window)
+    }
+
+    /// Returns how much room is worth to be told of: a segment, or half of all that there may be (RFC 9293 §3.8.6.2.2).
+    fn window_step(&self) -> usize {
+        let most = self.receive_memory().min(self.policy.most_window);
+        usize::from(self.offered_mss).min(most / 2)
     }
 
     /// Chooses the window to tell: it grows by steps worth a segment (RFC 9293 §3.8.6.2.2), and does not shrink as long as
@@ -58,7 +65,7 @@ impl Connection {
         let kept = self.receive.edge.beyond(self.receive.next);
         let is_starved = self.receive_memory() < self.receive_limit.0;
         let window = if free > kept {
-            let step = usize::from(self.offered_mss).min(self.receive_memory() / 2);
+            let step = self.window_step();
             if free - kept >= step {
                 free
             } else {
@@ -81,7 +88,7 @@ impl Connection {
     pub(crate) fn opens_window(&self) -> bool {
         let kept = self.receive.told.beyond(self.receive.next);
         let free = self.promised();
-        let step = usize::from(self.offered_mss).min(self.receive_memory() / 2);
+        let step = self.window_step();
         free >= kept + step && kept * 2 <= free
     }
 }

@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use tyn_abi::socket::{SOL_SOCKET, so};
-use tyn_abi::{Errno, Nanos, UserVa};
+use tyn_abi::{Errno, UserVa};
 use tyn_net::{TcpOptions, UdpOptions};
 
 use super::address::Family;
@@ -142,9 +142,7 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
             o.reuses_port = options.is_on(so::REUSEPORT);
             o.avoids_routers = options.is_on(so::DONTROUTE);
             o.keeps_alive = options.is_on(so::KEEPALIVE);
-            o.linger = options
-                .linger()
-                .map(|s| Nanos(u64::from(s) * Nanos::PER_SEC));
+            o.linger = options.linger();
             if name == so::RCVBUF {
                 o.receive_buffer = options.receive_buffer();
                 o.receive_most = o.receive_buffer;

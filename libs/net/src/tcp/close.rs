@@ -33,7 +33,7 @@ impl Stack {
     /// to wait for.
     pub fn tcp_linger(&mut self, id: SocketId) -> Option<Nanos> {
         let socket = self.tcp(id).ok()?;
-        let time = socket.options.linger.filter(|time| *time != Nanos::ZERO)?;
+        let seconds = socket.options.linger.filter(|seconds| *seconds != 0)?;
         let TcpState::Open(connection) = &socket.state else {
             return None;
         };
@@ -41,7 +41,7 @@ impl Stack {
             return None;
         }
         self.tcp_shutdown(id, false, true).ok()?;
-        Some(time)
+        Some(Nanos(u64::from(seconds) * Nanos::PER_SEC))
     }
 
     /// Returns whether the peer has not acknowledged everything yet (`sk_stream_closing` of Linux).
@@ -62,7 +62,7 @@ impl Stack {
         let TcpState::Open(connection) = &mut socket.state else {
             return self.remove_tcp(id);
         };
-        let is_reset = connection.tcp.readable() > 0 || socket.options.linger == Some(Nanos::ZERO);
+        let is_reset = connection.tcp.readable() > 0 || socket.options.linger == Some(0);
         if connection.is_connecting() || is_reset {
             return self.reset(id);
         }

@@ -148,11 +148,9 @@ impl Connection {
         self.last_state = State::Closed;
     }
 
-    /// Returns whether enough of the send queue is free to be worth a write: a third, as on Linux.
+    /// Returns whether a write is worth it.
     pub(crate) fn is_writable(&self) -> bool {
-        let capacity = self.tcp.send_capacity();
-        let free = capacity.saturating_sub(self.tcp.unsent());
-        self.tcp.may_send() && free * 3 >= capacity && self.starved_until.is_none()
+        self.tcp.may_send() && self.tcp.is_worth_a_write() && self.starved_until.is_none()
     }
 
     pub(crate) fn status(&self) -> TcpStatus {
@@ -257,5 +255,12 @@ pub(crate) fn policy(options: &TcpOptions, state: State, is_orphan: bool) -> Pol
             options.keep_interval,
             options.keep_count.into(),
         )),
+        algorithm: options.algorithm,
+        is_thin: options.is_thin,
+        most_window: options.most_window(),
+        most_unsent: match options.unsent_low {
+            0 => usize::MAX,
+            low => low as usize,
+        },
     }
 }

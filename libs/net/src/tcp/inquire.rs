@@ -80,6 +80,21 @@ impl Stack {
         Ok(())
     }
 
+    /// Returns the greatest window that may be told (`TCP_WINDOW_CLAMP`): what was asked for, else, of a connection, what its
+    /// queue may hold.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn tcp_window_clamp(&mut self, id: SocketId) -> Result<u32, Errno> {
+        let socket = self.tcp(id)?;
+        Ok(match (&socket.state, socket.options.window_clamp) {
+            (TcpState::Open(c), 0) if !c.is_connecting() => {
+                u32::try_from(c.tcp.receive_capacity()).unwrap_or(u32::MAX)
+            }
+            (_, clamp) => clamp,
+        })
+    }
+
     /// Returns the options.
     ///
     /// # Errors

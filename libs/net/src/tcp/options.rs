@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use tyn_abi::Nanos;
+use tyn_tcp::Algorithm;
 
 use crate::errors::{Origin, is_asked_for};
 use crate::fragment::MtuDiscovery;
@@ -34,8 +35,8 @@ pub struct TcpOptions {
     pub is_corked: bool,
     /// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged; zero is the default of about 15 minutes.
     pub user_timeout: Nanos,
-    /// `SO_LINGER`; zero closes by a reset.
-    pub linger: Option<Nanos>,
+    /// `SO_LINGER`, in seconds; zero closes by a reset.
+    pub linger: Option<u32>,
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told at once, and queued.
     pub asks_for_errors: [bool; 2],
     /// `IP_MTU_DISCOVER` and `IPV6_MTU_DISCOVER`.
@@ -71,6 +72,16 @@ pub struct TcpOptions {
     pub notes: [bool; 3],
     /// `TCP_MAXSEG`: segments that connections made from now on may have at most, both ways.
     pub longest_segment: Option<u16>,
+    /// `TCP_CONGESTION`.
+    pub algorithm: Algorithm,
+    /// `TCP_THIN_LINEAR_TIMEOUTS`.
+    pub is_thin: bool,
+    /// `TCP_WINDOW_CLAMP`; 0 for as much as there is room for.
+    pub window_clamp: u32,
+    /// `TCP_NOTSENT_LOWAT`; 0 for as much as the queue holds.
+    pub unsent_low: u32,
+    /// `TCP_FASTOPEN`: how many requests with data may wait. It is kept; such requests are answered as those without.
+    pub fast_open: u32,
 }
 
 /// How often a SYN is sent again (`tcp_syn_retries`), and the greatest time-out in seconds (`TCP_RTO_MAX`).
@@ -114,6 +125,11 @@ impl TcpOptions {
             delays_acks: false,
             notes: [false; 3],
             longest_segment: None,
+            algorithm: Algorithm::Cubic,
+            is_thin: false,
+            window_clamp: 0,
+            unsent_low: 0,
+            fast_open: 0,
         }
     }
 
@@ -122,6 +138,7 @@ impl TcpOptions {
         Self {
             defers: 0,
             delays_acks: false,
+            fast_open: 0,
             ..self.clone()
         }
     }
@@ -158,6 +175,13 @@ impl TcpOptions {
         match address {
             IpAddr::V4(_) => self.tos,
             IpAddr::V6(_) => self.traffic_class,
+        }
+    }
+
+    pub(crate) fn most_window(&self) -> usize {
+        match self.window_clamp {
+            0 => usize::MAX,
+            clamp => clamp as usize,
         }
     }
 

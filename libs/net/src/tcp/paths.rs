@@ -88,11 +88,11 @@ impl Stack {
         path: Path,
         options: &TcpOptions,
     ) -> tyn_tcp::Config {
-        let (receive, send) = options.buffers();
+        let ((receive, most), send) = options.buffers();
         let size = self.segment_size(tuple, path);
         tyn_tcp::Config {
             mss: options.longest_segment.map_or(size, |most| size.min(most)),
-            receive,
+            receive: (receive.min(options.most_window()), most),
             send,
             clock_offset: self.secret.clock_offset(tuple),
         }

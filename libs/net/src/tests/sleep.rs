@@ -161,8 +161,7 @@ fn sleepers_are_shut_down_closed_and_reset_like_others() {
 
     let (a, b) = w.pair();
     w.pass(seconds(3));
-    w.b.tcp_change_options(b, |o| o.linger = Some(Nanos::ZERO))
-        .unwrap();
+    w.b.tcp_change_options(b, |o| o.linger = Some(0)).unwrap();
     w.b.close(b);
     w.settle();
     assert_eq!(w.a.take_error(a), Some(Errno::ECONNRESET));
@@ -183,8 +182,7 @@ fn what_is_left_of_an_ended_connection_is_counted_until_it_is_read() {
     let (a, b) = w.pair();
     send(&mut w.a, a, &pattern(5000)).unwrap();
     w.pass(seconds(1));
-    w.a.tcp_change_options(a, |o| o.linger = Some(Nanos::ZERO))
-        .unwrap();
+    w.a.tcp_change_options(a, |o| o.linger = Some(0)).unwrap();
     w.a.close(a);
     w.settle();
     assert_eq!(w.b.tcp.buffered, 5000, "no more than was not read");

@@ -140,7 +140,7 @@ fn end_is_read_whatever_comes_after_it() {
 fn lingering_for_no_time_resets() {
     let mut w = World::new();
     let (client, server) = w.pair();
-    w.a.tcp_change_options(client, |o| o.linger = Some(Nanos::ZERO))
+    w.a.tcp_change_options(client, |o| o.linger = Some(0))
         .unwrap();
     send(&mut w.a, client, b"lost").unwrap();
     w.a.close(client);

@@ -263,7 +263,7 @@ fn requests_that_wait_go_with_their_peer_and_their_listener() {
     };
     assert_eq!((waiting(&mut w), w.b.tcp.half_open.len()), (4, 4));
     // A client that breaks off is no longer waited for.
-    w.a.tcp_change_options(clients[4], |o| o.linger = Some(Nanos(0)))
+    w.a.tcp_change_options(clients[4], |o| o.linger = Some(0))
         .unwrap();
     w.a.close(clients[4]);
     w.settle();
@@ -385,7 +385,7 @@ fn peer_that_gives_up_while_it_waits_is_still_accepted() {
     let listener = w.listen(80, 4);
     let client = w.dial(80);
     w.settle();
-    w.a.tcp_change_options(client, |o| o.linger = Some(Nanos::ZERO))
+    w.a.tcp_change_options(client, |o| o.linger = Some(0))
         .unwrap();
     w.a.close(client);
     w.settle();

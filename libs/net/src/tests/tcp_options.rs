@@ -222,7 +222,7 @@ fn quickack_off_before_a_connection_is_for_its_handshake() {
         assert_eq!(w.b.tcp_delays_acks(child), Ok(false));
         assert_eq!(w.b.tcp_delays_acks(listener), Ok(true));
         w.a.tcp_delay_acks(client, true, false).unwrap();
-        change(&mut w.b, child, |o| o.linger = Some(Nanos::ZERO));
+        change(&mut w.b, child, |o| o.linger = Some(0));
         w.b.close(child);
         w.settle();
         assert_eq!(w.a.tcp_delays_acks(client), Ok(true));

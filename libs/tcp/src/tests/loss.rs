@@ -147,6 +147,18 @@ fn rfc_6298_5_timeout_sends_all_again_slowly_and_backs_off() {
 }
 
 #[test]
+fn timeouts_of_a_thin_stream_stay_as_long_if_the_program_says_so() {
+    for (count, is_thin) in [(2, true), (2, false), (5, true)] {
+        let mut s = flight(count);
+        s.c.set_policy(Policy { is_thin, ..POLICY });
+        s.wait();
+        let (first, _) = s.wait();
+        let (second, _) = s.wait();
+        assert_eq!(second / first, if is_thin && count < 4 { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn rfc_6298_5_peer_that_stays_silent_is_given_up() {
     let mut s = flight(2);
     let start = s.c.waiting_since;

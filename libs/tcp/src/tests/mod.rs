@@ -20,7 +20,9 @@ use alloc::vec::Vec;
 use tyn_abi::Nanos;
 
 use crate::options::Options;
-use crate::{Config, Connection, Flags, Handshake, Outgoing, Policy, Segment, Seq, State};
+use crate::{
+    Algorithm, Config, Connection, Flags, Handshake, Outgoing, Policy, Segment, Seq, State,
+};
 
 pub(crate) const MSS: u16 = 1000;
 pub(crate) const OURS: Seq = Seq(u32::MAX - 5000);
@@ -43,6 +45,10 @@ pub(crate) const POLICY: Policy = Policy {
     no_delay: true,
     patience: Nanos(900 * Nanos::PER_SEC),
     keep_alive: None,
+    algorithm: Algorithm::Cubic,
+    is_thin: false,
+    most_window: usize::MAX,
+    most_unsent: usize::MAX,
 };
 
 pub(crate) const ACK: u8 = 16;

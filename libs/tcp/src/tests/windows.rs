@@ -116,3 +116,54 @@ fn rfc_7323_2_windows_are_scaled_but_not_in_a_syn() {
     let out = drain(&mut s.c, s.now);
     assert_eq!(out[0].of.window, (300_000 >> 7) as u16);
 }
+
+#[test]
+fn program_may_bound_the_window_that_is_told() {
+    let mut s = Scene::new();
+    s.c.set_policy(Policy {
+        most_window: 3000,
+        ..POLICY
+    });
+    // What was promised before stays so.
+    let told = s.c.receive.edge;
+    s.take(1, 1, Flags::ACK, &[7; 1000]);
+    s.c.discard(1000);
+    assert!(s.sent().len() <= 1 && s.c.receive.edge == told);
+    let mut taken = 1000;
+    while s.c.receive.edge.beyond(s.c.receive.next) > 3000 {
+        s.take(1 + taken, 1, Flags::ACK, &[7; 1000]);
+        taken += 1000;
+        s.c.discard(1000);
+        s.sent();
+    }
+    s.take(1 + taken, 1, Flags::ACK, &[7; 1000]);
+    s.c.discard(1000);
+    s.sent();
+    let window = s.c.receive.told.beyond(s.c.receive.next);
+    assert!((2000..=3000).contains(&window), "{window}");
+}
+
+#[test]
+fn program_may_bound_what_waits_to_be_sent() {
+    let mut s = Scene::new();
+    s.c.set_policy(Policy {
+        most_unsent: 4000,
+        ..POLICY
+    });
+    s.take_with(1, 1, Flags::ACK, 2000, Options::default(), &[]);
+    s.write(1900);
+    assert!(s.c.is_worth_a_write(), "less than half");
+    s.write(1000);
+    assert!(!s.c.is_worth_a_write() && s.c.send_room() == 1100);
+    s.write(1000);
+    // Where little is wanted, it is a segment.
+    assert_eq!(s.c.send_room(), 1000);
+    assert_eq!(s.c.write(&mut &[0; 9000][..]), Ok(1000));
+    assert_eq!((s.c.unsent(), s.c.send_room()), (4900, 0));
+    assert_eq!(s.sent().len(), 2);
+    // What is under way does not count.
+    assert_eq!(s.c.send_room(), 1100);
+    s.take_with(1, 2001, Flags::ACK, 2000, Options::default(), &[]);
+    assert_eq!(s.sent().len(), 2);
+    assert!(s.c.is_worth_a_write() && s.c.unsent() == 2900);
+}
