@@ -195,6 +195,38 @@ CASE(procs_system_texts) {
     OK(slurp("/proc/sys/kernel/threads-max"));
 }
 
+/* How the network works. Some a machine may have changed: of those only whether they make sense. */
+CASE(procs_sys_net) {
+    static const char *const same[] = {"ipv4/ip_default_ttl", "ipv4/ip_nonlocal_bind", "ipv4/tcp_sack",
+                                       "ipv4/tcp_timestamps", "ipv4/tcp_window_scaling", "ipv4/tcp_moderate_rcvbuf",
+                                       "ipv6/bindv6only", "ipv6/conf/all/disable_ipv6"};
+    static const struct {
+        const char *name;
+        int numbers;
+    } like[] = {{"core/rmem_default", 1},       {"core/rmem_max", 1},         {"core/wmem_default", 1},
+                {"core/wmem_max", 1},           {"core/somaxconn", 1},        {"ipv4/ip_forward", 1},
+                {"ipv4/ip_local_port_range", 2}, {"ipv4/tcp_rmem", 3},        {"ipv4/tcp_wmem", 3},
+                {"ipv4/tcp_ecn", 1},            {"ipv4/tcp_fastopen", 1},     {"ipv4/tcp_fin_timeout", 1},
+                {"ipv4/tcp_keepalive_time", 1}, {"ipv4/tcp_keepalive_intvl", 1}, {"ipv4/tcp_keepalive_probes", 1},
+                {"ipv4/tcp_syn_retries", 1},    {"ipv4/tcp_syncookies", 1},   {"ipv4/ip_unprivileged_port_start", 1}};
+    char path[100];
+    for (size_t n = 0; n < sizeof same / sizeof *same; n++) {
+        snprintf(path, sizeof path, "/proc/sys/net/%s", same[n]);
+        OK(slurp(path));
+        say("%s %s", same[n], text);
+    }
+    for (size_t n = 0; n < sizeof like / sizeof *like; n++) {
+        long a, b, c;
+        snprintf(path, sizeof path, "/proc/sys/net/%s", like[n].name);
+        OK(slurp(path));
+        say("%s %d\n", like[n].name, sscanf(text, "%ld\t%ld\t%ld", &a, &b, &c) == like[n].numbers);
+    }
+    OK(slurp("/proc/sys/net/ipv4/tcp_available_congestion_control"));
+    say("reno %d cubic %d\n", strstr(text, "reno") != NULL, strstr(text, "cubic") != NULL);
+    OK(slurp("/proc/sys/net/ipv4/tcp_congestion_control"));
+    say("one %d\n", strchr(text, ' ') == NULL && strlen(text) > 1);
+}
+
 CASE(procs_own_texts) {
     OK(slurp("/proc/self/cmdline"));
     say("cmdline %d\n", strstr(text, "abi") != NULL);

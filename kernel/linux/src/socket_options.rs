@@ -9,11 +9,11 @@ use tyn_abi::{Errno, Nanos};
 use crate::socket::Direction;
 
 /// Greatest buffer that can be asked for (`/proc/sys/net/core/wmem_max`).
-const MAX_BUFFER: u32 = 212_992;
+pub(crate) const MAX_BUFFER: u32 = 212_992;
 /// Least send buffer.
-const MIN_SEND_BUFFER: u32 = 4608;
+pub(crate) const MIN_SEND_BUFFER: u32 = 4608;
 /// Least receive buffer.
-const MIN_RECEIVE_BUFFER: u32 = 2304;
+pub(crate) const MIN_RECEIVE_BUFFER: u32 = 2304;
 
 /// The options of one socket.
 #[derive(Debug)]

@@ -10,9 +10,11 @@ use tyn_abi::Errno;
 use tyn_abi::fs::mode;
 
 mod names;
+mod net_sysctl;
 mod sysctl;
 
 pub use names::{NetFile, SystemFile, TaskFile, TaskLink};
+pub use net_sysctl::NetSysctl;
 pub use sysctl::{Sysctl, SysctlDir};
 
 use crate::synth::{Child, DIR, FILE, FIRST_COOKIE, LINK, fixed, number};
@@ -43,6 +45,8 @@ pub enum ProcNode {
     SysctlDir(SysctlDir),
     /// A file there.
     Sysctl(Sysctl),
+    /// A file below `/proc/sys/net`.
+    NetSysctl(NetSysctl),
     /// `/proc/PID` or `/proc/PID/task/TID`.
     Task(Owner),
     /// A file in there.
@@ -148,6 +152,7 @@ impl ProcNode {
             | Self::TaskFile(_, TaskFile::Environ | TaskFile::Auxv) => OWNER_ONLY,
             Self::System(_)
             | Self::Sysctl(_)
+            | Self::NetSysctl(_)
             | Self::TaskFile(..)
             | Self::FdInfo(..)
             | Self::NetFile(..) => FILE,
@@ -185,6 +190,7 @@ impl ProcNode {
             Self::System(file) => 0x100 + file as u64,
             Self::SysctlDir(dir) => 0x200 + dir as u64,
             Self::Sysctl(file) => 0x300 + file as u64,
+            Self::NetSysctl(file) => 0x400 + file as u64,
             Self::Task(owner) => of(owner, 0),
             Self::FdDir(owner) => of(owner, 1),
             Self::Threads(pid) => of(Owner { pid, tid: None }, 2),
@@ -213,7 +219,7 @@ impl ProcNode {
             Self::FdInfo(owner, _) => Self::FdInfoDir(owner),
             Self::NetFile(owner, _) => Self::NetDir(owner),
             Self::SysctlDir(SysctlDir::Sys) => Self::Root,
-            Self::SysctlDir(_) | Self::Sysctl(_) => {
+            Self::SysctlDir(_) | Self::Sysctl(_) | Self::NetSysctl(_) => {
                 let mut dirs = SysctlDir::ALL.into_iter();
                 let holder = dirs.find(|d| d.entries().iter().any(|&(_, n)| n == self));
                 holder.map_or(Self::Root, Self::SysctlDir)

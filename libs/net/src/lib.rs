@@ -46,6 +46,7 @@ pub use device::NetDevice;
 pub use errors::{NetError, Origin, QueuedError, Trouble};
 pub use fragment::MtuDiscovery;
 pub use multicast::filter::{FilterMode, SourceChange, SourceFilter, most_sources};
+pub use ports::EPHEMERAL;
 pub use stack::{FreeMemory, Limits, Stack, StackConfig};
 pub use tcp::info::{TcpInfo, TcpLife};
 pub use tcp::stream::Take;

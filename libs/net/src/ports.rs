@@ -9,7 +9,7 @@ use tyn_abi::Errno;
 use crate::types::{Path, SocketId};
 
 /// Ports given out when none is asked for (`net.ipv4.ip_local_port_range`).
-pub(crate) const EPHEMERAL: core::ops::RangeInclusive<u16> = 32768..=60999;
+pub const EPHEMERAL: core::ops::RangeInclusive<u16> = 32768..=60999;
 
 /// Returns the number of ephemeral ports.
 pub(crate) const fn ephemeral_count() -> u32 {

@@ -25,6 +25,7 @@ use crate::limits::{NR_OPEN, Resource};
 use crate::load;
 use crate::mm::Mm;
 use crate::net::census::net_text;
+use crate::net::sysctl::text as net_sysctl;
 use crate::oom;
 use crate::process::{self, Process};
 use crate::random;
@@ -39,6 +40,7 @@ pub(super) fn proc_text(node: ProcNode) -> Result<Vec<u8>, Errno> {
     match node {
         ProcNode::System(file) => Ok(system(file).into_bytes()),
         ProcNode::Sysctl(file) => Ok(sysctl(file).into_bytes()),
+        ProcNode::NetSysctl(file) => Ok(net_sysctl(file).into_bytes()),
         ProcNode::TaskFile(owner, file) => task_file(owner, file),
         ProcNode::NetFile(owner, file) => {
             process::find(Pid(owner.pid))?;

@@ -38,10 +38,10 @@ const TIOCOUTQ: u32 = 0x5411;
 /// Whether the next byte comes after urgent data (`tcp(7)`).
 const SIOCATMARK: u32 = 0x8905;
 /// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
-const DEFAULT_BUFFER: u32 = 32 * 1024;
+pub(super) const DEFAULT_BUFFER: u32 = 32 * 1024;
 /// What a connection's queues may hold at first, and what they grow to (`tcp_rmem` and `tcp_wmem` of Linux).
 const FIRST_QUEUE: usize = 64 << 10;
-const MOST_QUEUE: usize = 4 << 20;
+pub(super) const MOST_QUEUE: usize = 4 << 20;
 
 /// What a socket speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -30,6 +30,7 @@ mod packet_options;
 mod source_options;
 mod stamps;
 mod switches;
+pub(crate) mod sysctl;
 mod tables;
 mod tcp_info;
 mod tcp_options;

@@ -37,14 +37,14 @@ const TCP_ULP: i32 = 31;
 /// Bytes of a congestion control's name (`TCP_CA_NAME_MAX`).
 const NAME: usize = 16;
 /// The congestion controls, as they are called.
-pub(crate) const ALGORITHMS: [(Algorithm, &str); 2] =
+pub(super) const ALGORITHMS: [(Algorithm, &str); 2] =
     [(Algorithm::Reno, "reno"), (Algorithm::Cubic, "cubic")];
 /// `tcp_syn_retries`, `tcp_fin_timeout` (s) and `TCP_RTO_MAX` (s) of Linux.
-const DEFAULT_SYN_RETRIES: u32 = 6;
-const DEFAULT_FIN_TIMEOUT: u32 = 60;
+pub(super) const DEFAULT_SYN_RETRIES: u32 = 6;
+pub(super) const DEFAULT_FIN_TIMEOUT: u32 = 60;
 const LONGEST_TIME_OUT: u32 = 120;
 
-fn seconds(time: Nanos) -> u32 {
+pub(super) fn seconds(time: Nanos) -> u32 {
     u32::try_from(time.split().0).unwrap_or(u32::MAX)
 }
 

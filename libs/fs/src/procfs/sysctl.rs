@@ -1,6 +1,7 @@
 //! Names below `/proc/sys` (`proc_sys(5)`).
 
 use super::ProcNode;
+use super::net_sysctl::{IPV4, NetSysctl};
 
 /// Directories of `/proc/sys`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -14,6 +15,10 @@ pub enum SysctlDir {
     Random,
     Net,
     NetCore,
+    NetIpv4,
+    NetIpv6,
+    NetIpv6Conf,
+    NetIpv6ConfAll,
     Vm,
 }
 
@@ -49,7 +54,7 @@ pub enum Sysctl {
 
 impl SysctlDir {
     pub(super) fn entries(self) -> &'static [(&'static str, ProcNode)] {
-        use ProcNode::{Sysctl as F, SysctlDir as D};
+        use ProcNode::{NetSysctl as N, Sysctl as F, SysctlDir as D};
         match self {
             Self::Sys => &[
                 ("fs", D(Self::Fs)),
@@ -91,8 +96,25 @@ impl SysctlDir {
                 ("entropy_avail", F(Sysctl::EntropyAvail)),
                 ("uuid", F(Sysctl::Uuid)),
             ],
-            Self::Net => &[("core", D(Self::NetCore))],
-            Self::NetCore => &[("somaxconn", F(Sysctl::SoMaxConn))],
+            Self::Net => &[
+                ("core", D(Self::NetCore)),
+                ("ipv4", D(Self::NetIpv4)),
+                ("ipv6", D(Self::NetIpv6)),
+            ],
+            Self::NetCore => &[
+                ("rmem_default", N(NetSysctl::RmemDefault)),
+                ("rmem_max", N(NetSysctl::RmemMax)),
+                ("somaxconn", F(Sysctl::SoMaxConn)),
+                ("wmem_default", N(NetSysctl::WmemDefault)),
+                ("wmem_max", N(NetSysctl::WmemMax)),
+            ],
+            Self::NetIpv4 => IPV4,
+            Self::NetIpv6 => &[
+                ("bindv6only", N(NetSysctl::Bindv6Only)),
+                ("conf", D(Self::NetIpv6Conf)),
+            ],
+            Self::NetIpv6Conf => &[("all", D(Self::NetIpv6ConfAll))],
+            Self::NetIpv6ConfAll => &[("disable_ipv6", N(NetSysctl::DisableIpv6))],
             Self::Vm => &[
                 ("max_map_count", F(Sysctl::MaxMapCount)),
                 ("overcommit_memory", F(Sysctl::OvercommitMemory)),
@@ -110,11 +132,15 @@ impl SysctlDir {
             Self::Random => "/sys/kernel/random",
             Self::Net => "/sys/net",
             Self::NetCore => "/sys/net/core",
+            Self::NetIpv4 => "/sys/net/ipv4",
+            Self::NetIpv6 => "/sys/net/ipv6",
+            Self::NetIpv6Conf => "/sys/net/ipv6/conf",
+            Self::NetIpv6ConfAll => "/sys/net/ipv6/conf/all",
             Self::Vm => "/sys/vm",
         }
     }
 
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Sys,
         Self::Fs,
         Self::Inotify,
@@ -123,6 +149,10 @@ impl SysctlDir {
         Self::Random,
         Self::Net,
         Self::NetCore,
+        Self::NetIpv4,
+        Self::NetIpv6,
+        Self::NetIpv6Conf,
+        Self::NetIpv6ConfAll,
         Self::Vm,
     ];
 }

@@ -57,6 +57,8 @@ fn names_lead_to_nodes() {
     assert_eq!(look("7/task/8/comm"), Ok(comm));
     let overcommit = ProcNode::Sysctl(Sysctl::OvercommitMemory);
     assert_eq!(look("sys/vm/overcommit_memory"), Ok(overcommit));
+    let disabled = ProcNode::NetSysctl(NetSysctl::DisableIpv6);
+    assert_eq!(look("sys/net/ipv6/conf/all/disable_ipv6"), Ok(disabled));
     for missing in [
         "9",
         "7/fd/2",
