@@ -262,25 +262,25 @@ impl Stack {
             return false;
         };
         let rest = ip.payload.get(8 * (usize::from(eights) + 1)..);
-        let Ok(icmp) = Icmpv6Packet::new_checked(rest.unwrap_or_default()) else {
+        // Not read by `Icmpv6Packet`, which takes a question of MLDv1 for cut off.
+        let message = rest.unwrap_or_default();
+        let kind = u8::from(Icmpv6Message::MldQuery);
+        if protocol != u8::from(IpProtocol::Icmpv6) || message.first() != Some(&kind) {
             return false;
-        };
-        let is_query =
-            protocol == u8::from(IpProtocol::Icmpv6) && icmp.msg_type() == Icmpv6Message::MldQuery;
+        }
+        let protocol = IpProtocol::Icmpv6;
+        let is_right =
+            crate::checksum::of(source.into(), destination.into(), protocol, message) == 0xffff;
+        self.out.mib.received_icmp(ip.source, kind, is_right);
         let routes = &self.out.routes;
         let is_listening = routes.v6.is_in_group(destination)
             || routes.v6.is_own(destination)
             || self.out.groups.contains(Path::Nic, ip.destination);
-        if is_query {
-            let is_right = icmp.verify_checksum(&source, &destination);
-            let kind = icmp.msg_type().into();
-            self.out.mib.received_icmp(ip.source, kind, is_right);
-        }
-        if is_query && icmp.verify_checksum(&source, &destination) && is_listening {
+        if is_right && is_listening {
             let dice = self.dice();
-            self.out.on_mld_query(ip, rest.unwrap_or_default(), dice);
+            self.out.on_mld_query(ip, message, dice);
         }
-        is_query
+        true
     }
 
     /// Returns bits that nobody else can foresee.

@@ -1,4 +1,4 @@
-//! Messages of IGMP (RFC 2236, RFC 3376) and MLD (RFC 3810).
+//! Messages of IGMP (RFC 2236, RFC 3376) and MLD (RFC 2710, RFC 3810).
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,6 +14,7 @@ use crate::types::Path;
 use crate::wire::{IPV4_HEADER, IPV6_HEADER, Ip, write_header};
 
 const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
+const ALL_ROUTERS_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// Those who listen to reports of IGMPv3 (RFC 3376 §4.2.14) and MLDv2 (RFC 3810 §5.2.14).
 const IGMP_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 const MLD_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
@@ -22,6 +23,8 @@ const IGMP_QUERY: u8 = 0x11;
 const IGMP_OLD_REPORT: u8 = 0x16;
 const IGMP_LEAVE: u8 = 0x17;
 const IGMP_REPORT: u8 = 0x22;
+const MLD_OLD_REPORT: u8 = 131;
+const MLD_DONE: u8 = 132;
 const MLD_REPORT: u8 = 143;
 /// Questions without a time, of version 1, mean 10 s (RFC 2236 §4).
 const ANSWER_WITHIN: Nanos = Nanos(10 * Nanos::PER_SEC);
@@ -55,7 +58,7 @@ pub(super) struct Query {
     pub(super) sources: Vec<IpAddr>,
     /// How long the answer may take.
     pub(super) within: Nanos,
-    /// It is of a version older than IGMPv3.
+    /// It is of a version older than IGMPv3 or MLDv2.
     pub(super) is_old: bool,
 }
 
@@ -79,15 +82,20 @@ impl Query {
         })
     }
 
-    /// Reads a question of MLDv2, whose checksum is right.
+    /// Reads a question of MLD, whose checksum is right.
     pub(super) fn parse_v6(message: &[u8]) -> Option<Self> {
         let (&[_, _, _, _, high, low, _, _], rest) = message.split_first_chunk()?;
         let (group, rest) = rest.split_first_chunk::<16>()?;
+        let code = u16::from_be_bytes([high, low]);
+        let within = match rest {
+            [] => code.into(),
+            _ => floating(code, 12),
+        };
         Some(Self {
             group: Ipv6Addr::from(*group).into(),
             sources: sources(rest, |a: [u8; 16]| a.into())?,
-            within: Nanos::from_millis(floating(u16::from_be_bytes([high, low]), 12)),
-            is_old: false,
+            within: Nanos::from_millis(within),
+            is_old: rest.is_empty(),
         })
     }
 }
@@ -167,8 +175,16 @@ impl Output {
     pub(crate) fn report_groups(&mut self) {
         while let Some(message) = self.groups.due(self.now) {
             match message {
-                Message::Old(group) => self.send_old(group, IGMP_OLD_REPORT, group),
-                Message::OldLeave(group) => self.send_old(ALL_ROUTERS, IGMP_LEAVE, group),
+                Message::Old(IpAddr::V4(group)) => self.send_old(group, IGMP_OLD_REPORT, group),
+                Message::OldLeave(IpAddr::V4(group)) => {
+                    self.send_old(ALL_ROUTERS, IGMP_LEAVE, group);
+                }
+                Message::Old(IpAddr::V6(group)) => {
+                    self.send_old_mld(group, MLD_OLD_REPORT, group);
+                }
+                Message::OldLeave(IpAddr::V6(group)) => {
+                    self.send_old_mld(ALL_ROUTERS_V6, MLD_DONE, group);
+                }
                 Message::Records(group, records) => {
                     let header = match group {
                         IpAddr::V4(_) => IPV4_HEADER + ALERT_V4.len(),
@@ -223,19 +239,35 @@ impl Output {
         });
     }
 
+    /// Sends a message of MLDv1 (RFC 2710 §3).
+    fn send_old_mld(&mut self, to: Ipv6Addr, kind: u8, group: Ipv6Addr) {
+        self.send_mld(to, 24, |message| {
+            let (header, address) = message.split_at_mut(8);
+            header.copy_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+            address.copy_from_slice(&group.octets());
+        });
+    }
+
     fn send_mld_report(&mut self, group: IpAddr, record: &Record) {
+        let len = report_len(group, record.1.len());
+        self.send_mld(MLD_ROUTERS, len, |message| {
+            write_report(message, MLD_REPORT, group, record);
+        });
+    }
+
+    fn send_mld(&mut self, to: Ipv6Addr, len: usize, fill: impl FnOnce(&mut [u8])) {
+        const HEADER: usize = IPV6_HEADER + ALERT_V6.len();
         // Before it has an address a host reports from none (RFC 3810 §5.2.13).
         let own = self.routes.v6.link_local;
         let own = own.unwrap_or(Ipv6Addr::UNSPECIFIED);
         let caps = ChecksumCapabilities::ignored();
-        let len = IPV6_HEADER + ALERT_V6.len() + report_len(group, record.1.len());
-        let _ = self.emit(Path::Nic, len, 0, |packet| {
-            let (source, to) = (own.into(), MLD_ROUTERS.into());
-            let rest = write_header(packet, source, to, IpProtocol::HopByHop, 1, &caps);
+        let _ = self.emit(Path::Nic, HEADER + len, 0, |packet| {
+            let (source, hops) = (own.into(), IpProtocol::HopByHop);
+            let rest = write_header(packet, source, to.into(), hops, 1, &caps);
             let (alert, message) = rest.split_at_mut(ALERT_V6.len());
             alert.copy_from_slice(&ALERT_V6);
-            write_report(message, MLD_REPORT, group, record);
-            Icmpv6Packet::new_unchecked(message).fill_checksum(&own, &MLD_ROUTERS);
+            fill(message);
+            Icmpv6Packet::new_unchecked(message).fill_checksum(&own, &to);
             Ok::<_, core::convert::Infallible>(())
         });
     }

@@ -1,5 +1,5 @@
 //! Multicast groups: which the interfaces are members of for sockets, and when the network learns of it (IGMPv3, RFC 3376;
-//! MLDv2, RFC 3810).
+//! MLDv2, RFC 3810; to routers that ask so IGMPv2, RFC 2236, and MLDv1, RFC 2710).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -26,7 +26,8 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const REPORTS: u8 = 2;
 /// Time between the two (RFC 3376 §8.11, RFC 3810 §9.11: up to 1 s).
 const REPORT_AGAIN: Nanos = Nanos(Nanos::PER_SEC);
-/// How long a router that speaks IGMPv2 is spoken to likewise (RFC 3376 §8.12, with the usual 125 s between its questions).
+/// How long a router that speaks IGMPv2 or MLDv1 is spoken to likewise (RFC 3376 §8.12, RFC 3810 §9.12, with the usual 125 s
+/// between its questions).
 const OLDER_FOR: Nanos = Nanos(260 * Nanos::PER_SEC);
 /// Sources that questions may ask for until all are told.
 const MOST_ASKED: usize = 64;
@@ -155,18 +156,18 @@ impl Member {
 enum Message {
     /// Records of IGMPv3 or MLDv2, which may be none.
     Records(IpAddr, Vec<Record>),
-    /// A report of IGMPv2.
-    Old(Ipv4Addr),
-    /// A message of IGMPv2 that nobody is left.
-    OldLeave(Ipv4Addr),
+    /// A report of IGMPv2 or MLDv1.
+    Old(IpAddr),
+    /// A message of theirs that nobody is left.
+    OldLeave(IpAddr),
 }
 
 /// The groups of all interfaces.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     members: BTreeMap<(Path, IpAddr), Member>,
-    /// Until when a router speaks IGMPv2.
-    old_until: Nanos,
+    /// Until when a router speaks IGMPv2, and one MLDv1.
+    old_until: [Nanos; 2],
 }
 
 /// Returns whether a group is one that every host is in, of which nobody is told (RFC 3376 §6, RFC 3810 §6).
@@ -241,7 +242,7 @@ impl Groups {
     /// Takes note of a question; each group's answer comes at a time of its own, which `dice` chooses.
     fn on_query(&mut self, query: &Query, now: Nanos, dice: u64) {
         if query.is_old {
-            self.old_until = now + OLDER_FOR;
+            self.old_until[usize::from(query.group.is_ipv6())] = now + OLDER_FOR;
         }
         let about = query.group;
         let mut dice = dice;
@@ -279,9 +280,18 @@ impl Groups {
         })
     }
 
+    /// Returns whether the older version is spoken of a group.
+    fn is_old(&self, group: IpAddr, now: Nanos) -> bool {
+        self.old_until[usize::from(group.is_ipv6())] > now
+    }
+
     /// Returns the version of IGMP that is spoken.
     pub(crate) fn version(&self, now: Nanos) -> u8 {
-        if self.old_until > now { 2 } else { 3 }
+        if self.is_old(ALL_HOSTS.into(), now) {
+            2
+        } else {
+            3
+        }
     }
 
     /// Returns when somebody is to be told next.
@@ -292,10 +302,11 @@ impl Groups {
     /// Takes what the network is to be told of a group now.
     fn due(&mut self, now: Nanos) -> Option<Message> {
         let is_due = |m: &Member| m.due().is_some_and(|at| at <= now);
+        let old = [ALL_HOSTS.into(), ALL_NODES.into()].map(|of: IpAddr| self.is_old(of, now));
         let (&(path, group), member) = self.members.iter_mut().find(|(_, m)| is_due(m))?;
         let is_change = member.change_at.is_some_and(|at| at <= now);
         let message = match group {
-            IpAddr::V4(group) if self.old_until > now => {
+            group if old[usize::from(group.is_ipv6())] => {
                 let is_left = member.merged.filter() == SourceFilter::empty(FilterMode::Include);
                 member.changes(now);
                 member.answer = None;

@@ -194,9 +194,6 @@ fn questions_about_sources_are_answered_with_those_that_are_heard() {
 
 #[test]
 fn old_routers_are_told_in_their_version() {
-    let IpAddr::V4(group) = GROUP else {
-        unreachable!()
-    };
     let mut groups = Groups::default();
     groups.join(
         Path::Nic,
@@ -212,10 +209,21 @@ fn old_routers_are_told_in_their_version() {
     groups.on_query(&old, now, 1);
     assert_eq!(
         (groups.due(now), groups.due(now)),
-        (Some(Message::Old(group)), None)
+        (Some(Message::Old(GROUP)), None)
     );
+    // That says nothing of those of IPv6, and the other way round.
+    groups.join(Path::Nic, OTHER, &ALL, now);
+    assert!(matches!(groups.due(now), Some(Message::Records(OTHER, _))));
+    let old = Query {
+        is_old: true,
+        ..ask(Ipv6Addr::UNSPECIFIED.into(), &[], Nanos(1))
+    };
+    groups.on_query(&old, now, 1);
+    assert_eq!(groups.due(now), Some(Message::Old(OTHER)));
+    groups.leave(Path::Nic, OTHER, &ALL, now);
+    assert_eq!(groups.due(now), Some(Message::OldLeave(OTHER)));
     groups.leave(Path::Nic, GROUP, &filter(FilterMode::Include, &[1]), now);
-    assert_eq!(groups.due(now), Some(Message::OldLeave(group)));
+    assert_eq!(groups.due(now), Some(Message::OldLeave(GROUP)));
     assert_eq!((groups.deadline(), groups.members.len()), (None, 0));
     let now = now + OLDER_FOR;
     groups.join(Path::Nic, GROUP, &ALL, now);

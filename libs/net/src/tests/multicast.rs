@@ -230,6 +230,51 @@ fn network_is_told_who_listens() {
     assert_eq!(done, again);
 }
 
+#[test]
+fn routers_that_speak_mld_1_are_told_in_it() {
+    let mut w = world();
+    let told = spy(&mut w);
+    let take = || core::mem::take(&mut *told.lock().unwrap());
+    let b = socket(&mut w.b, 7);
+    join(&mut w.b, b, IpAddr::V6(GROUP6), Path::Nic).unwrap();
+    w.pass(seconds(3));
+    take();
+    let question = mld_query();
+    w.cards[1].with(|c| c.received.push_back(question));
+    w.pass(seconds(11));
+    let mut messages = take();
+    w.b.close(b);
+    w.pass(seconds(3));
+    messages.extend(take());
+    let own = w.b.out.routes.v6.link_local.unwrap().into();
+    let mut expected = [(131, IpAddr::V6(GROUP6)), (132, "ff02::2".parse().unwrap())].into_iter();
+    for (to, message) in messages {
+        let protocol = smoltcp::wire::IpProtocol::Icmpv6;
+        assert_eq!(crate::checksum::of(own, to, protocol, &message), 0xffff);
+        assert_eq!(expected.next(), Some((message[0], to)));
+        assert_eq!(message[4..], [&[0; 4][..], &GROUP6.octets()].concat());
+    }
+    assert_eq!(expected.next(), None);
+}
+
+/// A question of MLDv1 for all groups, to be answered within ten seconds.
+fn mld_query() -> Vec<u8> {
+    let (router, all): (Ipv6Addr, Ipv6Addr) =
+        ("fe80::9".parse().unwrap(), "ff02::1".parse().unwrap());
+    let mut frame = Vec::from([0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x86, 0xdd]);
+    frame.extend([0x60, 0, 0, 0, 0, 32, 0, 1]);
+    frame.extend(router.octets().iter().chain(&all.octets()));
+    frame.extend([58, 0, 5, 2, 0, 0, 1, 0]);
+    let mut message = [0; 24];
+    message[0] = 130;
+    message[4..6].copy_from_slice(&10_000u16.to_be_bytes());
+    let protocol = smoltcp::wire::IpProtocol::Icmpv6;
+    let sum = !crate::checksum::of(router.into(), all.into(), protocol, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(message);
+    frame
+}
+
 /// Returns whether a message of ICMPv6 that B sent to the routers is as it was sent.
 fn has_right_checksum(w: &World, message: &[u8]) -> bool {
     let own = w.b.out.routes.v6.link_local.unwrap().into();
