@@ -48,7 +48,7 @@ pub(super) fn ask(socket: &InetSocket, is_v6: bool, asks: bool) -> Result<(), Er
 pub(super) fn take(socket: &InetSocket, dst: &mut dyn Sink) -> Result<Incoming, Errno> {
     let (entry, copied) = operate(|stack| stack.take_queued_error(socket.id, dst))?;
     let mut control = match &entry.trouble.report {
-        Some(report) => socket.switches.control(socket.family, report),
+        Some(report) => socket.switches.control(socket.family, report, 0),
         None => Vec::new(),
     };
     control.push(describe(socket.family, &entry.trouble));

@@ -98,8 +98,8 @@ pub(crate) fn open(
         _ => return Err(Errno::ESOCKTNOSUPPORT),
     };
     let tcp_options = TcpOptions {
-        receive_most: MOST_QUEUE,
-        send_most: MOST_QUEUE,
+        receive_most: MOST_QUEUE as u32,
+        send_most: MOST_QUEUE as u32,
         ..TcpOptions::new(FIRST_QUEUE)
     };
     let id = operate(|stack| match (protocol, family) {
@@ -187,7 +187,11 @@ impl InetSocket {
             received => received?,
         };
         let is_cut = received.copied < received.len;
-        let control = self.switches.control(self.family, &received);
+        let port = match self.switches.wants_destination() {
+            true => inspect(|stack| stack.udp_local(self.id))?.port(),
+            false => 0,
+        };
+        let control = self.switches.control(self.family, &received, port);
         Ok(Incoming {
             count: if flags.contains(MsgFlags::TRUNC) {
                 received.len

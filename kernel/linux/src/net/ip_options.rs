@@ -9,10 +9,13 @@ use tyn_net::UdpSend;
 
 use super::address::Family;
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6, InetSocket, Protocol};
+use super::minor_options::IP_MINTTL;
 use super::multicast_options as multicast;
 use super::options::unknown;
-use super::switches::{IP_PKTINFO, IPV6_DONTFRAG, is_on};
-use super::{adjust, error_queue, filter_options, inspect, mtu_options, packet_options};
+use super::switches::{IP_FREEBIND, IP_PKTINFO, IP_TRANSPARENT, IPV6_DONTFRAG, is_on};
+use super::{
+    adjust, error_queue, filter_options, inspect, minor_options, mtu_options, packet_options,
+};
 use crate::cx::Cx;
 use crate::socket::Control;
 use crate::socket_options::{Value, int};
@@ -26,6 +29,8 @@ const IPV6_V6ONLY: i32 = 26;
 pub(super) const IPV6_PKTINFO: i32 = 50;
 pub(super) const IPV6_HOPLIMIT: i32 = 52;
 pub(super) const IPV6_TCLASS: i32 = 67;
+/// Those of `ip(7)` for which nothing is not taken for 0.
+const LOOKED_AT: [i32; 4] = [IP_TTL, IP_MINTTL, IP_FREEBIND, IP_TRANSPARENT];
 /// Time to live unless set.
 const DEFAULT_TTL: u8 = 64;
 
@@ -77,6 +82,9 @@ pub(super) fn get(
     }
     if let Some(number) = mtu_options::get(socket, level, name) {
         return Some(number.map(Value::int));
+    }
+    if let Some(value) = minor_options::get(socket, level, name) {
+        return Some(Ok(value));
     }
     let fields = header_fields(socket)?;
     Some(Ok(Value::int(match (level, name) {
@@ -141,13 +149,16 @@ fn set_common(
     if let Some(switch) = socket.switches.of(level, name) {
         return Some(number.and_then(|number| {
             switch.store(number != 0, Ordering::Relaxed);
-            match socket.protocol {
-                Protocol::Tcp => {
-                    let [_, notes] = socket.switches.wanted();
-                    adjust(|stack| stack.tcp_change_options(socket.id, |o| o.notes = notes))
+            let binds_freely = socket.switches.binds_freely();
+            let [_, notes] = socket.switches.wanted();
+            adjust(|stack| match socket.protocol {
+                Protocol::Tcp => stack.tcp_change_options(socket.id, |o| {
+                    (o.notes, o.binds_freely) = (notes, binds_freely);
+                }),
+                Protocol::Udp => {
+                    stack.udp_change_options(socket.id, |o| o.binds_freely = binds_freely)
                 }
-                Protocol::Udp => Ok(()),
-            }
+            })
         }));
     }
     if let Some(is_v6) = error_queue::option(level, name) {
@@ -168,10 +179,13 @@ pub(super) fn set_ip(
     }
     let number = match value {
         // Linux takes nothing for 0, but for what it wants to see (`do_ip_setsockopt`).
-        [] if name != IP_TTL => 0,
+        [] if !LOOKED_AT.contains(&name) => 0,
         _ => int_or_byte(value)?,
     };
     if let Some(result) = set_common(socket, IPPROTO_IP, name, Ok(number)) {
+        return result;
+    }
+    if let Some(result) = minor_options::set(socket, (IPPROTO_IP, name), value, Ok(number)) {
         return result;
     }
     match name {
@@ -197,6 +211,9 @@ pub(super) fn set_ipv6(
         number => number,
     };
     if let Some(result) = set_common(socket, IPPROTO_IPV6, name, number) {
+        return result;
+    }
+    if let Some(result) = minor_options::set(socket, (IPPROTO_IPV6, name), value, number) {
         return result;
     }
     match name {

@@ -22,6 +22,7 @@ mod filter_options;
 mod inet;
 pub(crate) mod interface_ioctl;
 mod ip_options;
+mod minor_options;
 mod mtu_options;
 mod multicast_options;
 pub(crate) mod netlink;

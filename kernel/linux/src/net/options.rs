@@ -16,7 +16,7 @@ use super::tcp_options::{get_tcp, set_tcp};
 use super::{adjust, device};
 use crate::cx::Cx;
 use crate::socket::Socket;
-use crate::socket_options::Value;
+use crate::socket_options::{Value, int};
 
 const IPPROTO_UDPLITE: i32 = 136;
 pub(super) fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
@@ -47,6 +47,8 @@ pub(super) fn get(
                 Protocol::Tcp => 6,
                 Protocol::Udp => 17,
             })),
+            // As Linux 6.16 and newer: only sockets of AF_UNIX tell.
+            so::PASSCRED => Err(Errno::EOPNOTSUPP),
             so::ERROR => Ok(Value::int(take_error(socket.id))),
             so::BINDTODEVICE => device::get(socket, room).map(Value::from),
             so::ACCEPTCONN => Ok(Value::int(
@@ -103,6 +105,7 @@ pub(super) fn set(
             socket.switches.stamps.set(name, int(value)? != 0);
             Ok(())
         }
+        SOL_SOCKET if name == so::PASSCRED => int(value).and(Err(Errno::EOPNOTSUPP)),
         SOL_SOCKET => {
             socket
                 .options
@@ -144,11 +147,11 @@ fn apply(socket: &InetSocket, name: i32) -> Result<(), Errno> {
             o.keeps_alive = options.is_on(so::KEEPALIVE);
             o.linger = options.linger();
             if name == so::RCVBUF {
-                o.receive_buffer = options.receive_buffer();
+                o.receive_buffer = options.receive_buffer() as u32;
                 o.receive_most = o.receive_buffer;
             }
             if name == so::SNDBUF {
-                o.send_buffer = options.send_buffer();
+                o.send_buffer = options.send_buffer() as u32;
                 o.send_most = o.send_buffer;
             }
             o.low_water = low_water;

@@ -1,12 +1,12 @@
 //! Switches of `IPPROTO_IP` and `IPPROTO_IPV6`, most of which ask for control messages, and these messages.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tyn_net::{Path, UdpReceived, UdpSend};
 
-use super::address::{CARD, Family, LOOPBACK, as_v6};
+use super::address::{CARD, Family, LOOPBACK, as_v6, encode};
 use super::inet::{IPPROTO_IP, IPPROTO_IPV6};
 use super::ip_options::{IP_TOS, IP_TTL, IPV6_HOPLIMIT, IPV6_PKTINFO, IPV6_TCLASS};
 use super::stamps::Stamps;
@@ -16,12 +16,18 @@ use crate::socket::Control;
 pub(super) const IP_PKTINFO: i32 = 8;
 const IP_RECVTTL: i32 = 12;
 const IP_RECVTOS: i32 = 13;
+pub(super) const IP_FREEBIND: i32 = 15;
+pub(super) const IP_TRANSPARENT: i32 = 19;
+const IP_RECVORIGDSTADDR: i32 = 20;
 /// `ipv6(7)` options.
 const IPV6_RECVPKTINFO: i32 = 49;
 const IPV6_RECVHOPLIMIT: i32 = 51;
 const IPV6_RECVPATHMTU: i32 = 60;
 pub(super) const IPV6_DONTFRAG: i32 = 62;
 const IPV6_RECVTCLASS: i32 = 66;
+const IPV6_RECVORIGDSTADDR: i32 = 74;
+const IPV6_TRANSPARENT: i32 = 75;
+const IPV6_FREEBIND: i32 = 78;
 
 /// Which control messages the receiver wants.
 #[derive(Debug, Default)]
@@ -44,6 +50,16 @@ pub(crate) struct IpSwitches {
     never_splits: AtomicBool,
     /// `SO_TIMESTAMP`, `SO_TIMESTAMPNS`.
     pub(super) stamps: Stamps,
+    /// `IP_RECVORIGDSTADDR`.
+    receives_destination: AtomicBool,
+    /// `IPV6_RECVORIGDSTADDR`.
+    receives_destination6: AtomicBool,
+    /// `IP_FREEBIND`, `IPV6_FREEBIND`.
+    binds_freely: AtomicBool,
+    /// `IP_TRANSPARENT`, `IPV6_TRANSPARENT`.
+    is_transparent: AtomicBool,
+    /// `IP_MINTTL`, `IPV6_MINHOPCOUNT`.
+    pub(super) least_ttl: [AtomicU8; 2],
 }
 
 pub(super) fn is_on(switch: &AtomicBool) -> bool {
@@ -63,6 +79,12 @@ impl IpSwitches {
             receives_path_mtu: copy(&self.receives_path_mtu),
             never_splits: copy(&self.never_splits),
             stamps: self.stamps.duplicate(),
+            receives_destination: copy(&self.receives_destination),
+            receives_destination6: copy(&self.receives_destination6),
+            binds_freely: copy(&self.binds_freely),
+            is_transparent: copy(&self.is_transparent),
+            least_ttl: [&self.least_ttl[0], &self.least_ttl[1]]
+                .map(|least| AtomicU8::new(least.load(Ordering::Relaxed))),
         }
     }
 
@@ -71,6 +93,10 @@ impl IpSwitches {
             (IPPROTO_IP, IP_RECVTTL) => &self.receives_ttl,
             (IPPROTO_IP, IP_RECVTOS) => &self.receives_tos,
             (IPPROTO_IP, IP_PKTINFO) => &self.receives_info,
+            (IPPROTO_IP, IP_RECVORIGDSTADDR) => &self.receives_destination,
+            (IPPROTO_IPV6, IPV6_RECVORIGDSTADDR) => &self.receives_destination6,
+            (IPPROTO_IP, IP_FREEBIND) | (IPPROTO_IPV6, IPV6_FREEBIND) => &self.binds_freely,
+            (IPPROTO_IP, IP_TRANSPARENT) | (IPPROTO_IPV6, IPV6_TRANSPARENT) => &self.is_transparent,
             (IPPROTO_IPV6, IPV6_RECVHOPLIMIT) => &self.receives_hop_limit,
             (IPPROTO_IPV6, IPV6_RECVTCLASS) => &self.receives_class,
             (IPPROTO_IPV6, IPV6_RECVPKTINFO) => &self.receives_info6,
@@ -89,6 +115,16 @@ impl IpSwitches {
         }
     }
 
+    /// Returns whether it may be bound to an address that is not ours.
+    pub(super) fn binds_freely(&self) -> bool {
+        is_on(&self.binds_freely) || is_on(&self.is_transparent)
+    }
+
+    /// Returns whether the destination of datagrams is wanted with its port.
+    pub(super) fn wants_destination(&self) -> bool {
+        is_on(&self.receives_destination) || is_on(&self.receives_destination6)
+    }
+
     /// Returns whether interface and address, time to live, and type of service are wanted: of IPv4, and of IPv6.
     pub(super) fn wanted(&self) -> [[bool; 3]; 2] {
         [
@@ -105,8 +141,8 @@ impl IpSwitches {
         ]
     }
 
-    /// Returns the control messages of a datagram, in Linux's order.
-    pub(super) fn control(&self, family: Family, of: &UdpReceived) -> Vec<Control> {
+    /// Returns the control messages of a datagram that came to `port`, in Linux's order.
+    pub(super) fn control(&self, family: Family, of: &UdpReceived, port: u16) -> Vec<Control> {
         let mut all = Vec::from_iter(self.stamps.control(of.at));
         let interface = match of.path {
             Path::Nic => CARD,
@@ -122,6 +158,7 @@ impl IpSwitches {
             info.extend(interface.to_le_bytes());
             push(&self.receives_info6, IPPROTO_IPV6, IPV6_PKTINFO, info);
         }
+        let to = SocketAddr::new(of.destination, port);
         let number = |value: u8| i32::from(value).to_le_bytes().to_vec();
         match of.destination {
             IpAddr::V4(ip) => {
@@ -131,11 +168,15 @@ impl IpSwitches {
                 push(&self.receives_info, IPPROTO_IP, IP_PKTINFO, info);
                 push(&self.receives_ttl, IPPROTO_IP, IP_TTL, number(of.ttl));
                 push(&self.receives_tos, IPPROTO_IP, IP_TOS, alloc::vec![of.tos]);
+                let (wanted, to) = (&self.receives_destination, encode(Family::V4, to));
+                push(wanted, IPPROTO_IP, IP_RECVORIGDSTADDR, to);
             }
             IpAddr::V6(_) => {
                 let (limit, class) = (number(of.ttl), number(of.tos));
                 push(&self.receives_hop_limit, IPPROTO_IPV6, IPV6_HOPLIMIT, limit);
                 push(&self.receives_class, IPPROTO_IPV6, IPV6_TCLASS, class);
+                let (wanted, to) = (&self.receives_destination6, encode(Family::V6, to));
+                push(wanted, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, to);
             }
         }
         all

@@ -47,6 +47,7 @@ impl Stack {
     pub fn tcp_bind(&mut self, id: SocketId, at: SocketAddr) -> Result<(), Errno> {
         let is_ours = at.ip().is_unspecified() || self.out.routes.is_own(at.ip());
         let socket = self.tcp(id)?;
+        let is_ours = is_ours || socket.options.binds_freely && !at.ip().is_multicast();
         let sharing = socket.sharing();
         if socket.port_use != PortUse::None || !matches!(socket.state, TcpState::Idle) {
             return Err(Errno::EINVAL);

@@ -39,9 +39,13 @@ impl Stack {
             if self.is_cut_off(id) {
                 return self.refuse(path, packet);
             }
-            self.on_connection(id, segment, packet);
-        } else if self.tcp.half_open.contains_key(&tuple) {
-            self.on_half_open(tuple, segment, packet);
+            if !self.is_from_too_far(id, packet) {
+                self.on_connection(id, segment, packet);
+            }
+        } else if let Some(half) = self.tcp.half_open.get(&tuple) {
+            if !self.is_from_too_far(half.listener, packet) {
+                self.on_half_open(tuple, segment, packet);
+            }
         } else {
             self.on_unknown(tuple, path, segment, packet);
         }
@@ -59,6 +63,22 @@ impl Stack {
         };
         let (path, own) = (connection.path, connection.tuple.local.ip());
         device != path && device != self.out.routes.device_of(path, own)
+    }
+
+    /// Returns whether a packet has come further than its socket allows (`IP_MINTTL`, `IPV6_MINHOPCOUNT`).
+    fn is_from_too_far(&self, id: SocketId, packet: &[u8]) -> bool {
+        if !self.tcp.looks_at_ttl {
+            return false;
+        }
+        let Some(Socket::Tcp(socket)) = self.sockets.get(id) else {
+            return false;
+        };
+        let [least_v4, least_v6] = socket.options.least_ttl;
+        let (ttl, least) = match packet.first() {
+            Some(first) if first >> 4 == 6 => (packet.get(7), least_v6),
+            _ => (packet.get(8), least_v4),
+        };
+        ttl.is_none_or(|ttl| *ttl < least)
     }
 
     fn on_connection(&mut self, id: SocketId, segment: &TcpPacket<&[u8]>, packet: &[u8]) {
@@ -112,6 +132,9 @@ impl Stack {
         let Some(listener) = listener else {
             return self.refuse(path, packet);
         };
+        if self.is_from_too_far(listener, packet) {
+            return;
+        }
         if !is_request {
             if !self.on_cookie(tuple, (path, packet), listener, segment) {
                 self.refuse(path, packet);
@@ -165,7 +188,7 @@ impl Stack {
         if connection.is_connecting() {
             socket.error = Some(error);
             if is_asked_for {
-                let most = socket.options.receive_buffer;
+                let most = socket.options.receive_buffer as usize;
                 socket.errors.push(trouble, tuple.remote, segment, most);
             }
             self.end_attempt(id);

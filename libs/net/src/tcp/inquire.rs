@@ -125,6 +125,7 @@ impl Stack {
         {
             connection.release_held();
         }
+        let looks_at_ttl = socket.options.least_ttl != [0; 2];
         let (sharing, at) = (socket.sharing(), socket.bound());
         let (local, by, port_use) = (socket.local, socket.port_usage(), socket.port_use);
         let port = local.port();
@@ -133,6 +134,7 @@ impl Stack {
             self.ports_tcp.hold(local, by);
             self.ports_tcp.release(local, old_use);
         }
+        self.tcp.looks_at_ttl |= looks_at_ttl;
         let here = self.tcp.listeners.get_mut(&port).into_iter().flatten();
         for listening in here.filter(|l| l.socket == id) {
             listening.at = at;

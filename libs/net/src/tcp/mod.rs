@@ -254,6 +254,8 @@ pub(crate) struct TcpTables {
     pub(crate) last_cookie: Option<u32>,
     /// Varies the search for ephemeral ports.
     pub(crate) port_counter: u32,
+    /// A socket has asked for packets of a least time to live.
+    pub(crate) looks_at_ttl: bool,
 }
 
 impl TcpTables {

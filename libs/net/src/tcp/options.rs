@@ -21,6 +21,10 @@ pub struct TcpOptions {
     pub device: Option<Path>,
     /// `SO_DONTROUTE`: no router is used to reach hosts of IPv4.
     pub avoids_routers: bool,
+    /// `IP_FREEBIND`, `IP_TRANSPARENT`: it may be bound to an address that is not ours.
+    pub binds_freely: bool,
+    /// `IP_MINTTL`, `IPV6_MINHOPCOUNT`: packets that come with less are dropped (RFC 5082).
+    pub least_ttl: [u8; 2],
     /// `SO_KEEPALIVE`.
     pub keeps_alive: bool,
     /// `TCP_KEEPIDLE`: silence before the first probe.
@@ -50,13 +54,13 @@ pub struct TcpOptions {
     /// `IP_TTL`, `IPV6_UNICAST_HOPS`, never 0.
     pub ttl: u8,
     /// Bytes that the receive queue may hold; takes effect when a connection is made.
-    pub receive_buffer: usize,
+    pub receive_buffer: u32,
     /// The same for the send queue.
-    pub send_buffer: usize,
+    pub send_buffer: u32,
     /// What they may grow to when both the program and the network are fast.
-    pub receive_most: usize,
+    pub receive_most: u32,
     /// The same for the send queue.
-    pub send_most: usize,
+    pub send_most: u32,
     /// `SO_RCVLOWAT`: bytes that make the socket readable.
     pub low_water: u32,
     /// `TCP_SYNCNT`: how often a SYN is sent again, and a SYN|ACK of a listener; 0 for Linux's defaults.
@@ -95,6 +99,11 @@ impl TcpOptions {
     /// Returns the defaults of Linux, with queues of the given capacity.
     #[must_use]
     pub const fn new(buffer: usize) -> Self {
+        let size = if buffer > u32::MAX as usize {
+            u32::MAX
+        } else {
+            buffer as u32
+        };
         Self {
             reuses_address: false,
             reuses_port: false,
@@ -103,6 +112,8 @@ impl TcpOptions {
             asks_for_errors: [false; 2],
             mtu_discovery: [MtuDiscovery::Want; 2],
             is_corked: false,
+            binds_freely: false,
+            least_ttl: [0; 2],
             keeps_alive: false,
             keep_idle: Nanos(7200 * Nanos::PER_SEC),
             keep_interval: Nanos(75 * Nanos::PER_SEC),
@@ -114,10 +125,10 @@ impl TcpOptions {
             tos: 0,
             traffic_class: 0,
             ttl: 64,
-            receive_buffer: buffer,
-            send_buffer: buffer,
-            receive_most: buffer,
-            send_most: buffer,
+            receive_buffer: size,
+            send_buffer: size,
+            receive_most: size,
+            send_most: size,
             low_water: 1,
             syn_retries: 0,
             fin_timeout: Some(0),
@@ -187,8 +198,8 @@ impl TcpOptions {
 
     /// Returns what the queues may hold at first and in the end, within what we allow: received bytes, bytes to send.
     pub(crate) fn buffers(&self) -> ((usize, usize), (usize, usize)) {
-        let clamp = |n: usize| n.clamp(*BUFFER_RANGE.start(), *BUFFER_RANGE.end());
-        let pair = |first: usize, most: usize| (clamp(first), clamp(most).max(clamp(first)));
+        let clamp = |n: u32| (n as usize).clamp(*BUFFER_RANGE.start(), *BUFFER_RANGE.end());
+        let pair = |first: u32, most: u32| (clamp(first), clamp(most).max(clamp(first)));
         (
             pair(self.receive_buffer, self.receive_most),
             pair(self.send_buffer, self.send_most),

@@ -95,6 +95,7 @@ impl Stack {
             || self.out.routes.is_own(address)
             || self.out.routes.is_broadcast(address);
         let socket = self.udp(id)?;
+        let is_ours = is_ours || socket.options.binds_freely;
         let sharing = socket.sharing();
         if socket.is_bound {
             return Err(Errno::EINVAL);

@@ -27,6 +27,8 @@ pub struct UdpOptions {
     pub device: Option<Path>,
     /// `SO_DONTROUTE`: no router is used to reach hosts of IPv4.
     pub avoids_routers: bool,
+    /// `IP_FREEBIND`, `IP_TRANSPARENT`: it may be bound to an address that is not ours.
+    pub binds_freely: bool,
     /// `SO_BROADCAST`.
     pub broadcasts: bool,
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors of either are told also without a peer, and queued.
@@ -63,6 +65,7 @@ impl Default for UdpOptions {
             asks_for_errors: [false; 2],
             mtu_discovery: [MtuDiscovery::Want; 2],
             longest_v6: 0,
+            binds_freely: false,
             broadcasts: false,
             is_v6_only: false,
             tos: 0,
