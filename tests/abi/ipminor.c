@@ -179,3 +179,40 @@ CASE(ipminor_destination) {
     MUST(sendto(s, "d", 1, 0, (void *)&to, sizeof to));
     tell(six);
 }
+
+static void got(int fd) {
+    char data[64];
+    struct pollfd p = {fd, POLLIN, 0};
+    poll(&p, 1, 100);
+    int n = recv(fd, data, sizeof data, MSG_DONTWAIT);
+    say("got %d: %.*s\n", n, n > 0 ? n : 0, data);
+}
+
+CASE(ipminor_cork) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof to;
+    int b = MUST(socket(AF_INET, SOCK_DGRAM, 0)), a = MUST(socket(AF_INET, SOCK_DGRAM, 0)), t = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    MUST(bind(b, (void *)&to, size));
+    MUST(getsockname(b, (void *)&to, &size));
+    MUST(connect(a, (void *)&to, size));
+    look(a, IPPROTO_UDP, 1);
+    R(setsockopt(a, IPPROTO_UDP, 1, &(int){7}, 4));
+    look(a, IPPROTO_UDP, 1);
+    R(send(a, "one ", 4, 0));
+    R(send(a, "two", 3, 0));
+    got(b);
+    R(setsockopt(a, IPPROTO_UDP, 1, &(int){1}, 4));
+    got(b);
+    R(setsockopt(a, IPPROTO_UDP, 1, &(int){0}, 4));
+    got(b);
+    R(setsockopt(a, IPPROTO_UDP, 1, &(int){0}, 4));
+    R(setsockopt(a, IPPROTO_UDP, 1, &(int){1}, 4));
+    R(send(a, "more", 4, MSG_MORE));
+    R(setsockopt(a, IPPROTO_UDP, 1, &(int){0}, 4));
+    got(b);
+    R(send(a, "alone", 5, 0));
+    got(b);
+    R(setsockopt(a, IPPROTO_UDP, 1, "a", 1));
+    R(setsockopt(a, IPPROTO_UDP, 99, &(int){1}, 4));
+    R(setsockopt(t, IPPROTO_UDP, 1, &(int){1}, 4));
+}

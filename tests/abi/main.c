@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 
-#define MAX_CASES 512
+#define MAX_CASES 1024
 /* Seconds after which a case counts as hanging. */
 #define CASE_SECONDS 30
 

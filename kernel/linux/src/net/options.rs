@@ -13,12 +13,14 @@ use super::inet::{
 };
 use super::ip_options::{get as get_ip, set_ip, set_ipv6};
 use super::tcp_options::{get_tcp, set_tcp};
-use super::{adjust, device};
+use super::{adjust, device, inspect, operate};
 use crate::cx::Cx;
 use crate::socket::Socket;
 use crate::socket_options::{Value, int};
 
 const IPPROTO_UDPLITE: i32 = 136;
+/// `udp(7)`.
+const UDP_CORK: i32 = 1;
 pub(super) fn unknown(cx: &Cx<'_>, level: i32, name: i32) -> Errno {
     let what = match level {
         SOL_SOCKET => "SOL_SOCKET option",
@@ -77,6 +79,10 @@ pub(super) fn get(
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => {
             get_tcp(socket, name)?.ok_or_else(|| unknown(cx, level, name))
         }
+        IPPROTO_UDP if socket.protocol == Protocol::Udp && name == UDP_CORK => {
+            let is_corked = inspect(|stack| stack.udp_options(socket.id))?.is_corked;
+            Ok(Value::int(is_corked.into()))
+        }
         // As on Linux, where IPv4 is asked last and says so of levels of others (`do_ip_getsockopt`).
         _ => Err(match (unknown(cx, level, name), socket.family, level) {
             (_, Family::V4, level) if !is_own_level(socket, level) => Errno::EOPNOTSUPP,
@@ -115,6 +121,10 @@ pub(super) fn set(
         }
         IPPROTO_IP => set_ip(socket, cx, name, value),
         IPPROTO_IPV6 if socket.family == Family::V6 => set_ipv6(socket, cx, name, value),
+        IPPROTO_UDP if socket.protocol == Protocol::Udp && name == UDP_CORK => {
+            let is_corked = int(value)? != 0;
+            operate(|stack| stack.udp_cork(socket.id, is_corked))
+        }
         IPPROTO_TCP if socket.protocol == Protocol::Tcp => set_tcp(socket, cx, name, value),
         _ => Err(unknown(cx, level, name)),
     }

@@ -48,7 +48,8 @@ impl Stack {
         how: &UdpSend,
         src: &mut dyn Source,
     ) -> Result<usize, Errno> {
-        if how.has_more || self.udp(id)?.begun.is_some() {
+        let socket = self.udp(id)?;
+        if how.has_more || socket.options.is_corked || socket.begun.is_some() {
             return self.udp_continue(id, how, src);
         }
         let to = self.destination(id, how)?;
@@ -117,6 +118,20 @@ impl Stack {
         Err(Errno::EAGAIN)
     }
 
+    /// Lets what is sent from now on belong to one datagram (`UDP_CORK`), or sends it. What becomes of it nobody hears, as on
+    /// Linux.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn udp_cork(&mut self, id: SocketId, is_corked: bool) -> Result<(), Errno> {
+        let socket = self.udp(id)?;
+        socket.options.is_corked = is_corked;
+        if !is_corked && socket.begun.is_some() {
+            let _ = self.udp_continue(id, &UdpSend::default(), &mut &[][..]);
+        }
+        Ok(())
+    }
+
     /// Begins a datagram of which more follows, or adds to it, and sends it with its last bytes. What was said first of how it
     /// is sent holds; when it cannot be sent it is dropped, as on Linux.
     fn udp_continue(
@@ -125,10 +140,12 @@ impl Stack {
         how: &UdpSend,
         src: &mut dyn Source,
     ) -> Result<usize, Errno> {
-        let first = self.udp(id)?.begun.as_ref().map_or(*how, |begun| begun.how);
+        let socket = self.udp(id)?;
+        let has_more = how.has_more || socket.options.is_corked;
+        let first = socket.begun.as_ref().map_or(*how, |begun| begun.how);
         let to = self.destination(id, &first)?;
         let (path, _) = self.route_of(id, &first, to.ip())?;
-        if !how.has_more {
+        if !has_more {
             self.claim_room(id, path)?;
         }
         let begun = self.udp(id)?.begun.take();
@@ -140,7 +157,7 @@ impl Stack {
         data.try_reserve(len).map_err(|_| Errno::ENOBUFS)?;
         data.resize(before + len, 0);
         src.read_exact(data.get_mut(before..).unwrap_or_default())?;
-        if how.has_more {
+        if has_more {
             self.udp(id)?.begun = Some(Begun { how: first, data });
         } else {
             let last = UdpSend {

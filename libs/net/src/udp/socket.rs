@@ -53,6 +53,8 @@ pub struct UdpOptions {
     pub v6: Multicast,
     /// Bytes that may be queued, with an allowance for each datagram.
     pub receive_buffer: usize,
+    /// `UDP_CORK`: what is sent belongs to one datagram.
+    pub is_corked: bool,
 }
 
 impl Default for UdpOptions {
@@ -75,6 +77,7 @@ impl Default for UdpOptions {
             v4: Multicast::default(),
             v6: Multicast::default(),
             receive_buffer: 212_992,
+            is_corked: false,
         }
     }
 }
