@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use tyn_abi::socket::MsgFlags;
 use tyn_abi::{Errno, Nanos, Sink, Source, UserVa};
+use tyn_io::unix::Credentials;
 
 use crate::cx::Cx;
 use crate::file::{File, OpenFile};
@@ -40,6 +41,8 @@ pub struct Outgoing {
     pub address: Option<Vec<u8>>,
     /// Files to pass (`SCM_RIGHTS`).
     pub rights: Vec<Arc<OpenFile>>,
+    /// Who is to be said to send it (`SCM_CREDENTIALS`), if not who does.
+    pub credentials: Option<Credentials>,
     /// Other control messages.
     pub control: Vec<Control>,
     /// `MSG_*`; `DONTWAIT` and `NOSIGNAL` are the caller's business.

@@ -18,12 +18,13 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::AtomicBool;
 
 use tyn_abi::socket::{AF_UNIX, MsgFlags, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM};
 use tyn_abi::{Errno, Events, Sink, Source, UserVa};
 use tyn_fs::net_text::LocalLine;
 use tyn_hal::sync::SpinLock;
-use tyn_io::unix::{Address, ConnectionKind, Shutdown};
+use tyn_io::unix::{Address, ConnectionKind, Credentials, Shutdown};
 
 use self::datagram::DatagramBox;
 use self::names::Name;
@@ -34,39 +35,17 @@ use crate::cx::{Cx, SysResult};
 use crate::file::{At, File, OpenFile, flags};
 use crate::net::interface_ioctl;
 use crate::pipe::FIONREAD;
+use crate::sched;
 use crate::socket::Socket;
 use crate::socket_options::Options;
 use crate::user_io;
 use crate::wait::WaitQueue;
 
-/// Who is at the other end (`struct ucred`, `SO_PEERCRED`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Credentials {
-    pid: u32,
-    uid: u32,
-    gid: u32,
-}
-
-impl Credentials {
-    /// Nobody: no peer.
-    const NONE: Self = Self {
-        pid: 0,
-        uid: u32::MAX,
-        gid: u32::MAX,
-    };
-
-    fn of(cx: &Cx<'_>) -> Self {
-        Self {
-            pid: cx.process.pid.0,
-            uid: 0,
-            gid: 0,
-        }
-    }
-
-    fn to_bytes(self) -> Vec<u8> {
-        [self.pid, self.uid, self.gid]
-            .map(u32::to_le_bytes)
-            .concat()
+/// Returns who is running.
+fn running() -> Credentials {
+    Credentials {
+        pid: sched::current().map_or(0, |thread| thread.process().pid.0),
+        ..Credentials::default()
     }
 }
 
@@ -94,6 +73,8 @@ pub struct UnixSocket {
     name: SpinLock<Option<Name>>,
     queue: Arc<WaitQueue>,
     options: Options,
+    /// `SO_PASSCRED`: it hears who sent what it receives.
+    passes_credentials: AtomicBool,
     inode: u64,
     this: Weak<Self>,
 }
@@ -130,7 +111,6 @@ pub(crate) fn open(kind: u32, protocol: u32, status: u32) -> Result<Arc<OpenFile
 /// # Errors
 /// As [`open`].
 pub(crate) fn open_pair(
-    cx: &Cx<'_>,
     kind: u32,
     protocol: u32,
     status: u32,
@@ -139,7 +119,7 @@ pub(crate) fn open_pair(
     let (a, b) = (UnixSocket::new(kind), UnixSocket::new(kind));
     match connection_kind(kind) {
         Some(connection_kind) => {
-            let who = Credentials::of(cx);
+            let who = running();
             let (end_a, end_b) = Link::pair(connection_kind, [&a.queue, &b.queue], [who, who]);
             *a.role.lock() = Role::Connected(end_a);
             *b.role.lock() = Role::Connected(end_b);
@@ -186,6 +166,7 @@ impl UnixSocket {
             name: SpinLock::new(name),
             queue,
             options: Options::default(),
+            passes_credentials: AtomicBool::new(false),
             inode: anon::inode_number(),
             this: Weak::clone(this),
         })
@@ -252,7 +233,7 @@ impl File for UnixSocket {
     }
 
     fn write(&self, _: At, src: &mut dyn Source) -> Result<usize, Errno> {
-        self.send_message(src, &mut Vec::new(), None)
+        self.send_message(src, &mut Vec::new(), running(), None)
     }
 
     fn poll(&self) -> Events {
@@ -346,16 +327,17 @@ impl UnixSocket {
         &self,
         src: &mut dyn Source,
         rights: &mut Vec<InFlight>,
+        who: Credentials,
         to: Option<(&Cx<'_>, Option<&[u8]>)>,
     ) -> Result<usize, Errno> {
         let address = to.and_then(|(cx, address)| Some((cx, address?)));
         if self.kind == SOCK_DGRAM {
-            return self.send_datagram(src, rights, address);
+            return self.send_datagram(src, rights, who, address);
         }
         match (self.link(), address) {
             (Some(_), Some(_)) if self.kind == SOCK_STREAM => Err(Errno::EISCONN),
             (None, Some(_)) if self.kind == SOCK_STREAM => Err(Errno::EOPNOTSUPP),
-            (Some(end), _) => end.send(src, rights),
+            (Some(end), _) => end.send(src, rights, who),
             (None, _) => Err(Errno::ENOTCONN),
         }
     }

@@ -15,4 +15,4 @@ pub use connection::{Connection, ConnectionKind, Shutdown, Side};
 pub use garbage::{Suspect, unreceivable};
 pub use inbox::{Datagram, Inbox};
 pub use listener::Backlog;
-pub use queue::{DEFAULT_BUFFER, Received, Take};
+pub use queue::{Credentials, DEFAULT_BUFFER, Received, Take};

@@ -7,8 +7,9 @@ use tyn_abi::socket::{
     CMSG_HEADER, ControlMessage, ControlWriter, MsgFlags, MsgHdr, SCM_CREDENTIALS, SCM_MAX_FD,
     SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, parse_control, unpadded,
 };
-use tyn_abi::{Errno, Fd, Nanos, Sink, Source, UserVa};
+use tyn_abi::{Errno, Fd, Nanos, Pid, Sink, Source, UserVa};
 use tyn_hal::time;
+use tyn_io::unix::Credentials;
 
 use super::poll;
 use super::socket::{
@@ -17,6 +18,7 @@ use super::socket::{
 use crate::cx::{Cx, SysResult};
 use crate::descriptors::OnExec;
 use crate::file::OpenFile;
+use crate::process;
 use crate::socket::{Blocking, Control, Direction, Incoming, Outgoing};
 use crate::user_io::{self, IOV_MAX, UserBuffers};
 
@@ -201,7 +203,7 @@ fn read_control(cx: &Cx<'_>, header: &MsgHdr, message: &mut Outgoing) -> Result<
                     message.rights.push(open);
                 }
             }
-            (SOL_SOCKET, SCM_CREDENTIALS) => check_credentials(cx, data)?,
+            (SOL_SOCKET, SCM_CREDENTIALS) => message.credentials = Some(check_credentials(data)?),
             _ => message.control.push(Control {
                 level,
                 kind,
@@ -212,15 +214,17 @@ fn read_control(cx: &Cx<'_>, header: &MsgHdr, message: &mut Outgoing) -> Result<
     Ok(())
 }
 
-/// Checks `struct ucred` that a sender gives for itself: its own process, any user (everybody is root).
-fn check_credentials(cx: &Cx<'_>, data: &[u8]) -> Result<(), Errno> {
-    let [pid, _, _] = data.as_chunks::<4>().0 else {
+/// Checks `struct ucred` that a sender gives: any process that there is and any user, as everybody is root.
+fn check_credentials(data: &[u8]) -> Result<Credentials, Errno> {
+    let ([pid, uid, gid], []) = data.as_chunks::<4>() else {
         return Err(Errno::EINVAL);
     };
-    if u32::from_le_bytes(*pid) != cx.process.pid.0 {
-        return Err(Errno::EPERM);
+    let [pid, uid, gid] = [pid, uid, gid].map(|number| u32::from_le_bytes(*number));
+    process::find(Pid(pid))?;
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(Errno::EINVAL);
     }
-    Ok(())
+    Ok(Credentials { pid, uid, gid })
 }
 
 fn send_message(cx: &Cx<'_>, open: &OpenFile, at: UserVa, flags: u32) -> Result<usize, Errno> {
@@ -237,8 +241,8 @@ fn send_message(cx: &Cx<'_>, open: &OpenFile, at: UserVa, flags: u32) -> Result<
     send(cx, open, &mut src, message)
 }
 
-/// `sendmsg(2)`: control messages `SCM_RIGHTS` and `SCM_CREDENTIALS` (checked; receivers are not shown it) of
-/// `SOL_SOCKET`; others as the family has them.
+/// `sendmsg(2)`: control messages `SCM_RIGHTS` and `SCM_CREDENTIALS` of `SOL_SOCKET`;
+/// others as the family has them.
 pub(crate) fn sys_sendmsg(cx: &mut Cx<'_>, fd: Fd, message: UserVa, flags: u32) -> SysResult {
     let open = open_socket(cx, fd)?;
     Ok(send_message(cx, &open, message, flags)? as u64)

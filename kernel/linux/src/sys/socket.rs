@@ -142,7 +142,7 @@ pub(crate) fn sys_socketpair(
             _ => Errno::EAFNOSUPPORT,
         });
     }
-    let (first, second) = unix::open_pair(cx, kind, protocol, status)?;
+    let (first, second) = unix::open_pair(kind, protocol, status)?;
     cx.install_pair(first, second, on_exec, |pair| {
         user_io::write_bytes(fds, &pair)
     })

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use tyn_abi::socket::SOCK_DGRAM;
 use tyn_abi::{Errno, Events, Sink, Source};
 use tyn_hal::sync::SpinLock;
-use tyn_io::unix::{Address, Datagram, Inbox, Shutdown, Take};
+use tyn_io::unix::{Address, Credentials, Datagram, Inbox, Shutdown, Take};
 
 use super::rights::{self, InFlight};
 use super::{Role, UnixSocket, names};
@@ -200,7 +200,10 @@ impl UnixSocket {
     pub(super) fn connect_datagrams(&self, cx: &Cx<'_>, address: &[u8]) -> Result<(), Errno> {
         let target = match address {
             [0, 0, ..] => None,
-            address => Some(find_box(cx, &Address::parse(address)?)?),
+            address => {
+                self.name_if_asked(cx)?;
+                Some(find_box(cx, &Address::parse(address)?)?)
+            }
         };
         let mut role = self.role.lock();
         let Role::Datagram { inbox, peer, .. } = &mut *role else {
@@ -226,6 +229,7 @@ impl UnixSocket {
         &self,
         src: &mut dyn Source,
         rights: &mut Vec<InFlight>,
+        who: Credentials,
         to: Option<(&Cx<'_>, &[u8])>,
     ) -> Result<usize, Errno> {
         let named = match to {
@@ -244,7 +248,11 @@ impl UnixSocket {
         if !is_peer && target.peer.lock().is_some() {
             return Err(Errno::EPERM);
         }
-        let mut send = || target.inbox.lock().send(src, rights, ours.name(), is_peer);
+        let mut send = || {
+            let mut inbox = target.inbox.lock();
+            inbox.set_writer(who);
+            inbox.send(src, rights, ours.name(), is_peer)
+        };
         let sent = match send() {
             Err(Errno::EAGAIN) => {
                 ours.await_room(&target);

@@ -3,28 +3,32 @@
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use tyn_abi::socket::{
-    AF_UNIX, MsgFlags, SHUT_RD, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, so,
+    AF_UNIX, MsgFlags, SCM_CREDENTIALS, SHUT_RD, SHUT_WR, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, so,
 };
 use tyn_abi::{Errno, Events, Nanos, Sink, Source, UserVa};
-use tyn_io::unix::{Address, Shutdown, Take};
+use tyn_io::unix::{Address, Credentials, Shutdown, Take};
 
 use super::names::Name;
 use super::rights::{self, InFlight};
 use super::stream::Listener;
-use super::{Credentials, Role, UnixSocket, connection_kind};
+use super::{Role, UnixSocket, connection_kind, running};
 use crate::cx::Cx;
-use crate::socket::{Accepted, Blocking, Direction, Incoming, Outgoing, Socket};
-use crate::socket_options::Value;
+use crate::socket::{Accepted, Blocking, Control, Direction, Incoming, Outgoing, Socket};
+use crate::socket_options::{Value, int};
 
-impl Socket for UnixSocket {
-    fn kind(&self) -> u32 {
-        self.kind
+impl UnixSocket {
+    fn passes_credentials(&self) -> bool {
+        self.passes_credentials.load(Ordering::Relaxed)
     }
 
-    fn bind(&self, cx: &mut Cx<'_>, address: &[u8]) -> Result<(), Errno> {
-        let address = Address::parse(address)?;
+    fn pass_credentials(&self, passes: bool) {
+        self.passes_credentials.store(passes, Ordering::Relaxed);
+    }
+
+    fn bind_to(&self, cx: &Cx<'_>, address: Address) -> Result<(), Errno> {
         let this = self.this.upgrade().ok_or(Errno::EINVAL)?;
         if self.name.lock().is_some() {
             return Err(Errno::EINVAL);
@@ -45,6 +49,40 @@ impl Socket for UnixSocket {
         Ok(())
     }
 
+    /// Gives a socket a name that is to be told who sends, unless it has one: it may be answered.
+    pub(super) fn name_if_asked(&self, cx: &Cx<'_>) -> Result<(), Errno> {
+        if !self.passes_credentials() || self.name.lock().is_some() {
+            return Ok(());
+        }
+        match self.bind_to(cx, Address::Unnamed) {
+            // Another thread was first.
+            Err(Errno::EINVAL) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Returns what is told beside a message: who sent it. Of those, only a stream has an end that is told of nobody.
+    fn control(&self, writer: Credentials) -> Vec<Control> {
+        let is_end = writer == Credentials::default() && self.kind != SOCK_STREAM;
+        let wants = self.passes_credentials() && !is_end;
+        let control = wants.then(|| Control {
+            level: SOL_SOCKET,
+            kind: SCM_CREDENTIALS,
+            data: writer.to_bytes(),
+        });
+        control.into_iter().collect()
+    }
+}
+
+impl Socket for UnixSocket {
+    fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    fn bind(&self, cx: &mut Cx<'_>, address: &[u8]) -> Result<(), Errno> {
+        self.bind_to(cx, Address::parse(address)?)
+    }
+
     fn connect(&self, cx: &mut Cx<'_>, address: &[u8], blocking: Blocking) -> Result<(), Errno> {
         if self.kind == SOCK_DGRAM {
             return self.connect_datagrams(cx, address);
@@ -53,7 +91,7 @@ impl Socket for UnixSocket {
         self.connect_stream(cx, &address, blocking)
     }
 
-    fn listen(&self, cx: &mut Cx<'_>, backlog: usize) -> Result<(), Errno> {
+    fn listen(&self, _: &mut Cx<'_>, backlog: usize) -> Result<(), Errno> {
         let Some(kind) = connection_kind(self.kind) else {
             return Err(Errno::EOPNOTSUPP);
         };
@@ -62,7 +100,7 @@ impl Socket for UnixSocket {
         match &*role {
             Role::Fresh if address == Address::Unnamed => Err(Errno::EINVAL),
             Role::Fresh => {
-                let who = Credentials::of(cx);
+                let who = running();
                 *role = Role::Listening(Listener::new(kind, address, &self.queue, who, backlog));
                 Ok(())
             }
@@ -85,6 +123,7 @@ impl Socket for UnixSocket {
         let queue = end.own_queue();
         let name = Some(Name::inherited(listener.name().clone()));
         let socket = Self::with_role(self.kind, Role::Connected(end), queue, name);
+        socket.pass_credentials(self.passes_credentials());
         let name = format!("socket:[{}]", socket.inode);
         Ok(Accepted {
             file: socket,
@@ -116,8 +155,11 @@ impl Socket for UnixSocket {
         if message.flags.contains(MsgFlags::OOB) {
             return Err(Errno::EOPNOTSUPP);
         }
+        self.name_if_asked(cx)?;
         let mut rights = InFlight::launch(cx, &message.rights)?;
-        let sent = self.send_message(src, &mut rights, Some((cx, message.address.as_deref())));
+        let who = message.credentials.unwrap_or_else(running);
+        let to = Some((cx, message.address.as_deref()));
+        let sent = self.send_message(src, &mut rights, who, to);
         rights::bury(rights);
         if sent.is_ok() {
             // They went with the first bytes.
@@ -146,7 +188,7 @@ impl Socket for UnixSocket {
             Role::Fresh | Role::Listening(_) => return Err(Errno::ENOTCONN),
         };
         let (received, address) = match (end, inbox) {
-            (Some(end), _) => (end.receive(dst, take)?, None),
+            (Some(end), _) => (end.receive(dst, take, self.passes_credentials())?, None),
             (None, Some((inbox, shutdown))) => match inbox.receive(dst, take) {
                 // As on Linux, which learns that there is nothing before it asks whether there will be.
                 Err(Errno::EAGAIN)
@@ -183,7 +225,7 @@ impl Socket for UnixSocket {
             count,
             address,
             rights,
-            control: Vec::new(),
+            control: self.control(received.writer),
             flags: result,
         })
     }
@@ -228,14 +270,14 @@ impl Socket for UnixSocket {
         if level != SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
         }
-        let int = |value: u32| Ok(Value::int(value));
+        let number = |value: u32| Ok(Value::int(value));
         match name {
-            so::TYPE => int(self.kind),
-            so::DOMAIN => int(u32::from(AF_UNIX)),
-            so::PROTOCOL => int(0),
-            so::ERROR => int(self.take_error().map_or(0, |e| u32::from(e.number()))),
-            so::ACCEPTCONN => int(u32::from(matches!(&*self.role.lock(), Role::Listening(_)))),
-            so::PASSCRED => int(0),
+            so::TYPE => number(self.kind),
+            so::DOMAIN => number(u32::from(AF_UNIX)),
+            so::PROTOCOL => number(0),
+            so::ERROR => number(self.take_error().map_or(0, |e| u32::from(e.number()))),
+            so::ACCEPTCONN => number(u32::from(matches!(&*self.role.lock(), Role::Listening(_)))),
+            so::PASSCRED => number(self.passes_credentials().into()),
             so::PEERCRED => {
                 let peer = match &*self.role.lock() {
                     Role::Connected(end) => end.peer_credentials(),
@@ -251,6 +293,10 @@ impl Socket for UnixSocket {
     fn set_option(&self, _: &Cx<'_>, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         if level != SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
+        }
+        if name == so::PASSCRED {
+            self.pass_credentials(int(value)? != 0);
+            return Ok(());
         }
         self.options
             .set(name, value)

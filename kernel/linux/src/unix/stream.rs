@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 
 use tyn_abi::{Errno, Events, Sink, Source};
 use tyn_hal::sync::SpinLock;
-use tyn_io::unix::{Address, Backlog, Connection, ConnectionKind, Received, Shutdown, Side, Take};
+use tyn_io::unix::{
+    Address, Backlog, Connection, ConnectionKind, Credentials, Received, Shutdown, Side, Take,
+};
 
 use super::rights::{self, InFlight};
-use super::{Credentials, Role, UnixSocket, connection_kind, names};
+use super::{Role, UnixSocket, connection_kind, names, running};
 use crate::cx::Cx;
 use crate::socket::{Blocking, Direction, Socket};
 use crate::wait::{Interrupted, WaitQueue};
@@ -109,25 +111,34 @@ impl LinkEnd {
         self.link.connection.lock().set_send_limit(self.side, limit);
     }
 
-    /// Sends; rights that went along are taken out of `rights`.
+    /// Sends for `who`; rights that went along are taken out of `rights`.
     pub(super) fn send(
         &self,
         src: &mut dyn Source,
         rights: &mut Vec<InFlight>,
+        who: Credentials,
     ) -> Result<usize, Errno> {
-        let sent = self.link.connection.lock().send(self.side, src, rights)?;
+        let mut connection = self.link.connection.lock();
+        connection.set_writer(self.side, who);
+        let sent = connection.send(self.side, src, rights);
+        drop(connection);
+        let sent = sent?;
         self.notify_peer(Events::IN | Events::RDNORM);
         Ok(sent)
     }
 
-    /// Receives.
+    /// Receives, what others have sent apart if `is_apart`.
     pub(super) fn receive(
         &self,
         dst: &mut dyn Sink,
         take: Take,
+        is_apart: bool,
     ) -> Result<Received<InFlight>, Errno> {
-        let (received, peer_can_send) =
-            self.link.connection.lock().receive(self.side, dst, take)?;
+        let mut connection = self.link.connection.lock();
+        connection.set_apart(self.side, is_apart);
+        let received = connection.receive(self.side, dst, take);
+        drop(connection);
+        let (received, peer_can_send) = received?;
         if peer_can_send {
             self.notify_peer(Events::OUT | Events::WRNORM | Events::WRBAND);
         }
@@ -315,8 +326,9 @@ impl UnixSocket {
             Role::Listening(listener) => Arc::clone(listener),
             _ => return Err(Errno::ECONNREFUSED),
         };
+        self.name_if_asked(cx)?;
         let name = self.address();
-        let who = Credentials::of(cx);
+        let who = running();
         let attempt = || {
             let mut role = self.role.lock();
             match &*role {

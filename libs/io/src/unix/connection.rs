@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use tyn_abi::{Errno, Events, Sink, Source};
 
-use super::queue::{DEFAULT_BUFFER, Queue, Received, Take};
+use super::queue::{Credentials, DEFAULT_BUFFER, Queue, Received, Take};
 
 /// One of the two sockets of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +106,16 @@ impl<R: Clone> Connection<R> {
         }
     }
 
+    /// Says who sends from `side` from now on.
+    pub fn set_writer(&mut self, side: Side, writer: Credentials) {
+        self.end_mut(side.other()).inbox.set_writer(writer);
+    }
+
+    /// Says whether `side` receives what others have sent apart (`SO_PASSCRED`).
+    pub fn set_apart(&mut self, side: Side, is_apart: bool) {
+        self.end_mut(side).inbox.set_apart(is_apart);
+    }
+
     /// Sets `SO_SNDBUF`, in bytes of memory.
     pub fn set_send_limit(&mut self, side: Side, limit: usize) {
         self.end_mut(side).send_limit = limit;
@@ -167,6 +177,7 @@ impl<R: Clone> Connection<R> {
                     count: 0,
                     full_length: 0,
                     rights: Vec::new(),
+                    writer: Credentials::default(),
                 },
                 false,
             )),

@@ -36,6 +36,38 @@ fn recv(c: &mut Conn, side: Side, len: usize) -> Result<(Vec<u8>, Vec<u8>), Errn
 }
 
 #[test]
+fn bytes_of_each_writer_come_apart_if_asked_for() {
+    let mut c = Connection::new(ConnectionKind::Stream);
+    let who = |pid| Credentials {
+        pid,
+        ..Credentials::default()
+    };
+    for (pid, text) in [(1, b"ab"), (1, b"cd"), (2, b"ef"), (1, b"gh")] {
+        c.set_writer(A, who(pid));
+        send(&mut c, A, text, &[]).unwrap();
+    }
+    c.set_apart(B, true);
+    for (take, pid, text) in [
+        (Take::Peek, 1, &b"abcd"[..]),
+        (Take::Remove, 1, b"abcd"),
+        (Take::Remove, 2, b"ef"),
+    ] {
+        let mut dst = [0; 8];
+        let (received, _) = c.receive(B, &mut &mut dst[..], take).unwrap();
+        assert_eq!(received.writer, who(pid));
+        assert_eq!(&dst[..received.count], text);
+    }
+    c.set_writer(A, who(3));
+    send(&mut c, A, b"ij", &[]).unwrap();
+    c.set_apart(B, false);
+    let (received, _) = c.receive(B, &mut &mut [0; 8][..], Take::Remove).unwrap();
+    assert_eq!((received.count, received.writer), (4, who(1)));
+    c.close(A);
+    let (end, _) = c.receive(B, &mut &mut [0; 8][..], Take::Remove).unwrap();
+    assert_eq!((end.count, end.writer), (0, Credentials::default()));
+}
+
+#[test]
 fn bytes_flow_both_ways() {
     let mut c = stream();
     assert_eq!(recv(&mut c, B, 9), Err(Errno::EAGAIN));

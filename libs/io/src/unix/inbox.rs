@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use tyn_abi::{Errno, Sink, Source};
 
 use super::Address;
-use super::queue::{DEFAULT_BUFFER, Queue, Received, Take};
+use super::queue::{Credentials, DEFAULT_BUFFER, Queue, Received, Take};
 
 /// Most datagrams that wait from senders that the receiver did not connect to, less one
 /// (`/proc/sys/net/unix/max_dgram_qlen`).
@@ -48,6 +48,11 @@ impl<R: Clone> Inbox<R> {
             is_closed: false,
             is_shut: false,
         }
+    }
+
+    /// Says who sends from now on.
+    pub const fn set_writer(&mut self, writer: Credentials) {
+        self.queue.set_writer(writer);
     }
 
     /// Returns the memory that the waiting messages take.

@@ -22,6 +22,34 @@ pub enum Take {
     Peek,
 }
 
+/// Who somebody is (`struct ucred`, `unix(7)`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Credentials {
+    /// Process.
+    pub pid: u32,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Credentials {
+    /// Nobody: no peer.
+    pub const NONE: Self = Self {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+
+    /// Returns the structure.
+    #[must_use]
+    pub fn to_bytes(self) -> Vec<u8> {
+        [self.pid, self.uid, self.gid]
+            .map(u32::to_le_bytes)
+            .concat()
+    }
+}
+
 /// What was received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Received<R> {
@@ -31,6 +59,8 @@ pub struct Received<R> {
     pub full_length: usize,
     /// Rights that came along.
     pub rights: Vec<R>,
+    /// Who sent it; all zero for the end of a stream.
+    pub writer: Credentials,
 }
 
 #[derive(Debug)]
@@ -40,6 +70,7 @@ struct Message<R> {
     rights: Vec<R>,
     /// Whether more bytes of a stream may be appended.
     is_open: bool,
+    writer: Credentials,
 }
 
 impl<R> Message<R> {
@@ -61,6 +92,10 @@ impl<R> Message<R> {
 pub(super) struct Queue<R> {
     messages: VecDeque<Message<R>>,
     cost: usize,
+    /// Who sends next.
+    writer: Credentials,
+    /// A stream's bytes are received apart from those of others.
+    is_apart: bool,
 }
 
 impl<R: Clone> Queue<R> {
@@ -68,7 +103,23 @@ impl<R: Clone> Queue<R> {
         Self {
             messages: VecDeque::new(),
             cost: 0,
+            writer: Credentials {
+                pid: 0,
+                uid: 0,
+                gid: 0,
+            },
+            is_apart: false,
         }
+    }
+
+    /// Says who sends from now on.
+    pub(super) const fn set_writer(&mut self, writer: Credentials) {
+        self.writer = writer;
+    }
+
+    /// Says whether a stream's bytes are received apart from those of others.
+    pub(super) const fn set_apart(&mut self, is_apart: bool) {
+        self.is_apart = is_apart;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -130,7 +181,7 @@ impl<R: Clone> Queue<R> {
         if !self
             .messages
             .back()
-            .is_some_and(|m| m.is_open && m.data.len() < PAGE_SIZE)
+            .is_some_and(|m| m.is_open && m.data.len() < PAGE_SIZE && m.writer == self.writer)
         {
             let mut data = Vec::new();
             data.try_reserve_exact(PAGE_SIZE)
@@ -140,6 +191,7 @@ impl<R: Clone> Queue<R> {
                 start: 0,
                 rights: Vec::new(),
                 is_open: true,
+                writer: self.writer,
             };
             return self.fill_and_push(message, src, len.min(PAGE_SIZE));
         }
@@ -173,6 +225,7 @@ impl<R: Clone> Queue<R> {
             start: 0,
             rights: Vec::new(),
             is_open: false,
+            writer: self.writer,
         };
         let sent = self.fill_and_push(message, src, len)?;
         if let Some(message) = self.messages.back_mut() {
@@ -212,7 +265,11 @@ impl<R: Clone> Queue<R> {
         let mut count = 0;
         let mut rights = Vec::new();
         let mut index = 0;
+        let writer = self.messages.front().map(|m| m.writer).unwrap_or_default();
         while let Some(message) = self.messages.get_mut(index) {
+            if self.is_apart && message.writer != writer {
+                break;
+            }
             let chunk = message.unread();
             let chunk = chunk.get(..dst.remaining()).unwrap_or(chunk);
             let len = chunk.len();
@@ -248,6 +305,7 @@ impl<R: Clone> Queue<R> {
             count,
             full_length: count,
             rights,
+            writer,
         })
     }
 
@@ -261,6 +319,7 @@ impl<R: Clone> Queue<R> {
         take: Take,
     ) -> Result<Received<R>, Errno> {
         let message = self.messages.front_mut().ok_or(Errno::EAGAIN)?;
+        let writer = message.writer;
         let full_length = message.data.len();
         let count = full_length.min(dst.remaining());
         dst.write_all(message.data.get(..count).unwrap_or_default())?;
@@ -272,6 +331,7 @@ impl<R: Clone> Queue<R> {
             count,
             full_length,
             rights,
+            writer,
         })
     }
 

@@ -10,6 +10,7 @@ cases() ->
      {net_udp_v6, fun udp_v6/0},
      {net_socket_v6, fun socket_v6/0},
      {net_multicast_sources, fun multicast_sources/0},
+     {net_socket_options, fun socket_options/0},
      {net_counters, fun counters/0},
      {net_interfaces, fun interfaces/0},
      {net_resolver_v6, fun resolver_v6/0},
@@ -117,6 +118,41 @@ interfaces() ->
     say("~p", [inet:parse_ipv6strict_address("fe80::1%2")]).
 
 %% A name server of our own: asked for AAAA records over IPv6.
+%% What getting each option says that the socket module knows, and setting it to what it is.
+socket_options() ->
+    %% Those of packets that nobody sends, and what depends on how a connection began.
+    Leave = [{ip, recvopts}, {ip, retopts}, {ipv6, flowinfo}, {tcp, maxseg}],
+    %% Of interfaces and times local sockets know nothing here.
+    Local = [{socket, bindtodevice}, {socket, timestamp}],
+    Options = [Option || {Option, true} <- lists:sort(socket:supports(options)), not lists:member(Option, Leave)],
+    Kinds = [{inet, stream, tcp}, {inet6, stream, tcp}, {inet, dgram, udp}, {inet6, dgram, udp}, {local, stream, default},
+             {local, dgram, default}, {local, seqpacket, default}],
+    [begin
+         {ok, S} = socket:open(Domain, Type, Protocol),
+         [say("~p ~p ~p: ~s", [Domain, Type, Option, get_and_set(S, Option)])
+          || Option <- Options, Domain =/= local orelse not lists:member(Option, Local)],
+         ok = socket:close(S)
+     end || {Domain, Type, Protocol} <- Kinds],
+    {ok, L} = socket:open(inet, stream, tcp),
+    ok = socket:bind(L, #{family => inet, addr => loopback, port => 0}),
+    ok = socket:listen(L),
+    {ok, At} = socket:sockname(L),
+    {ok, C} = socket:open(inet, stream, tcp),
+    ok = socket:connect(C, At),
+    {ok, A} = socket:accept(L),
+    [say("~s ~p: ~s", [Who, Option, get_and_set(S, Option)])
+     || {Who, S} <- [{"listening", L}, {"connected", C}, {"accepted", A}], Option <- Options],
+    [say("congestion control ~s: ~p ~p", [Name, socket:setopt(C, {tcp, congestion}, Name), socket:getopt(C, {tcp, congestion})])
+     || Name <- ["reno", "nobody", "cubic"]],
+    [ok = socket:close(S) || S <- [L, C, A]].
+
+get_and_set(S, Option) ->
+    try socket:getopt(S, Option) of
+        {ok, Value} -> io_lib:format("ok, ~p", [try socket:setopt(S, Option, Value) catch _:Why -> Why end]);
+        Error -> io_lib:format("~p", [Error])
+    catch _:Why -> io_lib:format("~p", [Why])
+    end.
+
 resolver_v6() ->
     {ok, Server} = gen_udp:open(0, [inet6, binary, {active, false}, {ip, {0,0,0,0,0,0,0,1}}]),
     {ok, Port} = inet:port(Server),
