@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/wait.h>
 
 static int listening(struct sockaddr_in *at) {
     socklen_t size = sizeof *at;
@@ -183,4 +184,50 @@ CASE(tcpknobs_clamp) {
             got += MUST(recv(b, data, sizeof data, 0));
     }
     say("all came: %d\n", got == sent);
+}
+
+/* Who waits gets what SO_RCVLOWAT wants, who does not what there is. */
+CASE(tcpknobs_low_water) {
+    struct sockaddr_in at;
+    int listener = listening(&at), low = 4;
+    char data[16];
+    int a = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    MUST(connect(a, (void *)&at, sizeof at));
+    int b = MUST(accept(listener, NULL, NULL));
+    MUST(setsockopt(b, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low));
+    for (int by_read = 0; by_read < 2; by_read++) {
+        pid_t child = MUST(fork());
+        if (!child) {
+            send(a, "ab", 2, 0);
+            usleep(100000);
+            send(a, "cd", 2, 0);
+            _exit(0);
+        }
+        long n = by_read ? read(b, data, sizeof data) : recv(b, data, sizeof data, 0);
+        say("got %ld: %.*s\n", n, n > 0 ? (int)n : 0, data);
+        MUST(waitpid(child, NULL, 0));
+    }
+    MUST(send(a, "ef", 2, 0));
+    struct pollfd p = {b, POLLIN, 0};
+    say("readable %d\n", poll(&p, 1, 50));
+    R(recv(b, data, 1, 0));
+    R(recv(b, data, sizeof data, MSG_DONTWAIT));
+    MUST(send(a, "gh", 2, 0));
+    usleep(50000);
+    MUST(fcntl(b, F_SETFL, O_NONBLOCK));
+    R(read(b, data, sizeof data));
+    R(read(b, data, sizeof data));
+    MUST(fcntl(b, F_SETFL, 0));
+    struct timeval soon = {0, 50000};
+    MUST(setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon));
+    R(recv(b, data, sizeof data, 0));
+    for (int by_read = 0; by_read < 2; by_read++) {
+        MUST(send(a, "ijk", 3, 0));
+        long n = by_read ? read(b, data, sizeof data) : recv(b, data, sizeof data, 0);
+        say("in time %ld\n", n);
+    }
+    MUST(send(a, "l", 1, 0));
+    MUST(shutdown(a, SHUT_WR));
+    R(recv(b, data, sizeof data, 0));
+    R(recv(b, data, sizeof data, 0));
 }

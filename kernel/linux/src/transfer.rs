@@ -2,6 +2,7 @@
 //! call of the family, vectored or not.
 
 use tyn_abi::inotify::Inotify;
+use tyn_abi::socket::MsgFlags;
 use tyn_abi::{Errno, Events, Nanos, Sink, Source};
 use tyn_hal::time;
 
@@ -9,7 +10,7 @@ use crate::cx::Cx;
 use crate::file::{At, MAX_VALUE_LEN, OpenFile, flags};
 use crate::fs::{RegularFile, watch};
 use crate::sched;
-use crate::socket::Direction;
+use crate::socket::{Direction, Socket};
 use crate::user_io::UserBuffers;
 use crate::wait::WaitQueue;
 
@@ -86,8 +87,35 @@ fn read_some(
     if may_wait && let Some(result) = open.file.read_patiently(cx, dst) {
         return result;
     }
+    if let Some(socket) = open.file.as_socket().filter(|_| dst.remaining() > 0) {
+        return read_socket(cx, open, socket, dst, wait, may_wait);
+    }
     waiting(cx, open, Direction::Receive, wait, || {
         open.file.read(At::Stream, dst)
+    })
+}
+
+/// Reads from a socket, which is to know whether anybody waits. Who does not get enough in time gets what there is.
+fn read_socket(
+    cx: &Cx<'_>,
+    open: &OpenFile,
+    socket: &dyn Socket,
+    dst: &mut dyn Sink,
+    wait: Wait,
+    may_wait: bool,
+) -> Result<usize, Errno> {
+    let mut receive = |flags| socket.receive(dst, flags).map(|incoming| incoming.count);
+    if !may_wait {
+        return receive(MsgFlags::DONTWAIT);
+    }
+    waiting(cx, open, Direction::Receive, wait, || {
+        receive(MsgFlags::empty())
+    })
+    .or_else(|error| match error {
+        Errno::EAGAIN | Errno::EINTR | Errno::ERESTARTSYS => {
+            receive(MsgFlags::DONTWAIT).map_err(|_| error)
+        }
+        error => Err(error),
     })
 }
 

@@ -156,7 +156,8 @@ impl InetSocket {
             () if flags.contains(WHOLE) && !flags.contains(MsgFlags::DONTWAIT) => Take::PeekAll,
             () if flags.contains(MsgFlags::PEEK) => Take::Peek,
             () if flags.contains(MsgFlags::TRUNC) => Take::Discard(dst.remaining()),
-            () => Take::Bytes,
+            () if flags.contains(MsgFlags::DONTWAIT) => Take::Bytes,
+            () => Take::Enough,
         };
         let count = operate(|stack| stack.tcp_receive(self.id, take, dst))?;
         let stamps = &self.switches.stamps;

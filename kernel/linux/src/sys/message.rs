@@ -84,9 +84,9 @@ fn receive(
         .map(|incoming| (incoming, dst.remaining() == 0))
     };
     let first = match next(blocking, flags) {
-        // Who only looks, and does not see all in time, sees what there is.
+        // Who does not get enough in time, or see all, gets what there is.
         Err(error @ (Errno::EAGAIN | Errno::EINTR | Errno::ERESTARTSYS))
-            if flags.contains(MsgFlags::PEEK | MsgFlags::WAITALL) =>
+            if blocking == Blocking::Yes =>
         {
             next(Blocking::No, flags | MsgFlags::DONTWAIT).map_err(|_| error)
         }

@@ -186,6 +186,15 @@ impl TcpSocket {
         }
     }
 
+    /// Returns how many bytes are worth to be told of (`SO_RCVLOWAT`), which is never more than the queue holds.
+    pub(crate) fn low_water(&self) -> usize {
+        let most = match &self.state {
+            TcpState::Open(c) => c.tcp.receive_capacity(),
+            _ => usize::MAX,
+        };
+        (self.options.low_water as usize).clamp(1, most.max(1))
+    }
+
     /// Returns which events are true (`tcp_poll` of Linux).
     pub(crate) fn readiness(&self) -> Events {
         const WRITABLE: Events = Events::OUT.union(Events::WRNORM);
@@ -202,9 +211,7 @@ impl TcpSocket {
                 if no_more {
                     e |= READABLE | Events::RDHUP;
                 }
-                if c.tcp.readable()
-                    >= (self.options.low_water as usize).clamp(1, c.tcp.receive_capacity().max(1))
-                {
+                if c.tcp.readable() >= self.low_water() {
                     e |= READABLE;
                 }
                 if self.is_write_shut || c.is_closed() || c.is_writable() {

@@ -15,6 +15,8 @@ pub enum Take {
     Peek,
     /// The same, once all that fits is there or no more will come (`MSG_WAITALL`).
     PeekAll,
+    /// They leave the queue, once there are enough (`SO_RCVLOWAT`), all that fits, or no more will come.
+    Enough,
     /// They leave the queue uncopied, at most this many (`MSG_TRUNC`).
     Discard(usize),
 }
@@ -104,13 +106,17 @@ impl Stack {
         let Some(Socket::Tcp(socket)) = self.sockets.get_mut(id) else {
             return Err(Errno::EBADF);
         };
-        let is_early = take == Take::PeekAll && socket.will_have(dst.remaining());
+        let is_early = match take {
+            Take::PeekAll => socket.will_have(dst.remaining()),
+            Take::Enough => socket.will_have(socket.low_water().min(dst.remaining())),
+            Take::Bytes | Take::Peek | Take::Discard(_) => false,
+        };
         let count = match &mut socket.state {
             TcpState::Idle | TcpState::Listening(_) => 0,
             _ if is_for_nothing => return Ok(0),
             TcpState::Open(_) if is_early => 0,
             TcpState::Open(c) => match take {
-                Take::Bytes => c.tcp.read(dst)?,
+                Take::Bytes | Take::Enough => c.tcp.read(dst)?,
                 Take::Peek | Take::PeekAll => c.tcp.peek(dst)?,
                 Take::Discard(len) => c.tcp.discard(len),
             },
