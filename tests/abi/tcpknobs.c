@@ -89,6 +89,18 @@ static void set_and_get(int fd, int name, int value) {
     say("is %d, %u bytes\n", got, size);
 }
 
+CASE(tcpknobs_buffers) {
+    for (int family = AF_INET; family <= AF_INET6; family += AF_INET6 - AF_INET) {
+        int fd = MUST(socket(family, SOCK_STREAM, 0));
+        for (int name = SO_SNDBUF; name <= SO_RCVBUF; name++) {
+            int value = -1;
+            socklen_t size = sizeof value;
+            R(getsockopt(fd, SOL_SOCKET, name, &value, &size));
+            say("%d: %d\n", name, value);
+        }
+    }
+}
+
 CASE(tcpknobs_numbers) {
     static const int values[] = {0, 1, 2, -1, 1000, 1151, 1152, 5000, 100000, 0x7fffffff};
     static const int names[] = {TCP_WINDOW_CLAMP, TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_FASTOPEN,

@@ -37,9 +37,10 @@ pub(super) const IPPROTO_UDP: i32 = 17;
 const TIOCOUTQ: u32 = 0x5411;
 /// Whether the next byte comes after urgent data (`tcp(7)`).
 const SIOCATMARK: u32 = 0x8905;
-/// Capacity of each queue of a connection unless `SO_SNDBUF` or `SO_RCVBUF` say otherwise.
-pub(super) const DEFAULT_BUFFER: u32 = 32 * 1024;
-/// What a connection's queues may hold at first, and what they grow to (`tcp_rmem` and `tcp_wmem` of Linux).
+/// What `SO_SNDBUF` and `SO_RCVBUF` of TCP say before they are set (`tcp_wmem` and `tcp_rmem` of Linux).
+pub(super) const SEND_BUFFER: u32 = 16 << 10;
+pub(super) const RECEIVE_BUFFER: u32 = 128 << 10;
+/// What a connection's queues may hold at first, and what they grow to.
 const FIRST_QUEUE: usize = 64 << 10;
 pub(super) const MOST_QUEUE: usize = 4 << 20;
 
@@ -109,7 +110,7 @@ pub(crate) fn open(
         (Protocol::Udp, Family::V6) => stack.udp_socket_v6(),
     })?;
     let options = match protocol {
-        Protocol::Tcp => Options::new(DEFAULT_BUFFER, DEFAULT_BUFFER),
+        Protocol::Tcp => Options::new(SEND_BUFFER, RECEIVE_BUFFER),
         Protocol::Udp => Options::default(),
     };
     let socket = Arc::new(InetSocket::new(

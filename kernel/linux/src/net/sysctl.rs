@@ -6,7 +6,7 @@ use alloc::string::String;
 use tyn_fs::procfs::NetSysctl;
 use tyn_net::{Algorithm, EPHEMERAL, TcpOptions};
 
-use super::inet::{DEFAULT_BUFFER, MOST_QUEUE};
+use super::inet::{MOST_QUEUE, RECEIVE_BUFFER, SEND_BUFFER};
 use super::tcp_options::{ALGORITHMS, DEFAULT_FIN_TIMEOUT, DEFAULT_SYN_RETRIES, seconds};
 use crate::socket_options::{MAX_BUFFER, MIN_RECEIVE_BUFFER, MIN_SEND_BUFFER};
 
@@ -14,7 +14,7 @@ use crate::socket_options::{MAX_BUFFER, MIN_RECEIVE_BUFFER, MIN_SEND_BUFFER};
 pub(crate) fn text(file: NetSysctl) -> String {
     let defaults = TcpOptions::new(MOST_QUEUE);
     let number = |n: u32| format!("{n}\n");
-    let sizes = |least: u32| format!("{least}\t{DEFAULT_BUFFER}\t{MOST_QUEUE}\n");
+    let sizes = |least: u32, first: u32| format!("{least}\t{first}\t{MOST_QUEUE}\n");
     match file {
         NetSysctl::RmemDefault
         | NetSysctl::RmemMax
@@ -36,8 +36,8 @@ pub(crate) fn text(file: NetSysctl) -> String {
         NetSysctl::TcpKeepaliveIntvl => number(seconds(defaults.keep_interval)),
         NetSysctl::TcpKeepaliveProbes => number(defaults.keep_count.into()),
         NetSysctl::TcpKeepaliveTime => number(seconds(defaults.keep_idle)),
-        NetSysctl::TcpRmem => sizes(MIN_RECEIVE_BUFFER),
-        NetSysctl::TcpWmem => sizes(MIN_SEND_BUFFER),
+        NetSysctl::TcpRmem => sizes(MIN_RECEIVE_BUFFER, RECEIVE_BUFFER),
+        NetSysctl::TcpWmem => sizes(MIN_SEND_BUFFER, SEND_BUFFER),
         NetSysctl::TcpSynRetries => number(DEFAULT_SYN_RETRIES),
         NetSysctl::TcpModerateRcvbuf
         | NetSysctl::TcpSack
