@@ -35,6 +35,7 @@ ip link set lo up
 # A card with the addresses that QEMU's network gives; the suites take nothing that is called tun for one.
 ip link add eth0 type veth peer name tun0
 ip address add 10.0.2.15/24 broadcast 10.0.2.255 dev eth0
+ip address add fec0::5054:ff:fe12:3456/64 dev eth0 nodad
 ip link set tun0 up
 ip link set eth0 up
 ip route add default via 10.0.2.2

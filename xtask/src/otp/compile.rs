@@ -94,8 +94,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Returns the source of OTP's `peer` with longer limits: other nodes take more than its 15 seconds to start, and 60 to
-    /// connect, where instructions are translated and processors shared.
+    /// Returns the source of OTP's `peer` with longer limits: other nodes take more than its 15 seconds to start (of which
+    /// suites make 5), and 60 to connect, where instructions are translated and processors shared.
     fn patient_peer(&self) -> Result<PathBuf> {
         let mut text = fs::read_to_string(self.source.join("lib/stdlib/src/peer.erl"))?;
         for (name, limit) in [("WAIT_BOOT", 15000), ("ACCEPT", 60000)] {
@@ -103,6 +103,13 @@ impl<'a> Compiler<'a> {
             ensure!(text.contains(&found), "peer.erl has another limit");
             text = text.replace(&found, &format!("-define ({name}_TIMEOUT, 180000)."));
         }
+        let asked = "maps:get(wait_boot, Options, ?WAIT_BOOT_TIMEOUT)";
+        ensure!(
+            text.contains(asked),
+            "peer.erl asks elsewhere for the limit"
+        );
+        // What is no number is greater.
+        text = text.replace(asked, &format!("max(?WAIT_BOOT_TIMEOUT, {asked})"));
         let path = self.bin.join("peer.erl");
         fs::write(&path, text)?;
         Ok(path)

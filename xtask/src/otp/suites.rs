@@ -63,6 +63,9 @@ pub(crate) const AREAS: &[Area] = &[
             "inet",
             "inet_res",
             "sendfile",
+            "socket",
+            "socket_api",
+            "socket_traffic",
         ],
     },
     Area {

@@ -13,6 +13,7 @@ cases() ->
      {net_socket_options, fun socket_options/0},
      {net_counters, fun counters/0},
      {net_interfaces, fun interfaces/0},
+     {net_no_sctp, fun no_sctp/0},
      {net_resolver_v6, fun resolver_v6/0},
      {net_many, fun many/0}].
 
@@ -116,6 +117,10 @@ interfaces() ->
     say("~p", [inet:getaddr("::1", inet6)]),
     say("~p", [inet:getaddr("ip6-localhost", inet6)]),
     say("~p", [inet:parse_ipv6strict_address("fe80::1%2")]).
+
+%% There is no libsctp, so the emulator asks no kernel for SCTP.
+no_sctp() ->
+    [say("~p", [gen_sctp:open(0, Options)]) || Options <- [[], [{type, stream}], [inet6]]].
 
 %% A name server of our own: asked for AAAA records over IPv6.
 %% What getting each option says that the socket module knows, and setting it to what it is.
