@@ -1,6 +1,5 @@
 //! What demo, soak and VM tests share: the tool, the kernel, the example's image, free ports, and booting.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::BufWriter;
 use std::net::{Ipv4Addr, TcpListener};
@@ -217,19 +216,29 @@ pub(crate) fn last_words(vm: &Vm) -> String {
 /// # Errors
 /// When there aren't so many.
 pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
-    // None twice: until a guest listens on one, the system thinks it free.
-    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut listeners = Vec::new();
+    // Below those that the system gives to who connects (`ip_local_port_range`): one of these might be taken before a guest
+    // listens on it. None twice, as until then the system thinks it free.
+    const PORTS: core::ops::Range<u16> = 10_000..30_000;
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = std::process::id() * 61 % u32::from(PORTS.end - PORTS.start);
+    let mut port = next.unwrap_or(PORTS.start + start as u16);
     let mut ports = Vec::new();
-    while ports.len() < count {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-        let port = listener.local_addr()?.port();
-        listeners.push(listener);
-        if taken.insert(port) {
+    for _ in PORTS {
+        if ports.len() == count {
+            break;
+        }
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             ports.push(port);
         }
+        port = if port + 1 == PORTS.end {
+            PORTS.start
+        } else {
+            port + 1
+        };
     }
+    *next = Some(port);
+    ensure!(ports.len() == count, "no {count} free ports");
     Ok(ports)
 }
 

@@ -1,7 +1,5 @@
 //! `cargo xtask bench boot`: boot to the first HTTP answer and memory, Tyn beside Linux guests with the same image.
 
-use std::io;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +7,7 @@ use tyn_vm_host::{Config, Console, Forward, Machine, MemorySize, Ram, Vm};
 
 use super::guests::{self, Guest};
 use super::{Options, median};
+use crate::lab::free_ports;
 
 /// How long a guest may take to its first answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -133,13 +132,9 @@ fn summary(values: &[f64]) -> String {
     )
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// Boots a guest, waits for its answer, looks at its memory.
 fn measure(guest: &Guest, cpus: u32, memory_mib: u64) -> Result<Boot> {
-    let port = free_port()?;
+    let port = free_ports(1)?.pop().context("no free port")?;
     let mut config = Config::new(&guest.kernel, &guest.initrd);
     config.machine = guest.machine;
     config.cpus = cpus;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -81,9 +81,19 @@ impl Tap {
         add.args(more);
         output(&mut add).context("no TAP device can be made")?;
         let tap = Self { name, host };
+        // Its own address of IPv6 is good at once: until it is, this machine would speak to neighbours by another address, to
+        // which they know no way.
+        let setting = tap.v6_setting("accept_dad");
+        if setting.exists() {
+            fs::write(&setting, "0").with_context(|| setting.display().to_string())?;
+        }
         tap.ip(&["address", "add", &format!("{host}/24"), "dev", &tap.name])?;
         tap.ip(&["link", "set", "dev", &tap.name, "txqueuelen", QUEUE, "up"])?;
         Ok(tap)
+    }
+
+    fn v6_setting(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/sys/net/ipv6/conf/{}/{name}", self.name))
     }
 
     fn ip(&self, args: &[&str]) -> Result<()> {
@@ -95,8 +105,8 @@ impl Tap {
     /// # Errors
     /// When this machine has no IPv6.
     pub(crate) fn add_v6(&self, address: Ipv6Addr) -> Result<()> {
-        let setting = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", self.name);
-        fs::write(&setting, "0").with_context(|| setting)?;
+        let setting = self.v6_setting("accept_ra");
+        fs::write(&setting, "0").with_context(|| setting.display().to_string())?;
         let address = format!("{address}/64");
         self.ip(&["-6", "address", "add", &address, "dev", &self.name, "nodad"])
     }
