@@ -12,6 +12,7 @@ pub(crate) mod line;
 pub(crate) mod path;
 mod queues;
 pub(crate) mod tap;
+mod tools;
 
 use std::time::{Duration, Instant};
 
@@ -335,6 +336,10 @@ pub(crate) fn suite() -> Result<crate::test::Tally> {
         ..options
     };
     tally.count("burst_beyond_the_backlog_loses_none", burst(&lab, &options));
+    tally.count(
+        "wrk_ab_and_curl_miss_no_answer",
+        tools::served(&lab, &options),
+    );
     tally.count(
         "great_transfers_are_exact_whatever_the_card_does",
         bulk::transfer(&lab, &options, bulk::FEW, options.blocks),
